@@ -1,0 +1,1 @@
+"""The market replayed: own orders against recorded data, with latency, queue and fee models."""

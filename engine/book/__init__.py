@@ -1,0 +1,1 @@
+"""Order books: market by price, and the slow twins they are tested against."""

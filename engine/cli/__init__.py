@@ -1,0 +1,1 @@
+"""The `ringbook` command, one module a command group."""

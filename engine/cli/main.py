@@ -1,0 +1,114 @@
+"""The ``ringbook`` command: finds the sub-command, loads only its module, and speaks of errors in one line.
+
+Exit codes: 0 done; 1 done and the answer is no (a failed check, nothing running); 2 the user's mistake
+or a refused input; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """Where a sub-command lives: ``module`` has ``<name>_arguments(parser)`` and ``<name>(args) -> int``."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("engine.cli.demo", "watch a market maker trade on a simulated market"),
+    "backtest": Command("engine.cli.backtest", "replay a recording against a strategy"),
+    "convert": Command("engine.cli.data", "turn a raw exchange capture into npz"),
+    "validate": Command("engine.cli.data", "check a recording for gaps, order and crossed books"),
+    "run": Command("engine.cli.daemon", "start the daemon: engine, feed and bridge"),
+    "status": Command("engine.cli.daemon", "say how a running daemon is"),
+    "stop": Command("engine.cli.daemon", "stop a running daemon in good order"),
+    "tui": Command("engine.cli.tui", "open the terminal UI on a running daemon"),
+    "doctor": Command("engine.cli.doctor", "explain what is wrong with a set-up"),
+}
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    from engine import __version__
+
+    width = max(map(len, COMMANDS))
+    listing = "\n".join(f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="ringbook",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="An embedded high-frequency trading engine for Python people.",
+        epilog=f"commands:\n{listing}\n\n'ringbook COMMAND --help' explains one and shows an example.",
+        usage="ringbook [--version] COMMAND ...",
+    )
+    parser.add_argument("--version", action="version", version=f"ringbook {__version__}")
+    parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS), help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _command_parser(name: str) -> tuple[argparse.ArgumentParser, object]:
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    parser = argparse.ArgumentParser(
+        prog=f"ringbook {name}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=command.help[0].upper() + command.help[1:] + ".",
+    )
+    attribute = name.replace("-", "_")
+    getattr(module, f"{attribute}_arguments")(parser)
+    if not any(action.dest == "json" for action in parser._actions):
+        parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser, getattr(module, attribute)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The arguments without the program's name; ``sys.argv[1:]`` by default.
+
+    Returns:
+        The exit code.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and argv[0] in COMMANDS:
+        name, rest = argv[0], argv[1:]
+    else:
+        parsed = _top_parser().parse_args(argv)
+        name, rest = parsed.command, parsed.rest
+    parser, run = _command_parser(name)
+    args = parser.parse_args(rest)
+    return _guarded(run, args)
+
+
+def _guarded(run: object, args: argparse.Namespace) -> int:
+    from bridge.errors import BridgeError
+    from engine.core.errors import RingbookError
+
+    try:
+        code = run(args)  # type: ignore[operator]
+        sys.stdout.flush()
+        return code
+    except (RingbookError, BridgeError) as error:
+        if args.json:
+            print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        print(f"ringbook: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ringbook: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left: nothing more to say, and nothing to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What everything else stands on: record layouts, error codes, rings, pools, maps and clocks."""

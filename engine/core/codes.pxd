@@ -1,0 +1,30 @@
+"""Result codes inside the core, in numbered ranges per layer; errors.py turns them into exceptions."""
+
+
+cdef enum ResultCode:
+    OK = 0
+    END_OF_DATA = 1
+    # 10-19: orders, hftbacktest's numbers
+    ERR_ORDER_ID_EXIST = 10
+    ERR_REQUEST_IN_PROCESS = 11
+    ERR_ORDER_NOT_FOUND = 12
+    ERR_INVALID_REQUEST = 13
+    ERR_INVALID_STATUS = 14
+    # 20-39: rings, pools and maps
+    ERR_FULL = 20
+    ERR_EMPTY = 21
+    ERR_NO_MEMORY = 22
+    ERR_CORRUPT = 23
+    ERR_BAD_SIZE = 24
+    # 40-59: books
+    ERR_BAD_TICK = 40
+    ERR_BAD_QTY = 41
+    ERR_INVARIANT = 42
+    # 60-79: data
+    ERR_UNSORTED = 60
+    ERR_BAD_EVENT = 61
+    # 80-99: kernel and strategies
+    ERR_STRATEGY_RAISED = 80
+    ERR_UNKNOWN_INSTRUMENT = 81
+    ERR_UNKNOWN_STRATEGY = 82
+    ERR_OUTBOX_FULL = 83

@@ -1,0 +1,1 @@
+"""Where market events come from: recordings, captures and the simulated market."""

@@ -1,0 +1,1 @@
+"""Positions and the limits that orders are checked against."""

@@ -1,0 +1,1 @@
+"""The daemon: configuration, processes, shared-memory records and the engine loop."""

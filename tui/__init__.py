@@ -1,0 +1,1 @@
+"""The terminal UI, one more client of the bridge."""
