@@ -1,0 +1,90 @@
+"""The real recordings beside the project: their paths, and their events converted once a user and version."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+
+FILES = {
+    "usdm": "binance_usdm_btcusdt_20240808.gz",
+    "cm": "binance_cm_btcusd_perp_20240808.gz",
+    "spot": "binance_spot_btcusdt_20240808.gz",
+    "cme": "cme_esh4_20231225.mbo.dbn.zst",
+}
+TICK_SIZE = {"usdm": 0.1, "cm": 0.1, "spot": 0.01, "cme": 0.25}
+LOT_SIZE = {"usdm": 0.001, "cm": 1.0, "spot": 0.00001, "cme": 1.0}
+
+
+def recording(name: str) -> Path:
+    """The path of a real recording, or a skip that says why there is none.
+
+    Args:
+        name: ``usdm``, ``cm``, ``spot`` or ``cme``.
+    """
+    path = DATA / FILES[name]
+    if not path.is_file():
+        pytest.skip(f"the real recording {path.name} is not in {DATA}")
+    return path
+
+
+@functools.cache
+def events(name: str) -> np.ndarray:
+    """The events of a Binance recording as the converter makes them; read-only, since tests share it.
+
+    Args:
+        name: ``usdm``, ``cm`` or ``spot``.
+
+    Returns:
+        An ``event_dtype`` array, sorted by both clocks.
+    """
+    source = recording(name)
+    cached = _cache_dir() / f"{name}-{_version(source)}.npy"
+    try:
+        data = np.load(cached)
+    except (OSError, ValueError):
+        data = _convert(source)
+        _write(cached, data)
+    data.flags.writeable = False
+    return data
+
+
+def _convert(source: Path) -> np.ndarray:
+    from hftbacktest.data.utils import binancefutures
+
+    with contextlib.redirect_stdout(None):
+        return binancefutures.convert(str(source), combined_stream=True, buffer_size=2_000_000)
+
+
+def _version(source: Path) -> str:
+    """What the cached array depends on: this helper's converter and the recording."""
+    digest = hashlib.sha256(importlib.metadata.version("hftbacktest").encode())
+    stat = source.stat()
+    digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _cache_dir() -> Path:
+    directory = Path(tempfile.gettempdir()) / f"ringbook-tests-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.stat().st_uid != os.getuid():
+        pytest.fail(f"{directory} belongs to somebody else")
+    return directory
+
+
+def _write(path: Path, data: np.ndarray) -> None:
+    """Writes a file that a parallel test session sees whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npy")
+    with os.fdopen(handle, "wb") as file:
+        np.save(file, data)
+    os.replace(temporary, path)
