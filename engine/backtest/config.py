@@ -1,0 +1,153 @@
+"""What a backtest is made of: assets with their models, strategies, and the run's own settings.
+
+The daemon reuses :class:`AssetConfig` (without ``data``) and :class:`StrategyConfig` for its TOML.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from engine.core.errors import ConfigError
+
+Positive = Annotated[float, Meta(gt=0)]
+Nanoseconds = Annotated[int, Meta(ge=0, le=3_600_000_000_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+
+QueueModel = Literal[
+    "risk_adverse_queue_model",
+    "power_prob_queue_model",
+    "power_prob_queue_model2",
+    "power_prob_queue_model3",
+]
+
+
+class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One instrument and how its venue is modelled; the models' names are hftbacktest's.
+
+    Attributes:
+        symbol: What strategies call it.
+        tick_size: The price step.
+        lot_size: The quantity step.
+        contract_size: Units of the underlying in one contract.
+        asset: ``linear`` (settled in the quote) or ``inverse`` (settled in the base).
+        data: Recordings in time order, for backtests: ``.npz``, ``.npy`` or raw captures.
+        maker_fee: Fee as a fraction of the value for resting orders; negative is a rebate.
+        taker_fee: The same for orders that take liquidity.
+        fee_model: How the fee is computed.
+        latency_model: How long requests and answers travel.
+        entry_latency_ns: From sending a request to its arrival at the venue.
+        response_latency_ns: From the venue's answer, or a fill, to the strategy.
+        queue_model: How the place in the queue is estimated.
+        queue_n: The exponent of the power models.
+        exchange: How resting orders fill.
+    """
+
+    symbol: Name
+    tick_size: Positive
+    lot_size: Positive
+    contract_size: Positive = 1.0
+    asset: Literal["linear", "inverse"] = "linear"
+    data: list[str] = []
+    maker_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    taker_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    fee_model: Literal["trading_value_fee_model"] = "trading_value_fee_model"
+    latency_model: Literal["constant_order_latency"] = "constant_order_latency"
+    entry_latency_ns: Nanoseconds = 1_000_000
+    response_latency_ns: Nanoseconds = 1_000_000
+    queue_model: QueueModel = "risk_adverse_queue_model"
+    queue_n: Annotated[float, Meta(gt=0, le=100)] = 3.0
+    exchange: Literal["no_partial_fill_exchange"] = "no_partial_fill_exchange"
+
+
+class StrategyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"cls": "class"}):
+    """One strategy of a run.
+
+    Attributes:
+        id: Its name in fills, logs and commands; unique.
+        cls: ``package.module:Class`` or ``path/to/file.py:Class``; the key is ``class``.
+        symbols: The assets it trades; empty means all.
+        params: Values for its annotated attributes.
+        limits: Values for its risk limits.
+    """
+
+    id: Name
+    cls: Annotated[str, Meta(min_length=1)]
+    symbols: list[str] = []
+    params: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+
+
+class BacktestConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A whole backtest.
+
+    Attributes:
+        assets: At least one.
+        strategies: At least one.
+        seed: Given to strategies that draw random numbers; part of the result.
+        max_orders: Live orders the kernel and each venue model have room for.
+        equity_sample_ns: Interval of the equity samples; 0 takes none.
+    """
+
+    assets: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
+    strategies: Annotated[list[StrategyConfig], Meta(min_length=1, max_length=1024)]
+    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
+    equity_sample_ns: Annotated[int, Meta(ge=0)] = 0
+
+
+def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") -> None:
+    """Checks what single fields cannot say about assets.
+
+    Args:
+        assets: What was read.
+        source: The file, for messages.
+        key: The name of the list in the file.
+
+    Raises:
+        ConfigError: A symbol comes twice, or a number is not finite.
+    """
+    seen: set[str] = set()
+    for index, asset in enumerate(assets):
+        where = f"{source}: $.{key}[{index}]"
+        if asset.symbol in seen:
+            raise ConfigError(f"{where}.symbol: {asset.symbol!r} is there twice")
+        seen.add(asset.symbol)
+        for name in ("tick_size", "lot_size", "contract_size", "maker_fee", "taker_fee", "queue_n"):
+            if not math.isfinite(getattr(asset, name)):
+                raise ConfigError(f"{where}.{name}: must be finite")
+
+
+def check_strategies(strategies: list[StrategyConfig], symbols: list[str], source: str) -> None:
+    """Checks what single fields cannot say about strategies.
+
+    Args:
+        strategies: What was read.
+        symbols: The symbols that exist.
+        source: The file, for messages.
+
+    Raises:
+        ConfigError: An id comes twice or a symbol is unknown.
+    """
+    seen: set[str] = set()
+    for index, strategy in enumerate(strategies):
+        where = f"{source}: $.strategies[{index}]"
+        if strategy.id in seen:
+            raise ConfigError(f"{where}.id: {strategy.id!r} is there twice")
+        seen.add(strategy.id)
+        for symbol in strategy.symbols:
+            if symbol not in symbols:
+                raise ConfigError(f"{where}.symbols: {symbol!r} is none of {', '.join(symbols)}")
+
+
+def check(config: BacktestConfig, source: str = "configuration") -> None:
+    """Checks a whole backtest's configuration beyond its types.
+
+    Raises:
+        ConfigError: As :func:`check_assets` and :func:`check_strategies`.
+    """
+    check_assets(config.assets, source)
+    check_strategies(config.strategies, [asset.symbol for asset in config.assets], source)
