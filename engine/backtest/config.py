@@ -94,7 +94,7 @@ class BacktestConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     assets: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(min_length=1, max_length=1024)]
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
     max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
     equity_sample_ns: Annotated[int, Meta(ge=0)] = 0
 
