@@ -64,6 +64,6 @@ setup(
             "embedsignature": True,
             "legacy_implicit_noexcept": False,
         },
-        compile_time_env=None,
     ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

@@ -341,13 +341,15 @@ class SnapshotRequest(Message, frozen=True):
 
 
 class Snapshot(Message, frozen=True):
-    """The state of the streams under ``topic``; go on with messages whose ``seq`` is above ``seqs[topic]``."""
+    """The state of the streams under ``topic``; go on with messages above ``seqs[topic]``."""
 
     request_id: int
     topic: str
     epoch: int
     seqs: dict[str, int]
-    messages: list[Depth | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log | Trade]
+    messages: list[
+        Depth | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log | Trade
+    ]
 
 
 class ReplayRequest(Message, frozen=True):
@@ -365,7 +367,9 @@ class Replay(Message, frozen=True):
     topic: str
     epoch: int
     complete: bool
-    messages: list[Depth | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log | Trade]
+    messages: list[
+        Depth | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log | Trade
+    ]
 
 
 # --- control: on the control socket --------------------------------------------------------------
@@ -474,9 +478,7 @@ ControlMessage = (
 ServerMessage = Welcome | Heartbeat | Goodbye | Error | Execution | ControlReply | Snapshot | Replay
 """What a client may receive on the order and the control socket."""
 
-StreamMessage = (
-    Depth | Trade | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log
-)
+StreamMessage = Depth | Trade | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log
 """What is published."""
 
 

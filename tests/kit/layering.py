@@ -1,0 +1,143 @@
+"""Who imports whom: reads imports and cimports as text and holds them against the design's table."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+KERNEL_MAY = {"core", "book", "factors", "risk", "strategy"}
+ENGINE_MAY: dict[str, set[str]] = {
+    "core": set(),
+    "book": {"core"},
+    "risk": {"core"},
+    "storage": {"core"},
+    "reports": {"core"},
+    "matching": {"core", "book"},
+    "factors": {"core", "book"},
+    "strategy": {"core", "book", "factors", "risk"},
+    "journal": {"core"},
+    "kernel": KERNEL_MAY,
+    "backtest": KERNEL_MAY | {"matching", "kernel", "journal"},
+    "feeds": {"core", "book", "backtest", "matching", "journal", "storage"},
+    "gateways": {"core", "book", "backtest", "matching", "kernel", "journal", "storage"},
+    "runtime": {
+        *KERNEL_MAY, "kernel", "matching", "journal", "backtest", "feeds", "gateways", "storage", "reports",
+    },
+}  # fmt: skip
+"""What each part of ``engine`` may import of ``engine``; itself always. ``cli`` may import everything."""
+
+BRIDGE_CLIENT_SIDE = {"protocol", "codec", "client", "aioclient", "auth", "errors", "streams"}
+"""Modules of ``bridge`` that a client on another machine uses: nothing of the engine in them."""
+TUI_MAY = {"bridge.protocol", "bridge.aioclient", "bridge.errors"}
+OURS = ("engine", "bridge", "tui")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import or cimport: the importing file and line, and the module that it names."""
+
+    file: str
+    line: int
+    target: str
+
+
+def imports(root: Path) -> Iterator[Import]:
+    """All imports and cimports of our own packages below ``root``.
+
+    Args:
+        root: The folder that holds ``engine``, ``bridge`` and ``tui``.
+    """
+    for package in OURS:
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix == ".py":
+                found = _python_imports(path.read_text(encoding="utf-8"))
+            elif path.suffix in (".pyx", ".pxd", ".pxi"):
+                found = _cython_imports(path.read_text(encoding="utf-8"))
+            else:
+                continue
+            for line, target in found:
+                if target.split(".")[0] in OURS:
+                    yield Import(path.relative_to(root).as_posix(), line, target)
+
+
+def _python_imports(text: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield node.lineno, "engine.relative-import"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+_FROM = re.compile(r"^\s*from\s+([\w.]+)\s+c?import\s+(.+?)\s*(?:#.*)?$")
+_PLAIN = re.compile(r"^\s*c?import\s+([\w.]+)")
+
+
+def _cython_imports(text: str) -> Iterator[tuple[int, str]]:
+    # Parenthesised lists name their module on the first line, which is all that a layer depends on;
+    # the names matter only for `from engine cimport kernel`.
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _FROM.match(line):
+            names = [name.strip(" ()").split(" as ")[0] for name in match[2].split(",")]
+            for name in names or [""]:
+                yield number, f"{match[1]}.{name}".rstrip(".")
+        elif match := _PLAIN.match(line):
+            yield number, match[1]
+
+
+def _engine_part(dotted: str) -> str:
+    """The part of engine that a dotted name lies in; the version module counts as core."""
+    parts = dotted.split(".")
+    name = parts[1] if len(parts) > 1 else ""
+    return "core" if name in ("", "_version", "__version__") else name
+
+
+def violation(item: Import) -> str | None:
+    """Why an import is forbidden, or None.
+
+    Args:
+        item: An import found by :func:`imports`.
+    """
+    source = item.file.rsplit(".", 1)[0].split("/")
+    target = item.target.split(".")
+    where = f"{item.file}:{item.line} imports {item.target}"
+    if item.target == "engine.relative-import":
+        return f"{item.file}:{item.line} uses a relative import: name the whole path"
+    if source[:2] == ["engine", "cli"]:
+        return None
+    if source[0] == "engine":
+        if target[0] == "tui":
+            return f"{where}: only cli may import tui"
+        if target[0] == "bridge":
+            if source[1] == "runtime":
+                return None
+            return f"{where}: of the engine only runtime and cli may start the bridge"
+        part, other = source[1], _engine_part(item.target)
+        if part in ("__init__", "_version"):
+            part = "core"
+        if other == part or other in ENGINE_MAY.get(part, set()):
+            return None
+        return f"{where}: {part} may import only {sorted(ENGINE_MAY.get(part, set())) or 'itself'}"
+    if source[0] == "bridge":
+        if target[0] == "tui":
+            return f"{where}: bridge may not import tui"
+        if target[0] == "engine" and source[1] in BRIDGE_CLIENT_SIDE:
+            return f"{where}: the client side of the bridge knows no engine"
+        if target[0] == "bridge" and source[1] in BRIDGE_CLIENT_SIDE and len(target) > 1:
+            known = BRIDGE_CLIENT_SIDE
+            return None if target[1] in known else f"{where}: the client side may not import the server's"
+        return None
+    if target[0] == "tui" or ".".join(target[:2]) in TUI_MAY:
+        return None
+    return f"{where}: tui may import only {sorted(TUI_MAY)}"
+
+
+def violations(root: Path) -> list[str]:
+    """Every forbidden import below ``root``, one line each."""
+    return [text for item in imports(root) if (text := violation(item))]
