@@ -1,0 +1,160 @@
+"""The daemon's configuration: one TOML file, typed, with unknown keys refused.
+
+Sections: ``[engine]``, ``[bridge]``, ``[feed]``, ``[external]``, ``[[instruments]]`` and ``[[strategies]]``;
+the last two are the backtest's own structs, so a strategy moves from a backtest to the daemon unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bridge.protocol import socket_endpoint
+from engine.backtest.config import AssetConfig, StrategyConfig, check_assets, check_strategies
+from engine.core import settings
+from engine.core.errors import ConfigError
+from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
+
+EngineName = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class EngineSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The engine process.
+
+    Attributes:
+        name: Tells daemons of one user apart; names the run directory.
+        mode: PAPER trades against the venue model.
+        run_dir: Where runs are kept; empty is ``$RINGBOOK_RUN_DIR``, ``$XDG_RUNTIME_DIR/ringbook`` or
+            ``/tmp/ringbook-<uid>``. The run itself is in ``<run_dir>/<name>``.
+        cpu: The CPU that the engine is pinned to; None leaves it to the system.
+        max_orders: Live orders there is room for.
+        max_strategies: Strategies there is room for, external ones included.
+        status_interval_ms: Wall time between status and position records.
+        depth_interval_us: Least wall time between depth batches of an instrument.
+        stop_timeout_s: How long a graceful stop waits for the venue's answers.
+    """
+
+    name: EngineName = DEFAULT_NAME
+    mode: Literal["PAPER"] = "PAPER"
+    run_dir: str = ""
+    cpu: Annotated[int, Meta(ge=0, le=4095)] | None = None
+    max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
+    max_strategies: Annotated[int, Meta(ge=1, le=1024)] = 64
+    status_interval_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100
+    depth_interval_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 2_000
+    stop_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
+
+
+class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The bridge process.
+
+    Attributes:
+        endpoint: ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``; empty is ipc in the run directory.
+    """
+
+    endpoint: str = ""
+
+
+class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The feed process.
+
+    Attributes:
+        kind: ``simulated`` (a seeded market) or ``replay`` (the instruments' ``data``).
+        speed: 1 is real time, N is N times as fast, 0 is as fast as the engine takes it.
+        loop: How often a replay runs; 0 is for ever.
+        wait_for_client: Whether the first event waits until an external trader is there.
+        seed: Of the simulated market.
+        rate: Events a second of the simulated market, for each instrument.
+        seconds: Market seconds after which the simulated market ends; 0 never.
+    """
+
+    kind: Literal["simulated", "replay"] = "simulated"
+    speed: Annotated[float, Meta(ge=0, le=1e9)] = 1.0
+    loop: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    wait_for_client: bool = False
+    seed: Annotated[int, Meta(ge=0)] = 0
+    rate: Annotated[float, Meta(gt=0, le=1e7)] = 500.0
+    seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+
+
+class ExternalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Traders that come in over the bridge.
+
+    Attributes:
+        enabled: Whether they may register at all.
+        limits: Risk limits that each of them gets, as in ``[[strategies]]``.
+    """
+
+    enabled: bool = True
+    limits: dict[str, Any] = {}
+
+
+class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A whole daemon."""
+
+    engine: EngineSection = msgspec.field(default_factory=EngineSection)
+    bridge: BridgeSection = msgspec.field(default_factory=BridgeSection)
+    feed: FeedSection = msgspec.field(default_factory=FeedSection)
+    external: ExternalSection = msgspec.field(default_factory=ExternalSection)
+    instruments: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
+    strategies: Annotated[list[StrategyConfig], Meta(max_length=1024)] = []
+
+    def run_dir(self, environ: Mapping[str, str] | None = None) -> RunDir:
+        """The directory of this run."""
+        base = Path(self.engine.run_dir).expanduser() if self.engine.run_dir else default_base(environ)
+        return RunDir(base / self.engine.name)
+
+    def endpoint(self, environ: Mapping[str, str] | None = None) -> str:
+        """The bridge's base endpoint."""
+        return self.bridge.endpoint or f"ipc://{self.run_dir(environ).path}"
+
+
+def load(path: str | Path, environ: Mapping[str, str] | None = None) -> DaemonConfig:
+    """Reads and checks a daemon's configuration.
+
+    Args:
+        path: The file.
+        environ: The environment with its ``RINGBOOK__SECTION__KEY`` overrides; ``os.environ`` by default.
+
+    Raises:
+        ConfigError: The message names the file and the path of the key.
+    """
+    config = settings.load(path, DaemonConfig, environ)
+    check(config, str(path))
+    return config
+
+
+def check(config: DaemonConfig, source: str = "configuration") -> None:
+    """Checks what single fields cannot say.
+
+    Args:
+        config: What was read.
+        source: The file, for messages.
+
+    Raises:
+        ConfigError: As :func:`load`.
+    """
+    check_assets(config.instruments, source, "instruments")
+    check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
+    if len(config.strategies) > config.engine.max_strategies:
+        raise ConfigError(
+            f"{source}: $.engine.max_strategies: {config.engine.max_strategies} is less than the "
+            f"{len(config.strategies)} strategies below"
+        )
+    try:
+        socket_endpoint(config.endpoint(), "orders")
+    except ValueError as error:
+        raise ConfigError(f"{source}: $.bridge.endpoint: {error}") from None
+    for index, asset in enumerate(config.instruments):
+        where = f"{source}: $.instruments[{index}].data"
+        if config.feed.kind == "simulated" and asset.data:
+            raise ConfigError(f"{where}: a simulated feed reads no recordings; set feed.kind to 'replay'")
+        if config.feed.kind == "replay" and not asset.data:
+            raise ConfigError(f"{where}: a replay needs at least one recording")
+        for file in asset.data:
+            if not Path(file).expanduser().is_file():
+                raise ConfigError(f"{where}: {file}: no such file")

@@ -1,0 +1,77 @@
+import pytest
+
+from engine.core.errors import ConfigError
+from engine.runtime import config as daemon_config
+
+SIMULATED = """
+[engine]
+name = "t1"
+
+[[instruments]]
+symbol = "BTCUSDT"
+tick_size = 0.1
+lot_size = 0.001
+
+[[strategies]]
+id = "mm"
+class = "some.module:Maker"
+symbols = ["BTCUSDT"]
+"""
+
+
+def load(tmp_path, text, environ=None):
+    path = tmp_path / "daemon.toml"
+    path.write_text(text)
+    return daemon_config.load(path, {} if environ is None else environ)
+
+
+def test_a_small_file_is_enough(tmp_path):
+    config = load(tmp_path, SIMULATED, {"RINGBOOK_RUN_DIR": "/tmp/x"})
+    assert (config.engine.name, config.engine.mode, config.feed.kind, config.feed.speed) == (
+        "t1",
+        "PAPER",
+        "simulated",
+        1.0,
+    )
+    assert str(config.run_dir({"RINGBOOK_RUN_DIR": "/tmp/x"}).path) == "/tmp/x/t1"
+    assert config.endpoint({"RINGBOOK_RUN_DIR": "/tmp/x"}) == "ipc:///tmp/x/t1"
+
+
+def test_the_environment_overrides_the_file(tmp_path):
+    config = load(tmp_path, SIMULATED, {"RINGBOOK__FEED__SPEED": "8", "RINGBOOK__ENGINE__NAME": "other"})
+    assert (config.feed.speed, config.engine.name) == (8.0, "other")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (("[engine]", "[engine]\nnmae = 'x'"), r"unknown field `nmae` - at `\$.engine`"),
+        (('name = "t1"', 'name = "../t1"'), r"\$.engine.name"),
+        (('name = "t1"', 'mode = "LIVE"'), r"\$.engine.mode"),
+        (("[engine]", "[feed]\nspeed = -1\n[engine]"), r"\$.feed.speed"),
+        (("[engine]", "[bridge]\nendpoint = 'udp://x'\n[engine]"), r"\$.bridge.endpoint: udp://x"),
+        (("tick_size = 0.1", "tick_size = 0"), r"\$.instruments\[0\].tick_size"),
+        (("tick_size = 0.1", "tick_size = 0.1\ndata = ['x.npz']"), r"\$.instruments\[0\].data: a simulated"),
+        (("[engine]", "[feed]\nkind = 'replay'\n[engine]"), r"\$.instruments\[0\].data: a replay needs"),
+        (('symbols = ["BTCUSDT"]', 'symbols = ["ETHUSDT"]'), r"\$.strategies\[0\].symbols: 'ETHUSDT'"),
+    ],
+)
+def test_errors_name_the_file_and_the_key(tmp_path, edit, message):
+    text = SIMULATED.replace(*edit)
+    assert text != SIMULATED
+    with pytest.raises(ConfigError, match=rf"daemon\.toml: .*{message}"):
+        load(tmp_path, text)
+
+
+def test_a_missing_recording_is_named(tmp_path):
+    text = "[feed]\nkind = 'replay'\n" + SIMULATED.replace(
+        "lot_size = 0.001", "lot_size = 0.001\ndata = ['/nowhere/day.npz']"
+    )
+    with pytest.raises(ConfigError, match=r"\$.instruments\[0\].data: /nowhere/day.npz: no such file"):
+        load(tmp_path, text)
+
+
+def test_more_strategies_than_there_is_room_for(tmp_path):
+    second = '[[strategies]]\nid = "two"\nclass = "a:B"\n'
+    with pytest.raises(ConfigError, match=r"\$.engine.max_strategies: 1 is less than the 2"):
+        load(tmp_path, SIMULATED + second, {"RINGBOOK__ENGINE__MAX_STRATEGIES": "1"})
