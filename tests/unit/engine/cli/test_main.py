@@ -10,7 +10,17 @@ import pytest
 
 from engine.cli import main as cli
 
-HEAVY = {"numpy", "hftbacktest", "numba", "textual", "zmq", "clickhouse_driver", "pandas", "polars", "asyncio"}
+HEAVY = {
+    "numpy",
+    "hftbacktest",
+    "numba",
+    "textual",
+    "zmq",
+    "clickhouse_driver",
+    "pandas",
+    "polars",
+    "asyncio",
+}
 
 
 def ringbook(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
