@@ -12,7 +12,7 @@ class ConfigError(RingbookError):
 
 
 class DataError(RingbookError):
-    """A recording or capture is wrong; the message names file, row or byte, field and limit."""
+    """A recording or capture is wrong; the message names file, row, line or byte, field and limit."""
 
     def __init__(
         self,
@@ -20,13 +20,16 @@ class DataError(RingbookError):
         *,
         file: str | None = None,
         row: int | None = None,
+        line: int | None = None,
         byte: int | None = None,
         field: str | None = None,
     ) -> None:
-        self.file, self.row, self.byte, self.field = file, row, byte, field
+        self.file, self.row, self.line, self.byte, self.field = file, row, line, byte, field
         where = [str(file)] if file is not None else []
         if row is not None:
             where.append(f"row {row}")
+        if line is not None:
+            where.append(f"line {line}")
         if byte is not None:
             where.append(f"byte {byte}")
         if field is not None:

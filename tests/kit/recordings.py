@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import os
 import tempfile
 from pathlib import Path
@@ -24,6 +22,16 @@ FILES = {
 }
 TICK_SIZE = {"usdm": 0.1, "cm": 0.1, "spot": 0.01, "cme": 0.25}
 LOT_SIZE = {"usdm": 0.001, "cm": 1.0, "spot": 0.00001, "cme": 1.0}
+
+_CONVERTER = (
+    "engine/core/types.pxd",
+    "engine/feeds/binance/messages.py",
+    "engine/feeds/binance/parse.pyx",
+    "engine/feeds/binance/scan.pxd",
+    "engine/feeds/binance/scan.pyx",
+    "engine/feeds/capture.py",
+    "engine/feeds/ordering.pyx",
+)
 
 
 def recording(name: str) -> Path:
@@ -60,15 +68,16 @@ def events(name: str) -> np.ndarray:
 
 
 def _convert(source: Path) -> np.ndarray:
-    from hftbacktest.data.utils import binancefutures
+    from engine.feeds.capture import convert
 
-    with contextlib.redirect_stdout(None):
-        return binancefutures.convert(str(source), combined_stream=True, buffer_size=2_000_000)
+    return convert(source).events
 
 
 def _version(source: Path) -> str:
-    """What the cached array depends on: this helper's converter and the recording."""
-    digest = hashlib.sha256(importlib.metadata.version("hftbacktest").encode())
+    """What the cached array depends on: the converter's sources and the recording."""
+    digest = hashlib.sha256()
+    for path in _CONVERTER:
+        digest.update((ROOT / path).read_bytes())
     stat = source.stat()
     digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
