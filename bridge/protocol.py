@@ -17,9 +17,11 @@ VERSION = 1
 HEARTBEAT_NS = 100_000_000
 """How often both ends send a heartbeat."""
 HEARTBEAT_MISSES = 3
-"""After how many silent intervals the other end counts as gone."""
+"""After how many silent intervals, counted by its own clock's ticks, an end takes the other for gone."""
 MAX_FRAME = 64 * 1024
-"""Longest frame in bytes that either end accepts."""
+"""Longest frame in bytes that the server accepts."""
+MAX_SERVER_FRAME = 16 * 1024 * 1024
+"""Longest frame in bytes that a client accepts; snapshots and replays are long."""
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["limit", "market"]
@@ -62,7 +64,10 @@ class InstrumentInfo(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Welcome(Message, frozen=True):
-    """The answer to hello. A new ``epoch`` means a new bridge process: sequence numbers start again."""
+    """The answer to hello. A new ``epoch`` means a new bridge process: sequence numbers start again.
+
+    ``exec_seq`` is the last execution that the strategy has had in this epoch.
+    """
 
     version: int
     epoch: int
@@ -72,10 +77,11 @@ class Welcome(Message, frozen=True):
     mode: Mode
     engine: str
     instruments: list[InstrumentInfo]
+    exec_seq: int = 0
 
 
 class Heartbeat(Message, frozen=True):
-    """Sent every HEARTBEAT_NS by both ends; the server echoes the client's ``ts``."""
+    """Sent every HEARTBEAT_NS by the client; the server answers each with the same ``ts``."""
 
     ts: int
 
@@ -87,11 +93,12 @@ class Goodbye(Message, frozen=True):
 
 
 class Error(Message, frozen=True):
-    """A message was refused. ``request_id`` is the request's, or 0."""
+    """A message was refused: ``code`` is one of :data:`ERROR_CODES`, the ids are the message's own, or 0."""
 
     code: str
     message: str
     request_id: int = 0
+    client_order_id: int = 0
 
 
 # --- orders: trader to server --------------------------------------------------------------------
@@ -141,7 +148,7 @@ class Signal(Message, frozen=True):
 
 
 class Execution(Message, frozen=True):
-    """What became of an order. ``seq`` counts the session's executions without gaps."""
+    """What became of an order. ``seq`` counts the strategy's executions from 1, without gaps, in an epoch."""
 
     epoch: int
     seq: Seq
@@ -169,7 +176,7 @@ class Execution(Message, frozen=True):
 
 
 class ExecutionReplayRequest(Message, frozen=True):
-    """Asks for the session's executions again, from a sequence number on."""
+    """Asks for the strategy's executions again, from a sequence number on."""
 
     from_seq: Seq
 
@@ -501,6 +508,31 @@ POSITIONS_TOPIC = "tm.positions"
 STRATEGIES_TOPIC = "tm.strategies"
 STATUS_TOPIC = "tm.status"
 LOG_TOPIC = "tm.log"
+TELEMETRY_TOPICS = (ORDERS_TOPIC, FILLS_TOPIC, POSITIONS_TOPIC, STRATEGIES_TOPIC, STATUS_TOPIC, LOG_TOPIC)
+"""All topics of the telemetry socket."""
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+ERROR_CODES: dict[str, str] = {
+    "version_mismatch": "hello names another version of the protocol; the message has both",
+    "bad_message": "the frame is not a message of this socket, or is too long",
+    "hello_first": "the sender has no session: say hello (again, if the bridge restarted)",
+    "bad_hello": "hello asks for what cannot be: a trader without a name, an admin's parameters",
+    "forbidden": "the session's role does not allow the message",
+    "strategy_in_use": "a live session, or a strategy inside the engine, has that name",
+    "refused": "the engine refused the registration; the message says why",
+    "engine_timeout": "the engine did not answer in time; what became of the request is unknown",
+    "unknown_symbol": "the engine has no such instrument, or hello did not name it",
+    "unknown_topic": "no stream has that topic or prefix",
+    "unknown_order": "the strategy has no live order of that client_order_id",
+    "duplicate_order_id": "the strategy has a live order of that client_order_id already",
+    "invalid_order": "a field of an order is out of range; the message names field, value and limit",
+    "invalid_params": "a parameter is not a finite number, a truth value or a short text",
+    "busy": "a ring to the engine is full: the message was not taken, try again",
+    "replay_incomplete": "older executions are gone; those that are kept follow",
+}
+"""Every code of :class:`Error` and what it means."""
 
 
 # --- endpoints -----------------------------------------------------------------------------------

@@ -1,0 +1,347 @@
+"""The bridge's client for asyncio.
+
+    async with connect("ipc:///run/ringbook", role="admin") as client:
+        book = client.subscribe_depth("BTCUSDT")
+        reply = await client.pause("market_maker")
+
+Everything runs in the loop that started the client; callbacks run in it too and must not block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from bridge import protocol as p
+from bridge.base import BaseClient
+from bridge.errors import ConnectionLost, RequestTimeout
+from bridge.iterators import AsyncMessages
+from bridge.streams import Book, OrderState
+from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
+
+__all__ = ["AsyncClient", "Book", "ConnectionState", "OrderState", "connect"]
+
+YIELD_EVERY = 200
+"""Messages that a reader takes in a row before the loop's other tasks have their turn."""
+
+
+class _Transport(SocketTransport):
+    """Sockets of asyncio, each read by a task."""
+
+    def __init__(self, receive: Callable[[str, Sequence[bytes]], None]) -> None:
+        super().__init__(zmq.asyncio.Context())
+        self.receive = receive
+        self.readers: set[asyncio.Task[None]] = set()
+
+    def _send(self, socket: Any, frame: bytes) -> None:
+        sent = socket.send(frame, zmq.DONTWAIT)
+        if sent.done():
+            sent.result()
+
+    def _opened(self, name: str, socket: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._read(name, socket))
+        self.readers.add(task)
+        task.add_done_callback(self.readers.discard)
+
+    async def _read(self, name: str, socket: Any) -> None:
+        count = 0
+        while self.sockets.get(name) is socket:
+            try:
+                frames = await socket.recv_multipart()
+            except (zmq.ZMQError, asyncio.CancelledError):
+                # The socket was closed under us: that is how a reader ends.
+                return
+            self.receive(name, frames)
+            count += 1
+            if count % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+
+
+class AsyncClient(BaseClient):
+    __doc__ = BaseClient.__doc__
+
+    def __init__(self, endpoint: str, **options: Any) -> None:
+        super().__init__(endpoint, **options)
+        self._changed = asyncio.Event()
+        self._ticker: asyncio.Task[None] | None = None
+        self._iterators: list[AsyncMessages] = []
+        self._execution_queues: list[asyncio.Queue[p.Execution | None]] = []
+
+    def _make_transport(self) -> SocketTransport:
+        return _Transport(self._receive)
+
+    # --- connection ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to connect and returns at once; goes on trying until :meth:`close`."""
+        if self._ticker is None:
+            self._session.start()
+            self._ticker = asyncio.get_running_loop().create_task(self._tick())
+
+    async def connected(self, timeout: float | None = 5.0) -> p.Welcome:
+        """Waits for the connection.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            VersionMismatch: Server and client speak different versions.
+            CommandRefused: The server refuses this hello for good.
+            ConnectionLost: No connection in time; the message has the last reason.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while self.state is not ConnectionState.CONNECTED:
+                    if self._session.failure is not None:
+                        raise self._session.failure
+                    if self.state is ConnectionState.CLOSED:
+                        raise ConnectionLost("the client was closed")
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise ConnectionLost(f"{self._session.endpoint}: {self.detail or 'no answer'}") from None
+        assert self._session.welcome is not None
+        return self._session.welcome
+
+    async def close(self, reason: str = "") -> None:
+        """Says goodbye, which cancels the strategy's orders, and ends iterators and reconnects."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        linger = GOODBYE_LINGER_MS if self.state is ConnectionState.CONNECTED else 0
+        self._session.close(reason)
+        for iterator in list(self._iterators):
+            iterator.close()
+        for queue in self._execution_queues:
+            queue.put_nowait(None)
+        readers = list(self._transport.readers)
+        self._transport.finish(linger)
+        await asyncio.gather(*readers, return_exceptions=True)
+
+    async def __aenter__(self) -> AsyncClient:
+        return await self._connect()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __await__(self) -> Generator[Any, None, AsyncClient]:
+        return self._connect().__await__()
+
+    async def _connect(self) -> AsyncClient:
+        self.start()
+        try:
+            await self.connected()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    # --- streams ---------------------------------------------------------------------------------------
+
+    def subscribe(self, *topics: str) -> None:
+        """Starts streams; their messages go to ``on_message``, books and iterators. Survives reconnects."""
+        self._session.subscribe(topics)
+
+    def unsubscribe(self, *topics: str) -> None:
+        """Ends streams."""
+        self._session.unsubscribe(topics)
+
+    def subscribe_depth(self, symbol: str) -> Book:
+        """Starts a book; the same object is kept up to date until it is unsubscribed."""
+        self._session.subscribe([p.depth_topic(symbol)])
+        return self._session.books[symbol]
+
+    def subscribe_trades(self, symbol: str) -> None:
+        """Starts a symbol's public trades."""
+        self._session.subscribe([p.trade_topic(symbol)])
+
+    def subscribe_telemetry(self) -> None:
+        """Starts all telemetry topics."""
+        self._session.subscribe(p.TELEMETRY_TOPICS)
+
+    def messages(self, *topics: str) -> AsyncMessages:
+        """Iterates over topics: a ``Snapshot`` for each first, and again whenever a gap cannot be healed."""
+        return AsyncMessages(self, topics)
+
+    def book(self, symbol: str) -> Book:
+        """The book of a subscribed symbol.
+
+        Raises:
+            KeyError: The symbol's depth is not subscribed.
+        """
+        return self._session.books[symbol]
+
+    def stale(self, topic: str) -> bool:
+        """Whether a topic may lack something at the moment."""
+        return self._session.stale(topic)
+
+    # --- orders ------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        symbol: str,
+        side: p.Side,
+        px: float,
+        qty: float,
+        *,
+        order_type: p.OrderType = "limit",
+        time_in_force: p.TimeInForce = "GTC",
+        client_order_id: int = 0,
+    ) -> int:
+        """Sends an order and returns its client_order_id at once; executions tell what became of it.
+
+        Raises:
+            ConnectionLost: There is no connection now; nothing was sent.
+            OrderRejected: The socket is full; nothing was sent.
+            CommandRefused: This client has no strategy.
+        """
+        number = client_order_id or self._session.new_id()
+        self._session.send(p.Submit(number, symbol, side, px, qty, order_type, time_in_force))
+        return number
+
+    def modify(self, client_order_id: int, px: float, qty: float) -> None:
+        """Asks for a new price and total open quantity; raises as :meth:`submit`."""
+        self._session.send(p.Modify(client_order_id, px, qty))
+
+    def cancel(self, client_order_id: int) -> None:
+        """Asks for an order's end; raises as :meth:`submit`."""
+        self._session.send(p.Cancel(client_order_id))
+
+    def cancel_all(self, symbol: str = "") -> None:
+        """Asks for the end of all own orders, of one symbol if it is named; raises as :meth:`submit`."""
+        self._session.send(p.CancelAll(symbol))
+
+    def send_signal(self, name: str, value: float, symbol: str = "") -> None:
+        """Sends a number to the strategies inside the engine; raises as :meth:`submit`."""
+        self._session.send(p.Signal(name, value, symbol))
+
+    async def wait_order(self, client_order_id: int, timeout: float = 2.0) -> OrderState:
+        """Waits for the engine's first word on an order.
+
+        Raises:
+            OrderRejected: It was denied, rejected or refused; ``reason`` says why.
+            RequestTimeout: No word in time; what became of the order is unknown.
+            ConnectionLost: The connection broke meanwhile.
+        """
+        return await self._wait(
+            client_order_id, lambda future: self._session.executions.wait(client_order_id, future), timeout
+        )
+
+    def orders(self, symbol: str = "") -> list[OrderState]:
+        """Own orders that may still trade."""
+        return self._session.orders.live(symbol)
+
+    def order(self, client_order_id: int) -> OrderState | None:
+        """An own order, live or ended not too long ago."""
+        return self._session.orders.states.get(client_order_id)
+
+    async def executions(self) -> AsyncIterator[p.Execution]:
+        """Iterates over the own executions from now on, without gaps, until the client is closed."""
+        queue: asyncio.Queue[p.Execution | None] = asyncio.Queue()
+        self._execution_queues.append(queue)
+        try:
+            while (execution := await queue.get()) is not None:
+                yield execution
+        finally:
+            self._execution_queues.remove(queue)
+
+    # --- control -------------------------------------------------------------------------------------------
+
+    async def pause(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """No new orders of a strategy, of all if unnamed. Raises as :meth:`query_status`."""
+        return await self._control(p.Pause(self._session.new_id(), strategy_id), timeout)
+
+    async def resume(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """Lets a strategy (all, and a halted engine, if unnamed) trade again."""
+        return await self._control(p.Resume(self._session.new_id(), strategy_id), timeout)
+
+    async def emergency_stop(
+        self, cancel_orders: bool = True, close_position: bool = False, timeout: float = 2.0
+    ) -> p.ControlReply:
+        """Halts all trading; only cancels are accepted afterwards."""
+        return await self._control(
+            p.EmergencyStop(self._session.new_id(), cancel_orders, close_position), timeout
+        )
+
+    async def cancel_orders(
+        self, strategy_id: str = "", symbol: str = "", timeout: float = 2.0
+    ) -> p.ControlReply:
+        """Cancels the live orders of a strategy or of all, in one symbol or in all."""
+        return await self._control(p.CancelOrders(self._session.new_id(), strategy_id, symbol), timeout)
+
+    async def update_params(
+        self, strategy_id: str, params: dict[str, Any], timeout: float = 2.0
+    ) -> p.ControlReply:
+        """Changes parameters, all or none of them."""
+        return await self._control(p.UpdateParams(self._session.new_id(), strategy_id, params), timeout)
+
+    async def update_risk_limits(
+        self, strategy_id: str, symbol: str = "", *, timeout: float = 2.0, **limits: Any
+    ) -> p.ControlReply:
+        """Changes limits: ``max_position, max_order_qty, max_notional, max_open_orders``."""
+        message = p.UpdateRiskLimits(self._session.new_id(), strategy_id, symbol, **limits)
+        return await self._control(message, timeout)
+
+    async def query_status(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """The state of a strategy, or of the engine.
+
+        A reply whose ``success`` is false is returned, not raised: its message says why.
+
+        Raises:
+            RequestTimeout: No reply in time; what became of the command is unknown.
+            ConnectionLost: Not connected, or the connection broke meanwhile.
+            CommandRefused: The bridge refused the command, or the client is no admin.
+        """
+        return await self._control(p.QueryStatus(self._session.new_id(), strategy_id), timeout)
+
+    async def _control(self, message: Any, timeout: float) -> p.ControlReply:
+        return await self._wait(
+            message.request_id, lambda future: self._session.request("control", message, future), timeout
+        )
+
+    async def _wait(self, key: int, begin: Callable[[asyncio.Future[Any]], None], timeout: float) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        begin(future)
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise RequestTimeout(f"no answer in {timeout:g} s") from None
+        finally:
+            self._session.forget(key)
+
+    # --- the driver --------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(p.HEARTBEAT_NS / 1e9)
+            self._session.tick()
+
+    def _receive(self, channel: str, frames: Sequence[bytes]) -> None:
+        self._session.receive(channel, frames)
+
+    def _state_changed(self, state: ConnectionState, detail: str) -> None:
+        self._changed.set()
+        super()._state_changed(state, detail)
+
+    def _executed(self, execution: p.Execution) -> None:
+        for queue in self._execution_queues:
+            queue.put_nowait(execution)
+        super()._executed(execution)
+
+
+def connect(endpoint: str, **options: Any) -> AsyncClient:
+    """A client to be awaited or entered: ``async with connect(endpoint) as client``.
+
+    Args:
+        endpoint: Base endpoint of the daemon.
+        **options: As :class:`AsyncClient`.
+
+    Raises:
+        BridgeError: Upon awaiting, as :meth:`AsyncClient.connected`.
+    """
+    return AsyncClient(endpoint, **options)

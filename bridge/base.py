@@ -1,0 +1,92 @@
+"""What the two clients have in common: arguments, callbacks, and what they say about the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bridge import protocol as p
+from bridge.session import Session
+from bridge.transport import ConnectionState, SocketTransport
+
+
+class BaseClient:
+    """A connection to a daemon that keeps itself up; use one of the two clients derived from it.
+
+    Attributes:
+        on_state: Called with (:class:`ConnectionState`, text) at each change.
+        on_message: Called with (topic, message) for every message of every subscribed topic; a
+            :class:`bridge.protocol.Snapshot` says that what was known of the topic is replaced.
+        on_execution: Called with each :class:`bridge.protocol.Execution` of the own strategy.
+        on_error: Called with each :class:`bridge.protocol.Error`.
+
+    Args:
+        endpoint: Base endpoint, ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``.
+        role: ``observer`` reads, ``trader`` trades as ``strategy_id``, ``admin`` controls (and trades too
+            if it names a strategy).
+        strategy_id: Name of the external strategy.
+        symbols: What the strategy trades; empty for all.
+        params: The strategy's parameters as operators see them.
+        name: The client's name in the server's log.
+        heartbeat_misses: Silent intervals after which the server counts as gone.
+
+    Raises:
+        ValueError: The endpoint is neither ipc nor tcp, or a trader has no ``strategy_id``.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        role: p.Role = "observer",
+        strategy_id: str = "",
+        symbols: Sequence[str] = (),
+        params: dict[str, Any] | None = None,
+        name: str = "python",
+        heartbeat_misses: int = p.HEARTBEAT_MISSES,
+    ) -> None:
+        hello = p.Hello(p.VERSION, name, role, strategy_id, list(symbols), dict(params or {}))
+        self._transport = self._make_transport()
+        self._session = Session(self._transport, endpoint, hello, heartbeat_misses)
+        self.on_state: Callable[[ConnectionState, str], Any] = lambda state, detail: None
+        self.on_message: Callable[[str, Any], Any] = lambda topic, message: None
+        self.on_execution: Callable[[p.Execution], Any] = lambda execution: None
+        self.on_error: Callable[[p.Error], Any] = lambda error: None
+        self._session.on_state = self._state_changed
+        self._session.on_message = lambda topic, message: self.on_message(topic, message)
+        self._session.on_execution = self._executed
+        self._session.on_error = lambda error: self.on_error(error)
+
+    def _make_transport(self) -> SocketTransport:
+        raise NotImplementedError
+
+    def _state_changed(self, state: ConnectionState, detail: str) -> None:
+        self.on_state(state, detail)
+
+    def _executed(self, execution: p.Execution) -> None:
+        self.on_execution(execution)
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the client stands with the server."""
+        return self._session.state
+
+    @property
+    def detail(self) -> str:
+        """Why the state is what it is; the engine's name when connected."""
+        return self._session.detail
+
+    @property
+    def welcome(self) -> p.Welcome | None:
+        """The server's last welcome: epoch, mode, engine, instruments."""
+        return self._session.welcome
+
+    @property
+    def rtt_ns(self) -> int:
+        """Round trip of the last heartbeat, ns."""
+        return self._session.rtt_ns
+
+    @property
+    def instruments(self) -> dict[str, p.InstrumentInfo]:
+        """The engine's instruments by symbol; empty before the first welcome."""
+        return {i.symbol: i for i in self.welcome.instruments} if self.welcome else {}

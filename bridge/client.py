@@ -1,0 +1,378 @@
+"""The bridge's blocking client; a thread of its own keeps heartbeats, streams and books going.
+
+    with connect("ipc:///run/ringbook", role="trader", strategy_id="mm", symbols=["BTCUSDT"]) as client:
+        client.subscribe_depth("BTCUSDT")
+        order = client.submit("BTCUSDT", "buy", 42_000.0, 0.001, time_in_force="GTX")
+        for execution in client.executions(timeout=1.0):
+            print(execution.status)
+
+All methods may be called from any thread. Callbacks run in the client's thread and must not block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import zmq
+
+from bridge import protocol as p
+from bridge.base import BaseClient
+from bridge.errors import ConnectionLost, RequestTimeout
+from bridge.iterators import END, Messages
+from bridge.streams import Book, OrderState
+from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
+
+__all__ = ["Book", "Client", "ConnectionState", "OrderState", "connect"]
+
+BATCH = 100
+"""Messages taken from one socket before the others have their turn."""
+
+
+class Client(BaseClient):
+    __doc__ = BaseClient.__doc__
+
+    def __init__(self, endpoint: str, **options: Any) -> None:
+        super().__init__(endpoint, **options)
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._queues: list[queue.SimpleQueue[Any]] = []
+        self._executions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._goodbye = ""
+
+    def _make_transport(self) -> SocketTransport:
+        return SocketTransport(zmq.Context())
+
+    # --- connection ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to connect and returns at once; goes on trying until :meth:`close`."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="ringbook-client", daemon=True)
+            self._thread.start()
+
+    def connected(self, timeout: float | None = 5.0) -> p.Welcome:
+        """Waits for the connection.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            VersionMismatch: Server and client speak different versions.
+            CommandRefused: The server refuses this hello for good.
+            ConnectionLost: No connection in time; the message has the last reason.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.state in (ConnectionState.CONNECTED, ConnectionState.CLOSED), timeout
+            )
+            if self.state is ConnectionState.CONNECTED and self._session.welcome is not None:
+                return self._session.welcome
+            if self._session.failure is not None:
+                raise self._session.failure
+            raise ConnectionLost(f"{self._session.endpoint}: {self.detail or 'no answer'}")
+
+    def close(self, reason: str = "") -> None:
+        """Says goodbye, which cancels the strategy's orders, and ends iterators and reconnects."""
+        if self._stopping:
+            return
+        self._stopping, self._goodbye = True, reason
+        if self._thread is None:
+            self._finish()
+        else:
+            self._wake()
+            self._thread.join()
+
+    def __enter__(self) -> Client:
+        self.start()
+        try:
+            self.connected()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- streams -----------------------------------------------------------------------------------------
+
+    def subscribe(self, *topics: str) -> None:
+        """Starts streams; their messages go to ``on_message``, books and iterators. Survives reconnects."""
+        self._call(lambda: self._session.subscribe(topics))
+
+    def unsubscribe(self, *topics: str) -> None:
+        """Ends streams."""
+        self._call(lambda: self._session.unsubscribe(topics))
+
+    def subscribe_depth(self, symbol: str) -> None:
+        """Starts a book; :meth:`book` gives its present state."""
+        self.subscribe(p.depth_topic(symbol))
+
+    def subscribe_trades(self, symbol: str) -> None:
+        """Starts a symbol's public trades."""
+        self.subscribe(p.trade_topic(symbol))
+
+    def subscribe_telemetry(self) -> None:
+        """Starts all telemetry topics."""
+        self.subscribe(*p.TELEMETRY_TOPICS)
+
+    def messages(self, *topics: str, timeout: float | None = None) -> Messages:
+        """Iterates over topics: a ``Snapshot`` for each first, and again whenever a gap cannot be healed.
+
+        Args:
+            topics: What to listen to; subscribed if it is not yet.
+            timeout: Seconds of silence after which the iteration ends (it may be taken up again); None waits.
+        """
+        return Messages(self, topics, timeout)
+
+    def book(self, symbol: str) -> Book:
+        """A copy of a subscribed symbol's book; ``stale`` is set while it may lack something.
+
+        Raises:
+            KeyError: The symbol's depth is not subscribed.
+        """
+        with self._lock:
+            return self._session.books[symbol].copy()
+
+    def stale(self, topic: str) -> bool:
+        """Whether a topic may lack something at the moment."""
+        with self._lock:
+            return self._session.stale(topic)
+
+    # --- orders ------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        symbol: str,
+        side: p.Side,
+        px: float,
+        qty: float,
+        *,
+        order_type: p.OrderType = "limit",
+        time_in_force: p.TimeInForce = "GTC",
+        client_order_id: int = 0,
+    ) -> int:
+        """Sends an order and returns its client_order_id at once; executions tell what became of it.
+
+        Raises:
+            ConnectionLost: There is no connection now; nothing was sent.
+            OrderRejected: The socket is full; nothing was sent.
+            CommandRefused: This client has no strategy.
+        """
+        with self._lock:
+            number = client_order_id or self._session.new_id()
+        self._send(p.Submit(number, symbol, side, px, qty, order_type, time_in_force))
+        return number
+
+    def modify(self, client_order_id: int, px: float, qty: float) -> None:
+        """Asks for a new price and total open quantity; raises as :meth:`submit`."""
+        self._send(p.Modify(client_order_id, px, qty))
+
+    def cancel(self, client_order_id: int) -> None:
+        """Asks for an order's end; raises as :meth:`submit`."""
+        self._send(p.Cancel(client_order_id))
+
+    def cancel_all(self, symbol: str = "") -> None:
+        """Asks for the end of all own orders, of one symbol if it is named; raises as :meth:`submit`."""
+        self._send(p.CancelAll(symbol))
+
+    def send_signal(self, name: str, value: float, symbol: str = "") -> None:
+        """Sends a number to the strategies inside the engine; raises as :meth:`submit`."""
+        self._send(p.Signal(name, value, symbol))
+
+    def wait_order(self, client_order_id: int, timeout: float = 2.0) -> OrderState:
+        """Waits for the engine's first word on an order.
+
+        Raises:
+            OrderRejected: It was denied, rejected or refused; ``reason`` says why.
+            RequestTimeout: No word in time; what became of the order is unknown.
+            ConnectionLost: The connection broke meanwhile.
+        """
+        return self._wait(
+            client_order_id, lambda future: self._session.executions.wait(client_order_id, future), timeout
+        )
+
+    def orders(self, symbol: str = "") -> list[OrderState]:
+        """Own orders that may still trade."""
+        with self._lock:
+            return self._session.orders.live(symbol)
+
+    def order(self, client_order_id: int) -> OrderState | None:
+        """An own order, live or ended not too long ago."""
+        with self._lock:
+            return self._session.orders.states.get(client_order_id)
+
+    def executions(self, timeout: float | None = None) -> Iterator[p.Execution]:
+        """Takes the own executions, without gaps, each once.
+
+        Args:
+            timeout: Seconds of silence after which the iteration ends; None waits until the client is closed,
+                0 takes what is there.
+        """
+        while True:
+            try:
+                execution = self._executions.get(timeout != 0, timeout)
+            except queue.Empty:
+                return
+            if execution is END:
+                self._executions.put(END)
+                return
+            yield execution
+
+    # --- control -----------------------------------------------------------------------------------------
+
+    def pause(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """No new orders of a strategy, of all if unnamed. Raises as :meth:`query_status`."""
+        return self._control(lambda i: p.Pause(i, strategy_id), timeout)
+
+    def resume(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """Lets a strategy (all, and a halted engine, if unnamed) trade again."""
+        return self._control(lambda i: p.Resume(i, strategy_id), timeout)
+
+    def emergency_stop(
+        self, cancel_orders: bool = True, close_position: bool = False, timeout: float = 2.0
+    ) -> p.ControlReply:
+        """Halts all trading; only cancels are accepted afterwards."""
+        return self._control(lambda i: p.EmergencyStop(i, cancel_orders, close_position), timeout)
+
+    def cancel_orders(self, strategy_id: str = "", symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """Cancels the live orders of a strategy or of all, in one symbol or in all."""
+        return self._control(lambda i: p.CancelOrders(i, strategy_id, symbol), timeout)
+
+    def update_params(self, strategy_id: str, params: dict[str, Any], timeout: float = 2.0) -> p.ControlReply:
+        """Changes parameters, all or none of them."""
+        return self._control(lambda i: p.UpdateParams(i, strategy_id, params), timeout)
+
+    def update_risk_limits(
+        self, strategy_id: str, symbol: str = "", *, timeout: float = 2.0, **limits: Any
+    ) -> p.ControlReply:
+        """Changes limits: ``max_position, max_order_qty, max_notional, max_open_orders``."""
+        return self._control(lambda i: p.UpdateRiskLimits(i, strategy_id, symbol, **limits), timeout)
+
+    def query_status(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """The state of a strategy, or of the engine.
+
+        A reply whose ``success`` is false is returned, not raised: its message says why.
+
+        Raises:
+            RequestTimeout: No reply in time; what became of the command is unknown.
+            ConnectionLost: Not connected, or the connection broke meanwhile.
+            CommandRefused: The bridge refused the command, or the client is no admin.
+        """
+        return self._control(lambda i: p.QueryStatus(i, strategy_id), timeout)
+
+    # --- the driver --------------------------------------------------------------------------------------
+
+    def _control(self, make: Callable[[int], Any], timeout: float) -> p.ControlReply:
+        with self._lock:
+            request_id = self._session.new_id()
+        message = make(request_id)
+        return self._wait(
+            request_id, lambda future: self._session.request("control", message, future), timeout
+        )
+
+    def _wait(self, key: int, begin: Callable[[Future[Any]], None], timeout: float) -> Any:
+        future: Future[Any] = Future()
+        self._call(lambda: begin(future))
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            raise RequestTimeout(f"no answer in {timeout:g} s") from None
+        finally:
+            self._call(lambda: self._session.forget(key))
+
+    def _send(self, message: Any) -> None:
+        self._call(lambda: self._session.send(message))
+
+    def _call(self, call: Callable[[], None]) -> None:
+        # Sockets may change threads under a lock. A send may also swallow the wake-up of a socket's
+        # descriptor, so the thread is always told to look again.
+        with self._lock:
+            call()
+        self._wake()
+
+    def _wake(self) -> None:
+        # A full pipe is as good as a byte: the thread will wake up.
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._wake_write, b"x")
+
+    def _run(self) -> None:
+        interval = p.HEARTBEAT_NS / 1e9
+        with self._lock:
+            self._session.start()
+        next_tick = time.monotonic() + interval
+        more = False
+        while not self._stopping:
+            poll = select.poll()
+            poll.register(self._wake_read, select.POLLIN)
+            with self._lock:
+                for socket in self._transport.sockets.values():
+                    poll.register(socket.FD, select.POLLIN)
+            poll.poll(0 if more else max(0.0, next_tick - time.monotonic()) * 1000)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+            with self._lock:
+                more = self._drain()
+                if time.monotonic() >= next_tick:
+                    self._session.tick()
+                    next_tick = time.monotonic() + interval
+        self._finish()
+
+    def _drain(self) -> bool:
+        """Takes what the sockets hold, in turns; True if one of them may hold more."""
+        more = False
+        for name, socket in list(self._transport.sockets.items()):
+            count = 0
+            while self._transport.sockets.get(name) is socket:
+                if count == BATCH:
+                    more = True
+                    break
+                try:
+                    frames = socket.recv_multipart(zmq.DONTWAIT)
+                except zmq.Again:
+                    break
+                self._session.receive(name, frames)
+                count += 1
+        return more
+
+    def _finish(self) -> None:
+        with self._lock:
+            linger = GOODBYE_LINGER_MS if self.state is ConnectionState.CONNECTED else 0
+            self._session.close(self._goodbye)
+            self._transport.finish(linger)
+            for waiting in (self._executions, *self._queues):
+                waiting.put(END)
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def _state_changed(self, state: ConnectionState, detail: str) -> None:
+        with self._changed:
+            self._changed.notify_all()
+        super()._state_changed(state, detail)
+
+    def _executed(self, execution: p.Execution) -> None:
+        self._executions.put(execution)
+        super()._executed(execution)
+
+
+def connect(endpoint: str, **options: Any) -> Client:
+    """A client to be entered: ``with connect(endpoint) as client``.
+
+    Args:
+        endpoint: Base endpoint of the daemon.
+        **options: As :class:`Client`.
+    """
+    return Client(endpoint, **options)

@@ -1,0 +1,94 @@
+"""Iterators over streams for the two clients: a snapshot of each topic first, then what follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from bridge.transport import Sink
+
+if TYPE_CHECKING:
+    from bridge.aioclient import AsyncClient
+    from bridge.client import Client
+
+QUEUE = 100_000
+"""Messages that an iterator holds for a slow consumer before it starts again from a snapshot."""
+END = object()
+"""What a blocking iterator's queue holds last."""
+
+
+class Messages:
+    """An iterator over the messages of some topics; see :meth:`Client.messages`."""
+
+    def __init__(self, client: Client, topics: Iterable[str], timeout: float | None) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._sink = Sink(frozenset(topics), self._put, self._clear)
+        client._call(lambda: client._session.add_sink(self._sink))
+        client._queues.append(self._queue)
+
+    def _put(self, message: Any) -> bool:
+        self._queue.put(message)
+        return self._queue.qsize() <= QUEUE
+
+    def _clear(self) -> None:
+        while not self._queue.empty():
+            self._queue.get()
+
+    def close(self) -> None:
+        """Ends the iteration; the client's streams go on."""
+        if self._queue in self._client._queues:
+            self._client._queues.remove(self._queue)
+            self._client._call(lambda: self._client._session.remove_sink(self._sink))
+        self._queue.put(END)
+
+    def __iter__(self) -> Messages:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            message = self._queue.get(timeout=self._timeout)
+        except queue.Empty:
+            raise StopIteration from None
+        if message is END:
+            self._queue.put(END)
+            raise StopIteration
+        return message
+
+
+class AsyncMessages:
+    """An asynchronous iterator over the messages of some topics; see :meth:`AsyncClient.messages`."""
+
+    def __init__(self, client: AsyncClient, topics: Iterable[str]) -> None:
+        self._client = client
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self._sink = Sink(frozenset(topics), self._put, self._clear)
+        client._session.add_sink(self._sink)
+        client._iterators.append(self)
+
+    def _put(self, message: Any) -> bool:
+        self._queue.put_nowait(message)
+        return self._queue.qsize() <= QUEUE
+
+    def _clear(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
+    def close(self) -> None:
+        """Ends the iteration; the client's streams go on."""
+        if self in self._client._iterators:
+            self._client._iterators.remove(self)
+            self._client._session.remove_sink(self._sink)
+            self._queue.put_nowait(None)
+
+    def __aiter__(self) -> AsyncMessages:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._queue.get()
+        if message is None:
+            raise StopAsyncIteration
+        return message

@@ -1,0 +1,389 @@
+"""What both clients share: hello, heartbeats, streams, orders and requests, without sockets or a clock.
+
+A driver (client.py with a thread, aioclient.py with asyncio) owns a transport, calls :meth:`Session.tick`
+every HEARTBEAT_NS and :meth:`Session.receive` for every message; timeouts are counted in ticks, so a
+process that was stopped does not take its server for dead.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge import codec
+from bridge import protocol as p
+from bridge.errors import (
+    BridgeError,
+    CommandRefused,
+    ConnectionLost,
+    OrderRejected,
+    ProtocolError,
+    VersionMismatch,
+)
+from bridge.executions import Executions
+from bridge.streams import Book, Stream
+from bridge.transport import ConnectionState, Sink, Transport, Waiter
+
+log = logging.getLogger("ringbook.bridge")
+BACKOFF_TICKS = (5, 10, 20, 40, 80)
+"""0.5, 1, 2, 4, 8 s between attempts to reconnect; the last one repeats."""
+HELLO_TICKS = 20
+"""Ticks that a server has to answer hello."""
+FATAL = frozenset({"version_mismatch", "bad_hello", "forbidden", "unknown_symbol", "refused"})
+"""Refusals of hello that asking again does not change."""
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+class Session:
+    """The protocol's client side as a state machine.
+
+    Args:
+        transport: Where messages go.
+        endpoint: Base endpoint of the daemon.
+        hello: Who the client is; its role decides which sockets it uses.
+        heartbeat_misses: Silent ticks after which the server counts as gone.
+
+    Raises:
+        ValueError: The endpoint is neither ipc nor tcp, or a trader has no ``strategy_id``.
+    """
+
+    def __init__(self, transport: Transport, endpoint: str, hello: p.Hello, heartbeat_misses: int) -> None:
+        p.socket_endpoint(endpoint, "orders")
+        if hello.role == "trader" and not hello.strategy_id:
+            raise ValueError("a trader needs a strategy_id")
+        self.transport = transport
+        self.endpoint = endpoint
+        self.hello = hello
+        self.strategy_id = hello.strategy_id
+        if hello.role != "admin":
+            self.channels: tuple[str, ...] = ("orders",)
+        else:
+            self.channels = ("orders", "control") if hello.strategy_id else ("control",)
+        self.heartbeat_misses = heartbeat_misses
+        self.state = ConnectionState.CONNECTING
+        self.detail = ""
+        self.failure: BridgeError | None = None
+        self.welcome: p.Welcome | None = None
+        self.rtt_ns = 0
+        self.bad_messages = 0
+        self.streams: dict[str, Stream] = {}
+        self.books: dict[str, Book] = {}
+        self.executions = Executions(hello.strategy_id, self._send_order, self.new_id)
+        self.orders = self.executions.orders
+        # What the owner of the session listens with; all run in the driver's thread or loop.
+        self.on_state: Callable[[ConnectionState, str], Any] = _ignore
+        self.on_message: Callable[[str, Any], Any] = _ignore
+        self.on_execution: Callable[[p.Execution], Any] = _ignore
+        self.on_error: Callable[[p.Error], Any] = _ignore
+        self._welcomed: dict[str, p.Welcome] = {}
+        self._misses: dict[str, int] = {}
+        self._pending: dict[int, Waiter] = {}
+        self._stream_requests: dict[int, Stream] = {}
+        self._next_id = time.time_ns() // 1000
+        self._attempt = self._wait = self._hello_age = 0
+        self._sinks: list[Sink] = []
+
+    # --- the driver's side -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Opens the sockets and says hello."""
+        self._welcomed.clear()
+        self._misses = dict.fromkeys(self.channels, 0)
+        self._hello_age = self._wait = 0
+        self.transport.open(self.endpoint, self.channels)
+        for channel in self.channels:
+            # Each socket has its own session; only the order socket's may own the strategy.
+            hello = (
+                self.hello
+                if channel == "orders"
+                else msgspec.structs.replace(self.hello, strategy_id="", symbols=[], params={})
+            )
+            self.transport.send(channel, codec.encode(hello))
+
+    def tick(self) -> None:
+        """One heartbeat interval has passed: beat, count misses, repeat what was not answered."""
+        if self.state is ConnectionState.CLOSED:
+            return
+        if self._wait > 0:
+            self._wait -= 1
+            if self._wait == 0:
+                self.start()
+            return
+        if len(self._welcomed) < len(self.channels):
+            self._hello_age += 1
+            if self._hello_age > HELLO_TICKS:
+                self._lost("no answer to hello")
+            return
+        beat = codec.encode(p.Heartbeat(time.monotonic_ns()))
+        for channel in self.channels:
+            self.transport.send(channel, beat)
+            self._misses[channel] += 1
+            if self._misses[channel] > self.heartbeat_misses:
+                self._lost(f"no heartbeat on the {channel} socket")
+                return
+        for stream in self.streams.values():
+            if stream.tick():
+                self._ask(stream)
+        self.executions.tick()
+
+    def receive(self, channel: str, frames: Sequence[bytes]) -> None:
+        """Takes a message of one of the sockets; a malformed one is dropped and counted."""
+        try:
+            if channel in ("orders", "control"):
+                self._misses[channel] = 0
+                self._on_server(channel, codec.decode_server(frames))
+            else:
+                topic, message = codec.decode_stream(frames)
+                stream = self.streams.get(topic)
+                if stream is not None:
+                    self._deliver(stream, stream.message(message))
+        except ProtocolError:
+            self.bad_messages += 1
+
+    def close(self, reason: str = "") -> None:
+        """Says goodbye; the owner closes the transport once that is sent."""
+        if self.state is ConnectionState.CONNECTED:
+            for channel in self.channels:
+                self.transport.send(channel, codec.encode(p.Goodbye(reason[:4096])))
+        self._fail_waiters(ConnectionLost("the client was closed"))
+        self._set_state(ConnectionState.CLOSED, reason)
+
+    # --- the user's side: all in the driver's thread -----------------------------------------------
+
+    def new_id(self) -> int:
+        """A request or client order id that this client has not used, nor one before it."""
+        self._next_id += 1
+        return self._next_id
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Starts streams: subscribed first, then a snapshot, then what follows it."""
+        for topic in topics:
+            if topic in self.streams:
+                continue
+            stream = self.streams[topic] = Stream(topic)
+            if topic.startswith("md.") and topic.endswith(".depth"):
+                symbol = topic[3:-6]
+                self.books[symbol] = Book(symbol)
+            if self.state is ConnectionState.CONNECTED:
+                self.transport.subscribe(topic, True)
+                self._ask(stream)
+
+    def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Ends streams and forgets their books."""
+        for topic in topics:
+            if self.streams.pop(topic, None) is None:
+                continue
+            self.books.pop(topic[3:-6], None)
+            if self.state is ConnectionState.CONNECTED:
+                self.transport.subscribe(topic, False)
+
+    def add_sink(self, sink: Sink) -> None:
+        """Adds a consumer; every topic of it begins with a snapshot."""
+        self._sinks.append(sink)
+        self._restart(sink.topics)
+        self.subscribe(sink.topics)
+
+    def remove_sink(self, sink: Sink) -> None:
+        """Takes a consumer away; its streams go on."""
+        self._sinks.remove(sink)
+
+    def stale(self, topic: str) -> bool:
+        """Whether a stream may lack something: not connected, no snapshot yet, or a gap open."""
+        stream = self.streams.get(topic)
+        return self.state is not ConnectionState.CONNECTED or stream is None or not stream.live
+
+    def request(self, channel: str, message: Any, waiter: Waiter) -> None:
+        """Sends a message that has a ``request_id`` and lets the waiter have its answer."""
+        if channel not in self.channels:
+            waiter.set_exception(
+                CommandRefused(f"role {self.hello.role} has no {channel} socket: connect as admin")
+            )
+        elif self.state is not ConnectionState.CONNECTED:
+            waiter.set_exception(ConnectionLost(self.detail or "not connected"))
+        elif not self.transport.send(channel, codec.encode(message)):
+            waiter.set_exception(CommandRefused("the socket is full"))
+        else:
+            self._pending[message.request_id] = waiter
+
+    def forget(self, request_id: int) -> None:
+        """Gives up on a request: its answer will be ignored."""
+        self._pending.pop(request_id, None)
+        self.executions.forget(request_id)
+
+    def send(self, message: Any) -> None:
+        """Sends a message of the order socket; a submit is remembered.
+
+        Raises:
+            ConnectionLost: There is no connection now.
+            OrderRejected: The socket is full.
+            CommandRefused: The client has no strategy.
+        """
+        if not self.strategy_id:
+            raise CommandRefused("this client has no strategy_id: it cannot trade")
+        if self.state is not ConnectionState.CONNECTED:
+            raise ConnectionLost(self.detail or "not connected")
+        if not self._send_order(message):
+            raise OrderRejected("the socket is full", "busy")
+        if type(message) is p.Submit:
+            self.orders.submitted(message)
+
+    # --- messages ----------------------------------------------------------------------------------
+
+    def _on_server(self, channel: str, message: Any) -> None:
+        kind = type(message)
+        if kind is p.Heartbeat:
+            self.rtt_ns = max(0, time.monotonic_ns() - message.ts)
+        elif kind is p.Execution:
+            if self.executions.take(message):
+                self._notify(self.on_execution, message)
+        elif kind is p.Welcome:
+            self._on_welcome(channel, message)
+        elif kind is p.Error:
+            self._on_error(channel, message)
+        elif kind is p.Goodbye:
+            self._lost(f"the server says goodbye: {message.reason}" if message.reason else "the server left")
+        elif kind is p.ControlReply:
+            self._resolve(message.request_id, message)
+        else:
+            self._on_stream_answer(message)
+
+    def _on_stream_answer(self, answer: p.Snapshot | p.Replay) -> None:
+        if self.executions.take_snapshot(answer):
+            return
+        stream = self._stream_requests.pop(answer.request_id, None)
+        if stream is not None:
+            take = stream.snapshot if type(answer) is p.Snapshot else stream.replay
+            self._deliver(stream, take(answer))
+
+    def _on_welcome(self, channel: str, welcome: p.Welcome) -> None:
+        if welcome.version != p.VERSION:
+            self._fatal(VersionMismatch(f"client speaks version {p.VERSION}, server {welcome.version}"))
+            return
+        self._welcomed[channel] = welcome
+        if len(self._welcomed) < len(self.channels) or self.state is ConnectionState.CONNECTED:
+            return
+        self.welcome = self._welcomed[self.channels[0]]
+        self._attempt = 0
+        self._stream_requests.clear()
+        self.transport.open_streams(welcome.market_endpoint, welcome.telemetry_endpoint)
+        self._set_state(ConnectionState.CONNECTED, welcome.engine)
+        for topic, stream in self.streams.items():
+            self.transport.subscribe(topic, True)
+            stream.resume(welcome.epoch)
+            self._ask(stream)
+        self.executions.welcomed(self.welcome)
+
+    def _on_error(self, channel: str, error: p.Error) -> None:
+        if len(self._welcomed) < len(self.channels):
+            text = f"{error.code}: {error.message}"
+            if error.code == "version_mismatch":
+                self._fatal(VersionMismatch(error.message))
+            elif error.code in FATAL:
+                self._fatal(CommandRefused(text))
+            else:
+                self._lost(text)
+            return
+        if error.code == "hello_first":
+            self._lost("the server does not know this session")
+            return
+        if error.request_id and self._stream_requests.pop(error.request_id, None) is None:
+            waiter = self._pending.pop(error.request_id, None)
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(CommandRefused(f"{error.code}: {error.message}"))
+        self.executions.refused(error)
+        self._notify(self.on_error, error)
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    def _deliver(self, stream: Stream, messages: Iterable[Any]) -> None:
+        book = self.books.get(stream.topic[3:-6]) if stream.topic.endswith(".depth") else None
+        for message in messages:
+            if book is not None:
+                for depth in message.messages if type(message) is p.Snapshot else (message,):
+                    book.apply(depth)
+            self._notify(self.on_message, stream.topic, message)
+            self._fill_sinks(stream.topic, message)
+        if book is not None:
+            book.stale = not stream.live
+        if stream.want is not None and not stream.request_id:
+            self._ask(stream)
+
+    def _fill_sinks(self, topic: str, message: Any) -> None:
+        for sink in self._sinks:
+            if topic in sink.topics and not sink.put(message):
+                # A consumer that cannot keep up starts again from what is, not from where it stopped.
+                sink.clear()
+                self._restart(sink.topics)
+
+    def _restart(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            stream = self.streams.get(topic)
+            if stream is not None:
+                stream.restart()
+                self._ask(stream)
+
+    def _notify(self, callback: Callable[..., Any], *values: Any) -> None:
+        try:
+            callback(*values)
+        except Exception:
+            log.exception("a callback of the client raised")
+
+    def _ask(self, stream: Stream) -> None:
+        if stream.want is None or self.state is not ConnectionState.CONNECTED:
+            return
+        for old in [i for i, asking in self._stream_requests.items() if asking is stream]:
+            del self._stream_requests[old]
+        request_id = self.new_id()
+        request = (
+            p.SnapshotRequest(request_id, stream.topic)
+            if stream.want.kind == "snapshot"
+            else p.ReplayRequest(request_id, stream.topic, stream.want.from_seq)
+        )
+        self._stream_requests[request_id] = stream
+        stream.asked(request_id)
+        self.transport.send(self.channels[0], codec.encode(request))
+
+    def _send_order(self, message: Any) -> bool:
+        return self.transport.send("orders", codec.encode(message))
+
+    def _resolve(self, request_id: int, result: Any) -> None:
+        waiter = self._pending.pop(request_id, None)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(result)
+
+    def _fail_waiters(self, error: BridgeError) -> None:
+        self.executions.fail(error)
+        waiters, self._pending = self._pending, {}
+        for waiter in waiters.values():
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _lost(self, why: str) -> None:
+        self.transport.close()
+        self._fail_waiters(ConnectionLost(why))
+        for book in self.books.values():
+            book.stale = True
+        self._wait = BACKOFF_TICKS[min(self._attempt, len(BACKOFF_TICKS) - 1)]
+        self._attempt += 1
+        self._welcomed.clear()
+        first = self.welcome is None
+        self._set_state(ConnectionState.CONNECTING if first else ConnectionState.RECONNECTING, why)
+
+    def _fatal(self, error: BridgeError) -> None:
+        self.failure = error
+        self.transport.close()
+        self._fail_waiters(error)
+        self._set_state(ConnectionState.CLOSED, str(error))
+
+    def _set_state(self, state: ConnectionState, detail: str) -> None:
+        changed = (state, detail) != (self.state, self.detail)
+        self.state, self.detail = state, detail
+        if changed:
+            self._notify(self.on_state, state, detail)

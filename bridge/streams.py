@@ -1,0 +1,313 @@
+"""What a client keeps of the streams: gaps healed, books, own orders. No sockets and no clock in here."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bridge import protocol as p
+
+RETRY_TICKS = 10
+"""Ticks after which an unanswered request is repeated."""
+TAIL_TICKS = 10
+"""Silent ticks after which a stream asks whether it has missed the last message."""
+MAX_WAITING = 20_000
+"""Messages that a stream keeps while it waits for a snapshot or a replay; then it starts anew."""
+ENDED_KEPT = 10_000
+"""Ended orders that a client remembers."""
+ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "DENIED", "REFUSED", "LOST"})
+"""Statuses of an order that is over; REFUSED (by the bridge) and LOST (not live after a restart) are ours."""
+
+
+class Book:
+    """A book by price, kept from :class:`bridge.protocol.Depth` messages.
+
+    Attributes:
+        symbol: The instrument.
+        bids: Quantity by price, in quantity and price units.
+        asks: As ``bids``.
+        seq: The last message applied.
+        ts: Its engine time, ns.
+        exch_ts: Its exchange time, ns.
+        conflated: How many messages merged several changes.
+        stale: No snapshot yet, or a gap is being healed, or the connection is lost.
+    """
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.bids: dict[float, float] = {}
+        self.asks: dict[float, float] = {}
+        self.seq = self.ts = self.exch_ts = self.conflated = 0
+        self.stale = True
+        self._best_bid: float | None = None
+        self._best_ask: float | None = None
+
+    def apply(self, depth: p.Depth) -> None:
+        """Applies one message; a snapshot replaces the book."""
+        if depth.snapshot:
+            self.bids.clear()
+            self.asks.clear()
+            self._best_bid = self._best_ask = None
+        self._best_bid = _update(self.bids, depth.bids, self._best_bid, max)
+        self._best_ask = _update(self.asks, depth.asks, self._best_ask, min)
+        self.seq, self.ts, self.exch_ts = depth.seq, depth.ts, depth.exch_ts
+        self.conflated += depth.conflated
+
+    @property
+    def best_bid(self) -> float | None:
+        """The highest bid's price, or None."""
+        return self._best_bid
+
+    @property
+    def best_ask(self) -> float | None:
+        """The lowest ask's price, or None."""
+        return self._best_ask
+
+    @property
+    def mid(self) -> float | None:
+        """Between the best bid and ask; None while one of them is missing."""
+        if self._best_bid is None or self._best_ask is None:
+            return None
+        return (self._best_bid + self._best_ask) / 2
+
+    def levels(self, n: int) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """The best ``n`` bids and asks as (price, quantity), best first."""
+        bids = heapq.nlargest(n, self.bids)
+        asks = heapq.nsmallest(n, self.asks)
+        return [(px, self.bids[px]) for px in bids], [(px, self.asks[px]) for px in asks]
+
+    def copy(self) -> Book:
+        """A book that later messages do not change."""
+        other = Book(self.symbol)
+        other.__dict__.update(self.__dict__)
+        other.bids, other.asks = dict(self.bids), dict(self.asks)
+        return other
+
+
+def _update(
+    side: dict[float, float], levels: Iterable[tuple[float, float]], best: float | None, pick: Any
+) -> float | None:
+    removed_best = False
+    for px, qty in levels:
+        if qty > 0:
+            side[px] = qty
+            best = px if best is None else pick(best, px)
+        elif side.pop(px, None) is not None and px == best:
+            removed_best = True
+    if removed_best and best not in side:
+        best = pick(side) if side else None
+    return best
+
+
+@dataclass(frozen=True)
+class Want:
+    """A request to be made: a snapshot, or a replay from ``from_seq`` on; a tail check blocks nothing."""
+
+    kind: str
+    from_seq: int = 0
+    tail: bool = False
+
+
+class Stream:
+    """One topic on its way to the consumer: in order, each message once, gaps healed.
+
+    Feed it with :meth:`message`, :meth:`snapshot` and :meth:`replay`; each returns what may be delivered
+    now. ``want`` says what to request; the owner sends it and calls :meth:`asked` with the request's id.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.epoch = 0
+        self.seq = 0
+        self.want: Want | None = Want("snapshot")
+        self.request_id = 0
+        self.heals = 0
+        self._waiting: list[Any] = []
+        self._silent = self._unanswered = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether the consumer has everything that was received, and nothing is known to be missing."""
+        return self.want is None or self.want.tail
+
+    def restart(self) -> None:
+        """Forgets everything and asks for a snapshot: a new epoch, or a slow consumer."""
+        self.want, self.request_id = Want("snapshot"), 0
+        self._waiting.clear()
+
+    def resume(self, epoch: int) -> None:
+        """After a reconnect: asks for what was missed, or for a snapshot if the epoch is another."""
+        if epoch != self.epoch or (self.want is not None and self.want.kind == "snapshot"):
+            self.restart()
+        else:
+            self.want, self.request_id = Want("replay", self.seq + 1), 0
+
+    def asked(self, request_id: int) -> None:
+        """Remembers the request whose answer counts; answers to older ones are ignored."""
+        self.request_id = request_id
+        self._unanswered = 0
+
+    def tick(self) -> bool:
+        """One heartbeat interval has passed; True if ``want`` has to be asked for (again)."""
+        self._silent += 1
+        self._unanswered += 1
+        if self.want is not None:
+            return self._unanswered >= RETRY_TICKS
+        if self._silent < TAIL_TICKS:
+            return False
+        # What was lost last leaves no gap to notice.
+        self.want, self.request_id = Want("replay", self.seq + 1, tail=True), 0
+        return True
+
+    def message(self, message: Any) -> list[Any]:
+        """Takes a published message."""
+        self._silent = 0
+        if not self.live:
+            if len(self._waiting) >= MAX_WAITING:
+                self.restart()
+            self._waiting.append(message)
+            return []
+        if message.epoch != self.epoch:
+            self.restart()
+            self._waiting.append(message)
+            return []
+        if message.seq <= self.seq:
+            return []
+        if message.seq > self.seq + 1:
+            self.want, self.request_id = Want("replay", self.seq + 1), 0
+            self.heals += 1
+            self._waiting.append(message)
+            return []
+        self.seq = message.seq
+        return [message]
+
+    def snapshot(self, snapshot: p.Snapshot) -> list[Any]:
+        """Takes the answer to a snapshot request; delivers the :class:`Snapshot` itself first."""
+        if self.want is None or self.want.kind != "snapshot" or snapshot.request_id != self.request_id:
+            return []
+        self.epoch = snapshot.epoch
+        self.seq = snapshot.seqs.get(self.topic, 0)
+        self.want = None
+        return [snapshot, *self._release()]
+
+    def replay(self, replay: p.Replay) -> list[Any]:
+        """Takes the answer to a replay request."""
+        if self.want is None or self.want.kind != "replay" or replay.request_id != self.request_id:
+            return []
+        if not replay.complete or replay.epoch != self.epoch:
+            self.want, self.request_id = Want("snapshot"), 0
+            return []
+        self.want = None
+        self._silent = 0
+        waiting, self._waiting = self._waiting, []
+        delivered: list[Any] = []
+        before = self.seq
+        for message in (*replay.messages, *waiting):
+            delivered += self.message(message)
+        if self.want is not None and self.seq == before:
+            # The replay did not close the gap: asking again would go on for ever.
+            self.want = Want("snapshot")
+        return delivered
+
+    def _release(self) -> list[Any]:
+        waiting, self._waiting = self._waiting, []
+        delivered: list[Any] = []
+        for message in waiting:
+            if message.epoch == self.epoch:
+                delivered += self.message(message)
+        return delivered
+
+
+@dataclass
+class OrderState:
+    """An own order as far as the client knows it; PENDING until the engine's first word."""
+
+    client_order_id: int
+    symbol: str
+    side: p.Side
+    px: float
+    qty: float
+    order_type: p.OrderType = "limit"
+    time_in_force: p.TimeInForce = "GTC"
+    status: str = "PENDING"
+    leaves_qty: float = 0.0
+    cum_exec_qty: float = 0.0
+    order_id: int = 0
+    reason: str = ""
+    fee: float = 0.0
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still trade."""
+        return self.status not in ENDED
+
+
+@dataclass
+class Orders:
+    """The orders of one strategy, from its submits and executions."""
+
+    states: dict[int, OrderState] = field(default_factory=dict)
+    _ended: list[int] = field(default_factory=list)
+
+    def submitted(self, message: p.Submit) -> OrderState:
+        """Takes note of an order that is being sent."""
+        state = OrderState(
+            message.client_order_id,
+            message.symbol,
+            message.side,
+            message.px,
+            message.qty,
+            message.order_type,
+            message.time_in_force,
+            leaves_qty=message.qty,
+        )
+        self.states[message.client_order_id] = state
+        return state
+
+    def executed(self, execution: p.Execution) -> OrderState:
+        """Applies an execution; an order that is not known yet (from before a restart) is taken up."""
+        state = self.states.get(execution.client_order_id)
+        if state is None:
+            state = OrderState(
+                execution.client_order_id, execution.symbol, execution.side, execution.px, execution.qty
+            )
+            self.states[execution.client_order_id] = state
+        if execution.cum_exec_qty > state.cum_exec_qty:
+            state.fee += execution.fee
+        state.order_type, state.time_in_force = execution.order_type, execution.time_in_force
+        state.px, state.qty = execution.px, execution.qty
+        state.leaves_qty, state.cum_exec_qty = execution.leaves_qty, execution.cum_exec_qty
+        state.order_id, state.reason = execution.order_id, execution.reason
+        self._set_status(state, execution.status)
+        return state
+
+    def refused(self, error: p.Error) -> OrderState | None:
+        """Applies an error of the bridge: an order that never reached the engine is REFUSED."""
+        state = self.states.get(error.client_order_id)
+        if state is not None and state.status == "PENDING" and error.code != "duplicate_order_id":
+            state.reason = f"{error.code}: {error.message}"
+            self._set_status(state, "REFUSED")
+        return state
+
+    def reconcile(self, candidates: Iterable[int], live_ids: set[int]) -> list[OrderState]:
+        """After a restart of the bridge: a candidate that is not live in the engine any more is LOST."""
+        lost = [s for i in candidates if (s := self.states.get(i)) and s.live and i not in live_ids]
+        for state in lost:
+            state.reason = "not live after the bridge restarted"
+            self._set_status(state, "LOST")
+        return lost
+
+    def live(self, symbol: str = "") -> list[OrderState]:
+        """Copies of the orders that may still trade, of one symbol if it is named."""
+        return [replace(s) for s in self.states.values() if s.live and symbol in ("", s.symbol)]
+
+    def _set_status(self, state: OrderState, status: str) -> None:
+        if status in ENDED and state.status not in ENDED:
+            self._ended.append(state.client_order_id)
+            if len(self._ended) > ENDED_KEPT:
+                gone = self.states.get(self._ended.pop(0))
+                if gone is not None and not gone.live:
+                    del self.states[gone.client_order_id]
+        state.status = status
