@@ -62,7 +62,7 @@ class _Transport(SocketTransport):
 
 
 class AsyncClient(BaseClient):
-    __doc__ = BaseClient.__doc__
+    """A connection for asyncio; arguments and callbacks are :class:`bridge.base.BaseClient`'s."""
 
     def __init__(self, endpoint: str, **options: Any) -> None:
         super().__init__(endpoint, **options)

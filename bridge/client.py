@@ -37,7 +37,7 @@ BATCH = 100
 
 
 class Client(BaseClient):
-    __doc__ = BaseClient.__doc__
+    """A blocking connection; arguments and callbacks are :class:`bridge.base.BaseClient`'s."""
 
     def __init__(self, endpoint: str, **options: Any) -> None:
         super().__init__(endpoint, **options)

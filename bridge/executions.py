@@ -72,7 +72,9 @@ class Executions:
             return False
         self._seq = execution.seq
         self._asked = False
-        self._settle(self.orders.executed(execution))
+        state = self.orders.executed(execution)
+        if state.status != "PENDING":
+            self._settle(state)
         return True
 
     def refused(self, error: p.Error) -> None:

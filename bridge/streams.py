@@ -19,6 +19,8 @@ ENDED_KEPT = 10_000
 """Ended orders that a client remembers."""
 ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "DENIED", "REFUSED", "LOST"})
 """Statuses of an order that is over; REFUSED (by the bridge) and LOST (not live after a restart) are ours."""
+STILL_LIVE = frozenset({"REQUEST_IN_FLIGHT", "DUPLICATE_ORDER_ID"})
+"""Reasons of a denial that leaves the order of that client_order_id as it was."""
 
 
 class Book:
@@ -274,13 +276,19 @@ class Orders:
                 execution.client_order_id, execution.symbol, execution.side, execution.px, execution.qty
             )
             self.states[execution.client_order_id] = state
+        state.reason = execution.reason
+        if execution.status == "DENIED":
+            # A change was denied, or one of an order that is over: what there was stays as it was.
+            if state.live and execution.prev_status == "NONE" and execution.reason not in STILL_LIVE:
+                self._set_status(state, "DENIED")
+            return state
         if execution.cum_exec_qty > state.cum_exec_qty:
             state.fee += execution.fee
         state.order_type, state.time_in_force = execution.order_type, execution.time_in_force
-        state.px, state.qty = execution.px, execution.qty
+        state.px, state.qty, state.order_id = execution.px, execution.qty, execution.order_id
         state.leaves_qty, state.cum_exec_qty = execution.leaves_qty, execution.cum_exec_qty
-        state.order_id, state.reason = execution.order_id, execution.reason
-        self._set_status(state, execution.status)
+        if execution.status != "NONE":
+            self._set_status(state, execution.status)
         return state
 
     def refused(self, error: p.Error) -> OrderState | None:
