@@ -7,19 +7,19 @@ in over a socket can end the process; it is dropped, counted and answered by an 
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import os
-import stat
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import zmq
 
 from bridge import protocol as p
 from bridge import records
+from bridge.config import BridgeConfig, check_endpoint, private_directory
 from bridge.control import Control
 from bridge.errors import BridgeError
 from bridge.link import EngineLink
@@ -29,6 +29,10 @@ from bridge.sessions import Peer, Sessions
 from engine.core.errors import RingCorrupt
 from engine.runtime.records import BlobJoiner, Kind
 
+if TYPE_CHECKING:
+    from engine.runtime.config import DaemonConfig
+    from engine.runtime.rundir import RunDir
+
 HIGH_WATER = 100_000
 """Messages that wait for one client before more are dropped; its gaps are healed by replays."""
 MESSAGES_A_TURN = 64
@@ -36,72 +40,11 @@ RECORDS_A_TURN = 512
 LINGER_MS = 200
 
 
-@dataclass(frozen=True, kw_only=True)
-class BridgeConfig:
-    """What the bridge has to know.
-
-    Attributes:
-        endpoint: Base endpoint, ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``.
-        engine: The engine's name.
-        mode: What clients are told: PAPER, LIVE or REPLAY.
-        instruments: In the engine's order.
-        rings: Files of ``orders_in, control_in, orders_out, market_out, telemetry_out``.
-        bell: FIFO on which the engine wakes the bridge.
-        engine_bell: FIFO on which the bridge wakes the engine.
-        allow_remote: Whether a tcp endpoint may be other than loopback; there is no authentication yet.
-        heartbeat_misses: Silent ticks after which a client counts as gone.
-        grace_s: How long after a restart clients of live strategies have to come back.
-    """
-
-    endpoint: str
-    engine: str
-    mode: p.Mode
-    instruments: Sequence[p.InstrumentInfo]
-    rings: Mapping[str, str | Path]
-    bell: str | Path
-    engine_bell: str | Path
-    allow_remote: bool = False
-    heartbeat_misses: int = p.HEARTBEAT_MISSES
-    grace_s: float = 1.0
-
-
-def check_endpoint(endpoint: str, allow_remote: bool = False) -> None:
-    """Refuses an endpoint that others could reach.
-
-    Args:
-        endpoint: Base endpoint.
-        allow_remote: Takes any address.
-
-    Raises:
-        BridgeError: Neither ipc nor tcp, a wildcard, or not loopback without ``allow_remote``.
-    """
-    try:
-        p.socket_endpoint(endpoint, "orders")
-    except ValueError as error:
-        raise BridgeError(str(error)) from None
-    if endpoint.startswith("ipc://"):
-        return
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    if host in ("*", "0.0.0.0", "::", ""):
-        raise BridgeError(f"{endpoint}: name one address, clients are told it")
-    if allow_remote or host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise BridgeError(
-            f"{endpoint}: not loopback, and anybody who reaches it could trade; "
-            "use a tunnel, or set allow_remote = true if the network is yours alone"
-        )
-
-
 class Server:
     """Sockets, rings and the parts that know what to do with their messages.
 
     Args:
-        config: As :func:`serve`.
+        config: As :func:`run_bridge`.
         link: The engine's rings.
 
     Raises:
@@ -303,40 +246,14 @@ class Server:
         self._link.close()
 
 
-def private_directory(path: Path) -> None:
-    """Makes a directory that only its owner can enter.
-
-    Args:
-        path: The directory; one that exists must be like that already.
-
-    Raises:
-        BridgeError: It cannot be made, or belongs to somebody else.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = path.stat()
-        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-            raise BridgeError(f"{path}: not a directory of this user")
-        if stat.S_IMODE(info.st_mode) & 0o077:
-            mode = stat.S_IMODE(info.st_mode)
-            raise BridgeError(
-                f"{path}: others may enter it (mode {mode:o}): chmod 700, or name another directory"
-            )
-    except OSError as error:
-        raise BridgeError(f"{path}: {error.strerror}") from None
-
-
-def serve(
-    config: BridgeConfig,
-    *,
-    stop: Callable[[], bool],
-    ready: Callable[[], None] = lambda: None,
+def run_bridge(
+    config: BridgeConfig, *, stop: Callable[[], bool], ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Runs the bridge in this thread: the main function of its process.
+    """Runs a bridge in this thread until it is told to stop.
 
     Args:
         config: Endpoint, engine and rings.
-        stop: Asked at least every heartbeat interval whether to end; a signal handler may set a flag.
+        stop: Asked at least every heartbeat interval whether to end.
         ready: Called once the sockets are bound.
 
     Raises:
@@ -356,3 +273,27 @@ def serve(
         server.run(stop)
     finally:
         server.close()
+
+
+def serve(
+    config: DaemonConfig,
+    run: RunDir,
+    log: logging.LoggerAdapter[logging.Logger],
+    ready: Callable[[], None],
+) -> None:
+    """The main function of the daemon's bridge process; SIGTERM ends it in good order.
+
+    Args:
+        config: The daemon's configuration.
+        run: Its run directory, with rings and bells in place.
+        log: Where to say what happens.
+        ready: Called once the sockets are bound.
+
+    Raises:
+        BridgeError: As :func:`run_bridge`, and the others.
+    """
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    bridge = BridgeConfig.of_run(config, run)
+    log.info("listening on %s", bridge.endpoint)
+    run_bridge(bridge, stop=stopped.is_set, ready=ready)

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from bridge import protocol as p
-from bridge.server import BridgeConfig, serve
+from bridge.config import RINGS, BridgeConfig
+from bridge.server import run_bridge
 from engine.core.ring import Bell, Ring
 from engine.core.types import BUY_EVENT, SELL_EVENT, TRADE_EVENT, Reason, Status
 from engine.runtime.records import (
@@ -43,7 +44,6 @@ from engine.runtime.records import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-RINGS = ("orders_in", "control_in", "orders_out", "market_out", "telemetry_out")
 INSTRUMENTS = (
     p.InstrumentInfo("BTCUSDT", 0.1, 0.001, 1.0, "linear"),
     p.InstrumentInfo("ETHUSDT", 0.01, 0.01, 1.0, "linear"),
@@ -434,7 +434,7 @@ def bridge_thread(config: BridgeConfig) -> Iterator[None]:
     """Runs the bridge in a thread of this process."""
     stop, ready = threading.Event(), threading.Event()
     thread = threading.Thread(
-        target=serve, args=(config,), kwargs={"stop": stop.is_set, "ready": ready.set}, daemon=True
+        target=run_bridge, args=(config,), kwargs={"stop": stop.is_set, "ready": ready.set}, daemon=True
     )
     thread.start()
     assert ready.wait(10)
@@ -479,7 +479,7 @@ def _bridge_main(text: str) -> None:
         engine_bell=directory / "engine.bell",
         **fields["options"],
     )
-    serve(config, stop=stopped.is_set, ready=lambda: print("ready", flush=True))
+    run_bridge(config, stop=stopped.is_set, ready=lambda: print("ready", flush=True))
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
