@@ -4,19 +4,19 @@ Whoever drives it (the backtest's scheduler, the engine loop, a test) applies on
 ``kernel.desk.outbox[0 .. kernel.desk.n_outputs)`` and calls ``take_outputs``: order requests for a
 venue, order updates, fills and state changes for whoever listens. ``kernel.desk`` also has the engine
 time, the step, the books, the instruments and ``next_timer`` (see strategy/desk.pxd).
+
+Costs: a market row is a book update and two tests of a word that says who listens; nothing more until
+someone does. Bad case: a Python strategy that listens to every book of a busy feed.
 """
 
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t
 
 from engine.core.types cimport Event, Order
 from engine.strategy.desk cimport Desk, Output
+from engine.strategy.roster cimport Roster
 
 
-cdef class Kernel:
-    cdef Desk desk
-    cdef uint64_t* book_calls            # an instrument's strategies that have on_book, as bits
-    cdef uint64_t* trade_calls
-
+cdef class Kernel(Roster):
     # Inputs. Each returns OK or a ResultCode; a strategy that raises is stopped, not propagated.
     # ERR_OUTBOX_FULL means that nothing was applied: take the outputs and apply it again.
     cdef int apply_market(self, uint16_t instrument, const Event* event, bint last) noexcept nogil
@@ -27,3 +27,5 @@ cdef class Kernel:
     cdef void take_outputs(self) noexcept nogil
     # Moves engine time forward without any other input.
     cdef void advance(self, int64_t now) noexcept nogil
+
+    cdef object _answer(self, bint success, str message, int slot)

@@ -101,6 +101,7 @@ _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     81: (InvalidOrder, "unknown instrument"),
     82: (RingbookError, "unknown strategy"),
     83: (CapacityError, "the outbox is full"),
+    84: (RingbookError, "denied by the risk checks"),
 }
 
 

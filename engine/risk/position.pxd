@@ -91,3 +91,8 @@ cdef inline double position_equity(const Position* self, const Instrument* inst,
     if self.lots == 0:
         return (self.balance if inst.asset_kind == ASSET_LINEAR else -self.balance) - self.fee
     return instrument_equity(inst, mid, self.balance, to_qty(self.lots, inst.lot_size), self.fee)
+
+
+cdef class PositionKeeper:
+    cdef Position position
+    cdef Instrument inst

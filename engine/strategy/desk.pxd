@@ -13,7 +13,19 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from engine.book.l2 cimport L2Book
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK, to_px
-from engine.core.types cimport Event, Fill, Instrument, Order
+from engine.core.idmap cimport IdTable, idmap_find
+from engine.core.pool cimport Slab, pool_get
+from engine.core.types cimport (
+    STATUS_CANCELED,
+    STATUS_EXPIRED,
+    STATUS_FILLED,
+    STATUS_REJECTED,
+    STRATEGY_RUNNING,
+    TRADING_ACTIVE,
+    Fill,
+    Instrument,
+    Order,
+)
 from engine.risk.position cimport Position
 from engine.risk.pretrade cimport LimitSet
 
@@ -21,7 +33,8 @@ from engine.risk.pretrade cimport LimitSet
 cdef enum:
     MAX_STRATEGIES = 64
     DENIED_CAPACITY = 256
-    NO_HANDLE = 0xffffffff
+    CANCEL_TRIES = 3             # how often a cancel of our own is repeated when the venue refuses it
+    CLOSE_TRIES = 5              # how often a closing order is repeated until the position is flat
     ANY_INSTRUMENT = 0xffff      # in desk_cancel_all and in a cancel request without client_order_id
     ANY_STRATEGY = 0xffff
 
@@ -70,18 +83,29 @@ cdef struct Cell:
     int64_t open_buy             # lots that could still be bought by live orders
     int64_t open_sell
     uint32_t n_orders
-    uint32_t head                # live orders, oldest first, linked through Order.next_handle
+    uint32_t head                # live orders, oldest first, linked through Order.next_handle; 0 ends
     uint32_t tail
     uint8_t trades               # the strategy named this instrument
     uint8_t close_tries          # closing orders left to send until flat
 
-# What an order's slot needs besides the order itself.
-cdef struct OrderMeta:
+# A record of the order table: the order, and what only the desk needs to know of it.
+cdef struct LiveOrder:
+    Order order
     int64_t venue_tick           # as the venue last confirmed it: comes back when a modify is rejected
     int64_t venue_qty
-    uint8_t cancel_reason        # wanted gone for this reason, as soon as no request is in flight
-    uint8_t cancel_tries         # left before the venue's refusals are believed
+    uint8_t cancel_reason        # why its cancel was asked for
+    uint8_t cancel_tries         # to be cancelled, as soon as no request is in flight
     uint8_t _pad[6]
+
+# What a report did, for the callbacks; `live` is 0 for an order that the table did not hold.
+cdef struct ReportEffect:
+    Order order
+    Fill fill
+    uint32_t live
+    uint8_t prev_status
+    bint changed
+    bint executed
+    bint ended
 
 cdef struct Desk:
     int64_t now                  # engine time: local_ts of the last input
@@ -96,6 +120,16 @@ cdef struct Desk:
     uint32_t n_outputs
     uint32_t outbox_capacity
     uint32_t outbox_soft         # above it new orders are denied and inputs refused until drained
+    uint32_t max_orders          # live orders; closing orders have room beyond it
+    uint32_t n_denied            # wait for their on_order
+    Slab orders                  # LiveOrder records
+    IdTable ids                  # order_id to handle
+    IdTable* client_ids          # an external strategy's client_order_id to handle
+    Order* denied
+    uint64_t requests            # sent to the venue so far
+    uint64_t fills
+    uint64_t denials
+    uint64_t dropped             # outputs that found no room: logs and denials only
     uint16_t n_instruments
     uint16_t n_strategies
     uint8_t trading_state        # TradingStateCode
@@ -110,3 +144,60 @@ cdef inline double book_mid(const L2Book* book) noexcept nogil:
     if book.best_bid_tick == INVALID_MIN_TICK or book.best_ask_tick == INVALID_MAX_TICK:
         return NAN
     return (to_px(book.best_bid_tick, book.tick_size) + to_px(book.best_ask_tick, book.tick_size)) / 2.0
+
+
+cdef inline LiveOrder* desk_live(const Desk* desk, uint32_t handle) noexcept nogil:
+    return <LiveOrder*>pool_get(&desk.orders, handle)
+
+
+cdef inline bint order_ended(const Order* order) noexcept nogil:
+    return (
+        order.status == STATUS_FILLED
+        or order.status == STATUS_CANCELED
+        or order.status == STATUS_EXPIRED
+        or order.status == STATUS_REJECTED
+    )
+
+
+cdef inline LiveOrder* desk_order(const Desk* desk, uint16_t strategy, uint64_t order_id) noexcept nogil:
+    """A strategy's order, or NULL; one that has just ended is still there during its callbacks."""
+    cdef uint32_t handle = idmap_find(&desk.ids, order_id)
+    if handle == 0 or desk_live(desk, handle).order.strategy != strategy:
+        return NULL
+    return desk_live(desk, handle)
+
+
+cdef inline bint desk_trading(const Desk* desk, uint16_t strategy) noexcept nogil:
+    """Whether new orders of a strategy can pass at all."""
+    return desk.slots[strategy].state == STRATEGY_RUNNING and desk.trading_state == TRADING_ACTIVE
+
+
+cdef int desk_init(
+    Desk* desk, uint16_t n_instruments, uint32_t max_orders, uint32_t outbox_size
+) noexcept nogil
+cdef void desk_free(Desk* desk) noexcept nogil
+cdef bint desk_emit(
+    Desk* desk, uint8_t kind, uint16_t strategy, const Order* order, uint8_t prev_status, const Fill* fill,
+    bint reserved
+) noexcept nogil
+
+# The new order's id, or 0: it was denied, and an order update says why.
+cdef uint64_t desk_submit(
+    Desk* desk, uint16_t strategy, uint16_t instrument, int side, int64_t price_tick, int64_t qty,
+    int order_type, int time_in_force, uint64_t client_order_id
+) noexcept nogil
+# OK, ERR_ORDER_NOT_FOUND, ERR_REQUEST_IN_PROCESS, ERR_INVALID_REQUEST, or ERR_DENIED (an update says why).
+cdef int desk_modify(
+    Desk* desk, uint16_t strategy, uint64_t order_id, int64_t price_tick, int64_t qty
+) noexcept nogil
+cdef int desk_cancel(Desk* desk, uint16_t strategy, uint64_t order_id, uint8_t reason) noexcept nogil
+# The number of orders that are or will be cancelled; those with a request in flight follow its answer.
+cdef uint32_t desk_cancel_all(Desk* desk, uint16_t strategy, uint16_t instrument, uint8_t reason) noexcept nogil
+# Sends an order that flattens a cell, past all checks. OK, or ERR_EMPTY without a market to close on.
+cdef int desk_close(Desk* desk, uint16_t strategy, uint16_t instrument) noexcept nogil
+cdef void desk_set_timer(Desk* desk, uint16_t strategy, int64_t interval, int64_t first) noexcept nogil
+cdef void desk_find_next_timer(Desk* desk) noexcept nogil
+cdef int desk_request(Desk* desk, const Order* request) noexcept nogil
+# After the callbacks: desk_retire(desk, effect).
+cdef int desk_report(Desk* desk, const Order* report, ReportEffect* effect) noexcept nogil
+cdef void desk_retire(Desk* desk, const ReportEffect* effect) noexcept nogil

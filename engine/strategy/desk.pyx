@@ -1,0 +1,597 @@
+"""The desk's order table, outbox and requests: submit, modify, cancel, close, and the venue's reports.
+
+Costs and capacities are in desk.pxd. The rules for reports are hftbacktest's (`Local::process_recv_order`
+and `Order::update`), with three faults put right: partial fills reach the position, a rejected modify
+gives the order its old price and quantity back, and a partial fill does not end a request in flight.
+"""
+
+from libc.stdint cimport INT64_MAX
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from engine.core.codes cimport (
+    ERR_BAD_SIZE,
+    ERR_DENIED,
+    ERR_EMPTY,
+    ERR_INVALID_REQUEST,
+    ERR_NO_MEMORY,
+    ERR_ORDER_NOT_FOUND,
+    ERR_REQUEST_IN_PROCESS,
+    ERR_UNKNOWN_INSTRUMENT,
+    ERR_UNKNOWN_STRATEGY,
+    OK,
+)
+from engine.core.idmap cimport idmap_free, idmap_init, idmap_insert, idmap_remove
+from engine.core.pool cimport pool_alloc, pool_free_all, pool_init, pool_release
+from engine.core.ticks cimport to_qty
+from engine.core.types cimport *
+from engine.risk.position cimport position_apply
+from engine.risk.pretrade cimport Intent, limits_none, pretrade_check
+
+
+# --- life ----------------------------------------------------------------------------------------
+
+
+cdef int desk_init(
+    Desk* desk, uint16_t n_instruments, uint32_t max_orders, uint32_t outbox_size
+) noexcept nogil:
+    cdef uint32_t closers = <uint32_t>MAX_STRATEGIES * n_instruments
+    cdef uint32_t i
+    memset(desk, 0, sizeof(Desk))
+    if n_instruments == 0 or n_instruments == ANY_INSTRUMENT or max_orders == 0 or outbox_size < 2:
+        return ERR_BAD_SIZE
+    desk.n_instruments = n_instruments
+    desk.max_orders = max_orders
+    desk.next_order_id = 1
+    desk.next_timer = INT64_MAX
+    # One input may cancel every live order, close every position and stop every strategy.
+    desk.outbox_soft = outbox_size
+    desk.outbox_capacity = outbox_size + 2 * (max_orders + closers) + 4 * MAX_STRATEGIES + 16
+    desk.instruments = <Instrument*>calloc(n_instruments, sizeof(Instrument))
+    desk.books = <L2Book*>calloc(n_instruments, sizeof(L2Book))
+    desk.slots = <StrategySlot*>calloc(MAX_STRATEGIES, sizeof(StrategySlot))
+    desk.cells = <Cell*>calloc(closers, sizeof(Cell))
+    desk.outbox = <Output*>calloc(desk.outbox_capacity, sizeof(Output))
+    desk.client_ids = <IdTable*>calloc(MAX_STRATEGIES, sizeof(IdTable))
+    desk.denied = <Order*>calloc(DENIED_CAPACITY, sizeof(Order))
+    if (
+        desk.instruments == NULL or desk.books == NULL or desk.slots == NULL or desk.cells == NULL
+        or desk.outbox == NULL or desk.client_ids == NULL or desk.denied == NULL
+        or pool_init(&desk.orders, max_orders + closers, sizeof(LiveOrder)) != OK
+        or idmap_init(&desk.ids, max_orders + closers) != OK
+    ):
+        return ERR_NO_MEMORY
+    for i in range(closers):
+        limits_none(&desk.cells[i].limits)
+    for i in range(MAX_STRATEGIES):
+        desk.slots[i].timer_due = INT64_MAX
+    return OK
+
+
+cdef void desk_free(Desk* desk) noexcept nogil:
+    cdef int i
+    if desk.client_ids != NULL:
+        for i in range(MAX_STRATEGIES):
+            idmap_free(&desk.client_ids[i])
+    pool_free_all(&desk.orders)
+    idmap_free(&desk.ids)
+    free(desk.instruments)
+    free(desk.books)
+    free(desk.slots)
+    free(desk.cells)
+    free(desk.outbox)
+    free(desk.client_ids)
+    free(desk.denied)
+    memset(desk, 0, sizeof(Desk))
+
+
+# --- outputs -------------------------------------------------------------------------------------
+
+
+cdef bint desk_emit(
+    Desk* desk, uint8_t kind, uint16_t strategy, const Order* order, uint8_t prev_status, const Fill* fill,
+    bint reserved
+) noexcept nogil:
+    """Puts one output into the outbox; false, and counted, where its kind of output has no room."""
+    cdef Output* out
+    if desk.n_outputs >= (desk.outbox_capacity if reserved else desk.outbox_soft):
+        desk.dropped += 1
+        return False
+    out = &desk.outbox[desk.n_outputs]
+    desk.n_outputs += 1
+    out.kind = kind
+    out.prev_status = prev_status
+    out.strategy = strategy
+    out._pad = 0
+    out.ts = desk.now
+    out.step = desk.step
+    if order != NULL:
+        out.order = order[0]
+        # Links mean nothing outside, and would make equal runs differ.
+        out.order.next_handle = 0
+        out.order.prev_handle = 0
+    else:
+        memset(&out.order, 0, sizeof(Order))
+    if fill != NULL:
+        out.fill = fill[0]
+    else:
+        memset(&out.fill, 0, sizeof(Fill))
+    return True
+
+
+cdef void _emit_request(Desk* desk, const Order* order, uint8_t prev_status) noexcept nogil:
+    desk.requests += 1
+    desk_emit(desk, OUTPUT_REQUEST, order.strategy, order, prev_status, NULL, True)
+    desk_emit(desk, OUTPUT_ORDER, order.strategy, order, prev_status, NULL, True)
+
+
+cdef void _deny(Desk* desk, Order* order, uint8_t prev_status, uint8_t reason) noexcept nogil:
+    """Says no to a request: DENIED with prev_status NONE never lived, with another the order goes on."""
+    order.status = STATUS_DENIED
+    order.reason = reason
+    desk.denials += 1
+    desk_emit(desk, OUTPUT_ORDER, order.strategy, order, prev_status, NULL, False)
+    if desk.slots[order.strategy].calls & CALL_ORDER and desk.n_denied < DENIED_CAPACITY:
+        desk.denied[desk.n_denied] = order[0]
+        desk.n_denied += 1
+
+
+# --- the order table -----------------------------------------------------------------------------
+
+
+cdef inline int64_t _open_lots(const Order* order) noexcept nogil:
+    """What an order could still execute: during a modify, the larger of the old and the new quantity."""
+    if order.req == STATUS_REPLACED and order.qty > order.leaves_qty:
+        return order.qty
+    return order.leaves_qty
+
+
+cdef inline void _count(Desk* desk, const Order* order, int64_t sign) noexcept nogil:
+    cdef Cell* cell = desk_cell(desk, order.strategy, order.instrument)
+    if order.side > 0:
+        cell.open_buy += sign * _open_lots(order)
+    else:
+        cell.open_sell += sign * _open_lots(order)
+
+
+cdef void _insert(Desk* desk, const Order* order) noexcept nogil:
+    """Takes a new order into the table; the caller has made sure of room."""
+    cdef uint32_t handle = pool_alloc(&desk.orders)
+    cdef LiveOrder* live = desk_live(desk, handle)
+    cdef Cell* cell = desk_cell(desk, order.strategy, order.instrument)
+    live.order = order[0]
+    live.venue_tick = order.price_tick
+    live.venue_qty = order.qty
+    live.order.next_handle = 0
+    live.order.prev_handle = cell.tail
+    if cell.tail != 0:
+        desk_live(desk, cell.tail).order.next_handle = handle
+    else:
+        cell.head = handle
+    cell.tail = handle
+    cell.n_orders += 1
+    _count(desk, order, 1)
+    idmap_insert(&desk.ids, order.order_id, handle)
+    if order.client_order_id != 0:
+        idmap_insert(&desk.client_ids[order.strategy], order.client_order_id, handle)
+
+
+cdef void _unlink(Desk* desk, Order* order) noexcept nogil:
+    cdef Cell* cell = desk_cell(desk, order.strategy, order.instrument)
+    if order.prev_handle != 0:
+        desk_live(desk, order.prev_handle).order.next_handle = order.next_handle
+    else:
+        cell.head = order.next_handle
+    if order.next_handle != 0:
+        desk_live(desk, order.next_handle).order.prev_handle = order.prev_handle
+    else:
+        cell.tail = order.prev_handle
+    order.next_handle = 0
+    order.prev_handle = 0
+    cell.n_orders -= 1
+
+
+cdef void desk_retire(Desk* desk, const ReportEffect* effect) noexcept nogil:
+    """Forgets an order that has ended, once its callbacks have seen it."""
+    if not effect.ended or effect.live == 0:
+        return
+    idmap_remove(&desk.ids, effect.order.order_id)
+    if effect.order.client_order_id != 0:
+        idmap_remove(&desk.client_ids[effect.order.strategy], effect.order.client_order_id)
+    pool_release(&desk.orders, effect.live)
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+cdef uint8_t _admit(Desk* desk, const Order* order, int64_t added, uint32_t new_orders) noexcept nogil:
+    """The reason to deny an order or a modify that adds to the market, or REASON_NONE."""
+    cdef const Instrument* inst = &desk.instruments[order.instrument]
+    cdef const L2Book* book = &desk.books[order.instrument]
+    cdef Cell* cell = desk_cell(desk, order.strategy, order.instrument)
+    cdef int64_t tick = order.price_tick
+    cdef Intent intent
+    cdef uint8_t reason
+    if desk.slots[order.strategy].state != STRATEGY_RUNNING:
+        return REASON_STRATEGY_NOT_RUNNING
+    if not cell.trades:
+        return REASON_UNKNOWN_INSTRUMENT
+    if order.qty <= 0:
+        return REASON_INVALID_QTY
+    if order.order_type == ORDER_MARKET:
+        tick = book.best_ask_tick if order.side > 0 else book.best_bid_tick
+        if tick == INVALID_MAX_TICK or tick == INVALID_MIN_TICK:
+            return REASON_NO_MARKET
+    elif tick <= 0:
+        return REASON_INVALID_PRICE
+    intent.qty = order.qty
+    intent.added = added
+    intent.position = cell.position.lots
+    intent.open_side = cell.open_buy if order.side > 0 else cell.open_sell
+    intent.notional = instrument_amount(inst, to_px(tick, inst.tick_size), to_qty(order.qty, inst.lot_size))
+    intent.open_orders = cell.n_orders
+    intent.new_orders = new_orders
+    intent.side = order.side
+    reason = pretrade_check(&cell.limits, &intent, desk.trading_state)
+    if reason != REASON_NONE:
+        return reason
+    if desk.n_outputs + 2 > desk.outbox_soft or (new_orders > 0 and desk.orders.used >= desk.max_orders):
+        return REASON_BUSY
+    return REASON_NONE
+
+
+cdef void _draft(
+    Desk* desk, Order* order, uint16_t strategy, uint16_t instrument, int side, int64_t price_tick,
+    int64_t qty, int order_type, int time_in_force
+) noexcept nogil:
+    memset(order, 0, sizeof(Order))
+    order.order_id = desk.next_order_id
+    desk.next_order_id += 1
+    order.strategy = strategy
+    order.instrument = instrument
+    order.side = <int8_t>side
+    order.price_tick = price_tick
+    order.qty = qty
+    order.leaves_qty = qty
+    order.order_type = <uint8_t>order_type
+    order.time_in_force = <uint8_t>time_in_force
+    order.local_ts = desk.now
+    order.req = STATUS_NEW
+
+
+cdef uint64_t desk_submit(
+    Desk* desk, uint16_t strategy, uint16_t instrument, int side, int64_t price_tick, int64_t qty,
+    int order_type, int time_in_force, uint64_t client_order_id
+) noexcept nogil:
+    cdef Order order
+    cdef uint8_t reason
+    _draft(desk, &order, strategy, instrument, side, price_tick, qty, order_type, time_in_force)
+    order.client_order_id = client_order_id
+    reason = _admit(desk, &order, qty, 1)
+    if reason != REASON_NONE:
+        _deny(desk, &order, STATUS_NONE, reason)
+        return 0
+    _insert(desk, &order)
+    _emit_request(desk, &order, STATUS_NONE)
+    return order.order_id
+
+
+cdef int desk_close(Desk* desk, uint16_t strategy, uint16_t instrument) noexcept nogil:
+    cdef Cell* cell = desk_cell(desk, strategy, instrument)
+    cdef const L2Book* book = &desk.books[instrument]
+    cdef int side = SIDE_SELL if cell.position.lots > 0 else SIDE_BUY
+    cdef int64_t tick = book.best_ask_tick if side > 0 else book.best_bid_tick
+    cdef Order order
+    if tick == INVALID_MAX_TICK or tick == INVALID_MIN_TICK or cell.position.lots == 0:
+        return ERR_EMPTY
+    _draft(
+        desk, &order, strategy, instrument, side, tick, -side * cell.position.lots, ORDER_MARKET, TIF_IOC
+    )
+    cell.close_tries -= 1
+    _insert(desk, &order)
+    _emit_request(desk, &order, STATUS_NONE)
+    return OK
+
+
+cdef int desk_modify(
+    Desk* desk, uint16_t strategy, uint64_t order_id, int64_t price_tick, int64_t qty
+) noexcept nogil:
+    cdef LiveOrder* live = desk_order(desk, strategy, order_id)
+    cdef Order asked
+    cdef uint8_t reason = REASON_NONE
+    cdef uint8_t state = desk.slots[strategy].state
+    if live == NULL or order_ended(&live.order):
+        return ERR_ORDER_NOT_FOUND
+    if live.order.req != STATUS_NONE:
+        return ERR_REQUEST_IN_PROCESS
+    if qty <= 0 or price_tick <= 0 or live.order.order_type == ORDER_MARKET:
+        return ERR_INVALID_REQUEST
+    asked = live.order
+    asked.price_tick = price_tick
+    asked.qty = qty
+    asked.req = STATUS_REPLACED
+    if price_tick == live.order.price_tick and qty <= live.order.leaves_qty and state == STRATEGY_PAUSED:
+        # A smaller quantity at the same price only reduces: a paused strategy may still do that.
+        if desk.trading_state == TRADING_HALTED:
+            reason = REASON_TRADING_HALTED
+        elif desk.n_outputs + 2 > desk.outbox_soft:
+            reason = REASON_BUSY
+    else:
+        reason = _admit(desk, &asked, _open_lots(&asked) - live.order.leaves_qty, 0)
+    if reason != REASON_NONE:
+        _deny(desk, &asked, live.order.status, reason)
+        return ERR_DENIED
+    _count(desk, &live.order, -1)
+    live.venue_tick = live.order.price_tick
+    live.venue_qty = live.order.qty
+    asked.local_ts = desk.now
+    live.order = asked
+    _count(desk, &live.order, 1)
+    _emit_request(desk, &live.order, live.order.status)
+    return OK
+
+
+cdef void _send_cancel(Desk* desk, LiveOrder* live) noexcept nogil:
+    live.order.req = STATUS_CANCELED
+    live.order.local_ts = desk.now
+    _emit_request(desk, &live.order, live.order.status)
+
+
+cdef int desk_cancel(Desk* desk, uint16_t strategy, uint64_t order_id, uint8_t reason) noexcept nogil:
+    cdef LiveOrder* live = desk_order(desk, strategy, order_id)
+    if live == NULL or order_ended(&live.order):
+        return ERR_ORDER_NOT_FOUND
+    if live.order.req != STATUS_NONE:
+        return ERR_REQUEST_IN_PROCESS
+    live.cancel_reason = reason
+    _send_cancel(desk, live)
+    return OK
+
+
+cdef void _want_cancel(Desk* desk, LiveOrder* live, uint8_t reason) noexcept nogil:
+    live.cancel_reason = reason
+    live.cancel_tries = CANCEL_TRIES
+    if live.order.req == STATUS_NONE:
+        live.cancel_tries -= 1
+        _send_cancel(desk, live)
+
+
+cdef uint32_t desk_cancel_all(Desk* desk, uint16_t strategy, uint16_t instrument, uint8_t reason) noexcept nogil:
+    cdef uint16_t first = 0 if strategy == ANY_STRATEGY else strategy
+    cdef uint16_t end = desk.n_strategies if strategy == ANY_STRATEGY else strategy + 1
+    cdef uint16_t s, i
+    cdef uint32_t handle, found = 0
+    for s in range(first, end):
+        for i in range(desk.n_instruments):
+            if instrument != ANY_INSTRUMENT and instrument != i:
+                continue
+            handle = desk_cell(desk, s, i).head
+            while handle != 0:
+                _want_cancel(desk, desk_live(desk, handle), reason)
+                handle = desk_live(desk, handle).order.next_handle
+                found += 1
+    return found
+
+
+cdef int _external_change(Desk* desk, const Order* request) noexcept nogil:
+    """A modify or cancel by client_order_id; what cannot be done is answered by a DENIED update."""
+    cdef uint32_t handle = idmap_find(&desk.client_ids[request.strategy], request.client_order_id)
+    cdef Order* order
+    cdef Order answer
+    cdef int code
+    if handle == 0:
+        answer = request[0]
+        _deny(desk, &answer, STATUS_NONE, REASON_UNKNOWN_ORDER)
+        return OK
+    order = &desk_live(desk, handle).order
+    if request.req == STATUS_CANCELED:
+        if order.req != STATUS_CANCELED:
+            _want_cancel(desk, desk_live(desk, handle), REASON_CANCEL_REQUESTED)
+        return OK
+    code = desk_modify(desk, request.strategy, order.order_id, request.price_tick, request.qty)
+    if code == ERR_REQUEST_IN_PROCESS or code == ERR_INVALID_REQUEST:
+        answer = order[0]
+        answer.req = STATUS_REPLACED
+        if code == ERR_REQUEST_IN_PROCESS:
+            _deny(desk, &answer, order.status, REASON_REQUEST_IN_FLIGHT)
+        else:
+            _deny(desk, &answer, order.status, REASON_INVALID_QTY if request.qty <= 0 else REASON_INVALID_PRICE)
+    return OK
+
+
+cdef int desk_request(Desk* desk, const Order* request) noexcept nogil:
+    """An external strategy's request; a malformed one, which no client can have sent, is an error."""
+    cdef Order order
+    if request.strategy >= desk.n_strategies or desk.slots[request.strategy].kind != KIND_EXTERNAL:
+        return ERR_UNKNOWN_STRATEGY
+    if request.req == STATUS_CANCELED and request.client_order_id == 0:
+        if request.instrument != ANY_INSTRUMENT and request.instrument >= desk.n_instruments:
+            return ERR_UNKNOWN_INSTRUMENT
+        desk_cancel_all(desk, request.strategy, request.instrument, REASON_CANCEL_REQUESTED)
+        return OK
+    if request.req == STATUS_CANCELED or request.req == STATUS_REPLACED:
+        return _external_change(desk, request)
+    if (
+        request.req != STATUS_NEW or request.order_type > ORDER_MARKET or request.time_in_force > TIF_IOC
+        or (request.side != SIDE_BUY and request.side != SIDE_SELL)
+    ):
+        return ERR_INVALID_REQUEST
+    if request.instrument >= desk.n_instruments:
+        return ERR_UNKNOWN_INSTRUMENT
+    if (
+        request.client_order_id == 0
+        or idmap_find(&desk.client_ids[request.strategy], request.client_order_id) != 0
+    ):
+        order = request[0]
+        _deny(desk, &order, STATUS_NONE, REASON_DUPLICATE_ORDER_ID)
+        return OK
+    desk_submit(
+        desk, request.strategy, request.instrument, request.side, request.price_tick, request.qty,
+        request.order_type, request.time_in_force, request.client_order_id,
+    )
+    return OK
+
+
+# --- timers --------------------------------------------------------------------------------------
+
+
+cdef void desk_set_timer(Desk* desk, uint16_t strategy, int64_t interval, int64_t first) noexcept nogil:
+    """Arms a strategy's only timer at `first` and every `interval` after it; no interval disarms it."""
+    desk.slots[strategy].timer_due = first if interval > 0 else INT64_MAX
+    desk.slots[strategy].timer_interval = interval if interval > 0 else 0
+    desk_find_next_timer(desk)
+
+
+cdef void desk_find_next_timer(Desk* desk) noexcept nogil:
+    cdef uint16_t i
+    cdef int64_t earliest = INT64_MAX
+    for i in range(desk.n_strategies):
+        if desk.slots[i].timer_due < earliest:
+            earliest = desk.slots[i].timer_due
+    desk.next_timer = earliest
+
+
+# --- reports -------------------------------------------------------------------------------------
+
+
+cdef void _execute(Desk* desk, const Order* report, ReportEffect* effect) noexcept nogil:
+    """Books an execution and describes it as a fill; `effect.order` is the order after it."""
+    cdef const Order* order = &effect.order
+    cdef const Instrument* inst = &desk.instruments[order.instrument]
+    cdef Fill* fill = &effect.fill
+    position_apply(
+        &desk_cell(desk, order.strategy, order.instrument).position, inst, order.side,
+        report.exec_price_tick, report.exec_qty, report.fee,
+    )
+    memset(fill, 0, sizeof(Fill))
+    fill.exch_ts = report.exch_ts
+    fill.local_ts = desk.now
+    fill.order_id = order.order_id
+    fill.client_order_id = order.client_order_id
+    fill.price_tick = report.exec_price_tick
+    fill.qty = report.exec_qty
+    fill.px = to_px(report.exec_price_tick, inst.tick_size)
+    fill.fee = report.fee
+    fill.mid_price = book_mid(&desk.books[order.instrument])
+    fill.instrument = order.instrument
+    fill.strategy = order.strategy
+    fill.side = order.side
+    fill.is_maker = report.is_maker
+    fill.reason = report.reason
+    desk.fills += 1
+    effect.executed = True
+
+
+cdef void _reject(LiveOrder* live) noexcept nogil:
+    """The venue refused the request in flight: a new order ends, any other stays as it was."""
+    cdef Order* order = &live.order
+    if order.req == STATUS_NEW:
+        order.status = STATUS_REJECTED
+    elif order.req == STATUS_REPLACED:
+        order.price_tick = live.venue_tick
+        order.qty = live.venue_qty
+    order.req = STATUS_NONE
+
+
+cdef void _update(LiveOrder* live, const Order* report) noexcept nogil:
+    """hftbacktest's Order::update; a partial fill leaves a request that it does not answer in flight."""
+    cdef Order* order = &live.order
+    cdef bint unasked = (
+        report.status == STATUS_PARTIALLY_FILLED
+        and order.req != STATUS_NONE
+        and report.local_ts != order.local_ts
+    )
+    live.venue_tick = report.price_tick
+    live.venue_qty = report.qty
+    if not unasked:
+        order.req = report.req
+    if order.req != STATUS_REPLACED:
+        order.price_tick = report.price_tick
+        order.qty = report.qty
+    order.leaves_qty = report.leaves_qty
+    order.status = report.status
+    order.exec_qty = report.exec_qty
+    order.exec_price_tick = report.exec_price_tick
+    order.fee = report.fee
+    order.is_maker = report.is_maker
+    order.queue_ahead = report.queue_ahead
+    order.queue_traded = report.queue_traded
+    order.time_in_force = report.time_in_force
+    order.order_type = report.order_type
+
+
+cdef void _follow_up(Desk* desk, ReportEffect* effect) noexcept nogil:
+    """Sends the cancel that waited for this answer, or the next order of a position to be closed."""
+    cdef LiveOrder* live = desk_live(desk, effect.live)
+    cdef Cell* cell = desk_cell(desk, effect.order.strategy, effect.order.instrument)
+    if not effect.ended:
+        if live.cancel_tries > 0 and live.order.req == STATUS_NONE:
+            live.cancel_tries -= 1
+            _send_cancel(desk, live)
+    elif cell.close_tries > 0 and cell.n_orders == 0:
+        if cell.position.lots == 0 or desk.trading_state != TRADING_HALTED:
+            cell.close_tries = 0
+        else:
+            desk_close(desk, effect.order.strategy, effect.order.instrument)
+
+
+cdef int _stray(Desk* desk, const Order* report, ReportEffect* effect) noexcept nogil:
+    """A report on an order that the table does not hold: money moves all the same, as in hftbacktest."""
+    if (
+        report.req == STATUS_REJECTED or report.exec_qty <= 0
+        or (report.status != STATUS_FILLED and report.status != STATUS_PARTIALLY_FILLED)
+    ):
+        return ERR_ORDER_NOT_FOUND
+    effect.order = report[0]
+    effect.changed = True
+    effect.ended = True
+    _execute(desk, report, effect)
+    desk_emit(desk, OUTPUT_ORDER, report.strategy, report, STATUS_NONE, NULL, True)
+    desk_emit(desk, OUTPUT_FILL, report.strategy, report, STATUS_NONE, &effect.fill, True)
+    return OK
+
+
+cdef int desk_report(Desk* desk, const Order* report, ReportEffect* effect) noexcept nogil:
+    cdef LiveOrder* live
+    memset(effect, 0, sizeof(ReportEffect))
+    if report.instrument >= desk.n_instruments:
+        return ERR_UNKNOWN_INSTRUMENT
+    if report.strategy >= desk.n_strategies:
+        return ERR_UNKNOWN_STRATEGY
+    live = desk_order(desk, report.strategy, report.order_id)
+    if live == NULL:
+        return _stray(desk, report, effect)
+    if report.req == STATUS_REJECTED and report.local_ts != live.order.local_ts:
+        return OK
+    effect.live = idmap_find(&desk.ids, report.order_id)
+    effect.prev_status = live.order.status
+    effect.changed = True
+    _count(desk, &live.order, -1)
+    if report.req == STATUS_REJECTED:
+        _reject(live)
+    else:
+        _update(live, report)
+    if report.exch_ts > 0:
+        live.order.exch_ts = report.exch_ts
+    live.order.reason = report.reason
+    if live.order.status == STATUS_CANCELED and live.cancel_reason != REASON_NONE:
+        live.order.reason = live.cancel_reason
+    if (
+        report.req != STATUS_REJECTED and report.exec_qty > 0
+        and (report.status == STATUS_FILLED or report.status == STATUS_PARTIALLY_FILLED)
+    ):
+        live.order.cum_exec_qty += report.exec_qty
+        effect.order = live.order
+        _execute(desk, report, effect)
+    effect.ended = order_ended(&live.order)
+    if effect.ended:
+        live.order.req = STATUS_NONE
+        _unlink(desk, &live.order)
+    else:
+        _count(desk, &live.order, 1)
+    effect.order = live.order
+    desk_emit(desk, OUTPUT_ORDER, report.strategy, &live.order, effect.prev_status, NULL, True)
+    if effect.executed:
+        desk_emit(desk, OUTPUT_FILL, report.strategy, &live.order, effect.prev_status, &effect.fill, True)
+    _follow_up(desk, effect)
+    return OK

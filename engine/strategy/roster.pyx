@@ -1,0 +1,350 @@
+"""Strategies in their slots: seating, states, callbacks, and what happens when one raises."""
+
+from cpython.exc cimport PyErr_SetInterrupt
+from libc.math cimport isfinite
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
+
+from engine.book.l2 cimport l2_free, l2_init
+from engine.core.codes cimport OK
+from engine.core.idmap cimport idmap_init
+from engine.core.types cimport *
+from engine.risk.pretrade cimport limits_from
+from engine.strategy.context cimport Context, make_context
+from engine.strategy.desk cimport (
+    ANY_INSTRUMENT,
+    CALL_BOOK,
+    CALL_FILL,
+    CALL_ORDER,
+    CALL_TIMER,
+    CALL_TRADE,
+    KIND_EXTERNAL,
+    KIND_NATIVE,
+    KIND_PYTHON,
+    OUTPUT_LOG,
+    OUTPUT_STRATEGY,
+    desk_cancel_all,
+    desk_cell,
+    desk_emit,
+    desk_free,
+    desk_init,
+    desk_set_timer,
+)
+from engine.strategy.native cimport NativeStrategy
+from engine.strategy.views cimport BookView, make_book, make_fill, make_order, make_trade
+
+import traceback
+from typing import NamedTuple
+
+from engine.core.errors import CapacityError, ConfigError, RingbookError, raise_for_code
+from engine.risk.limits import UNLIMITED, RiskLimits
+from engine.strategy.base import Strategy
+
+cdef dict _CALLS = {
+    "on_book": CALL_BOOK, "on_trade": CALL_TRADE, "on_order": CALL_ORDER, "on_fill": CALL_FILL,
+    "on_timer": CALL_TIMER,
+}
+
+
+class InstrumentSpec(NamedTuple):
+    """What the kernel needs to know of an instrument.
+
+    Attributes:
+        symbol: Its name.
+        tick_size: Price units of a tick.
+        lot_size: Quantity units of a lot.
+        contract_size: Multiplier from quantity to value.
+        asset: ``linear`` or ``inverse``.
+    """
+
+    symbol: str
+    tick_size: float
+    lot_size: float
+    contract_size: float = 1.0
+    asset: str = "linear"
+
+
+cdef class Roster:
+    """The slots of a kernel; see ``Kernel`` for its arguments."""
+
+    def __cinit__(
+        self, instruments, *, uint32_t max_orders=4096, uint32_t outbox_size=4096, uint32_t window_ticks=0
+    ):
+        cdef int code
+        cdef uint16_t i
+        specs = list(instruments)
+        if not 0 < len(specs) < ANY_INSTRUMENT:
+            raise ConfigError(f"{len(specs)} instruments; a kernel has 1 to {ANY_INSTRUMENT - 1}")
+        self.symbols = tuple(spec.symbol for spec in specs)
+        if len(set(self.symbols)) != len(specs):
+            raise ConfigError(f"a symbol is named twice in {', '.join(self.symbols)}")
+        code = desk_init(&self.desk, <uint16_t>len(specs), max_orders, outbox_size)
+        if code != OK:
+            raise_for_code(code, f"{max_orders} orders, {outbox_size} outputs")
+        self.book_calls = <uint64_t*>calloc(len(specs), sizeof(uint64_t))
+        self.trade_calls = <uint64_t*>calloc(len(specs), sizeof(uint64_t))
+        if self.book_calls == NULL or self.trade_calls == NULL:
+            raise MemoryError
+        self.views = []
+        for i in range(self.desk.n_instruments):
+            _take_spec(&self.desk.instruments[i], specs[i])
+            code = l2_init(&self.desk.books[i], specs[i].tick_size, specs[i].lot_size, window_ticks)
+            if code != OK:
+                raise_for_code(code, f"the book of {specs[i].symbol}")
+            self.views.append(
+                make_book(self, &self.desk.books[i], &self.desk.instruments[i], specs[i].symbol)
+            )
+        self.strategies, self.contexts, self.names, self.messages = [], [], [], []
+        self.tracebacks, self.symbols_of, self.params_of, self.logs = [], [], [], []
+        self.limits = {}
+
+    def __dealloc__(self):
+        cdef uint16_t i
+        if self.desk.books != NULL:
+            for i in range(self.desk.n_instruments):
+                l2_free(&self.desk.books[i])
+        desk_free(&self.desk)
+        free(self.book_calls)
+        free(self.trade_calls)
+
+    # --- callbacks -------------------------------------------------------------------------------
+
+    cdef void fan_out(
+        self, uint64_t listeners, uint8_t call, uint16_t instrument, const void* data
+    ) noexcept nogil:
+        cdef uint16_t slot = 0
+        while listeners != 0:
+            if listeners & 1:
+                self.callback(call, slot, instrument, data, NULL)
+            listeners >>= 1
+            slot += 1
+
+    cdef void callback(
+        self, uint8_t call, uint16_t slot, uint16_t instrument, const void* data, const void* more
+    ) noexcept nogil:
+        self._dispatch(call, slot, instrument, data, more)
+        if self.desk.n_denied != 0:
+            self._deliver_denied()
+
+    cdef void _dispatch(
+        self, uint8_t call, uint16_t slot, uint16_t instrument, const void* data, const void* more
+    ) noexcept nogil:
+        cdef void* native
+        if not self.desk.slots[slot].calls & call:
+            return
+        if self.desk.slots[slot].kind != KIND_NATIVE:
+            self._call_python(call, slot, instrument, data, more)
+            return
+        native = self.natives[slot]
+        if call == CALL_TIMER:
+            (<NativeStrategy>native).on_timer(self.desk.now)
+        elif call == CALL_BOOK:
+            (<NativeStrategy>native).on_book(instrument)
+        elif call == CALL_TRADE:
+            (<NativeStrategy>native).on_trade(instrument, <const Event*>data)
+        elif call == CALL_ORDER:
+            (<NativeStrategy>native).on_order(<const Order*>data)
+        else:
+            (<NativeStrategy>native).on_fill(<const Order*>data, <const Fill*>more)
+
+    cdef void _deliver_denied(self) noexcept nogil:
+        # The queue only grows while it is delivered, up to its capacity, so this ends even where a
+        # strategy answers each denial with another order that is denied.
+        cdef uint32_t i = 0
+        cdef Order order
+        while i < self.desk.n_denied:
+            order = self.desk.denied[i]
+            self._dispatch(CALL_ORDER, order.strategy, order.instrument, &order, NULL)
+            i += 1
+        self.desk.n_denied = 0
+
+    cdef void _call_python(
+        self, uint8_t call, uint16_t slot, uint16_t instrument, const void* data, const void* more
+    ) noexcept with gil:
+        cdef const Instrument* inst = &self.desk.instruments[instrument]
+        cdef BookView view = <BookView>self.views[instrument]
+        cdef Context ctx = <Context>self.contexts[slot]
+        strategy = self.strategies[slot]
+        try:
+            if call == CALL_BOOK:
+                strategy.on_book(ctx, view)
+            elif call == CALL_TRADE:
+                strategy.on_trade(ctx, make_trade(<const Event*>data, view.symbol))
+            elif call == CALL_ORDER:
+                strategy.on_order(ctx, make_order(<const Order*>data, inst, view.symbol))
+            elif call == CALL_FILL:
+                strategy.on_fill(ctx, make_fill(<const Fill*>more, inst, view.symbol))
+            else:
+                strategy.on_timer(ctx, self.desk.now)
+        except KeyboardInterrupt:
+            # The user stops the program, not the strategy: let whoever drives us see it.
+            PyErr_SetInterrupt()
+        except BaseException as error:
+            self.fail(slot, error)
+
+    cdef int call_cold(self, uint16_t slot, str method, tuple arguments) except -1:
+        """A rare callback; false when it raised, which has been dealt with then."""
+        cdef NativeStrategy native
+        ok = True
+        if self.desk.slots[slot].kind == KIND_NATIVE:
+            native = <NativeStrategy>self.strategies[slot]
+            if method == "on_start":
+                native.on_start()
+            elif method == "on_params":
+                native.on_params()
+            elif method == "on_stop":
+                native.on_stop()
+        elif self.desk.slots[slot].kind == KIND_PYTHON:
+            try:
+                getattr(self.strategies[slot], method)(self.contexts[slot], *arguments)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self.fail(slot, error)
+                ok = False
+        if self.desk.n_denied != 0:
+            self._deliver_denied()
+        return ok
+
+    # --- states ----------------------------------------------------------------------------------
+
+    cdef void log(self, uint16_t slot, str level, str text):
+        desk_emit(&self.desk, OUTPUT_LOG, slot, NULL, 0, NULL, True)
+        self.logs.append((self.desk.now, self.desk.step, self.names[slot], level, text))
+
+    cdef void enter(self, uint16_t slot, uint8_t state, str message):
+        cdef uint16_t i
+        self.desk.slots[slot].state = state
+        self.messages[slot] = message
+        if state == STRATEGY_ERROR or state == STRATEGY_STOPPED:
+            self.desk.slots[slot].calls = 0
+            desk_set_timer(&self.desk, slot, 0, 0)
+            for i in range(self.desk.n_instruments):
+                self.book_calls[i] &= ~(<uint64_t>1 << slot)
+                self.trade_calls[i] &= ~(<uint64_t>1 << slot)
+        desk_emit(&self.desk, OUTPUT_STRATEGY, slot, NULL, 0, NULL, True)
+
+    cdef void fail(self, uint16_t slot, object error):
+        self.tracebacks[slot] = "".join(traceback.format_exception(error))
+        self.enter(slot, STRATEGY_ERROR, "".join(traceback.format_exception_only(error)).strip())
+        self.log(slot, "error", self.tracebacks[slot])
+        desk_cancel_all(&self.desk, slot, ANY_INSTRUMENT, REASON_STRATEGY_ERROR)
+
+    # --- seats -----------------------------------------------------------------------------------
+
+    cdef int instrument_of(self, object symbol) except -1:
+        if symbol not in self.symbols:
+            raise ConfigError(f"unknown symbol {symbol!r}; known are {', '.join(self.symbols)}")
+        return self.symbols.index(symbol)
+
+    cdef int slot_of(self, object name) except -1:
+        if name not in self.names:
+            raise ConfigError(f"unknown strategy {name!r}; known are {', '.join(self.names) or 'none'}")
+        return self.names.index(name)
+
+    cdef int set_limits(self, uint16_t slot, uint16_t instrument, object limits) except -1:
+        limits_from(
+            &desk_cell(&self.desk, slot, instrument).limits, limits, &self.desk.instruments[instrument]
+        )
+        self.limits[slot, instrument] = limits
+        return 0
+
+    cdef int assign(self, uint16_t slot, object symbols) except -1:
+        """Gives a slot its symbols, and its callbacks their instruments."""
+        cdef uint64_t bit = <uint64_t>1 << slot
+        cdef uint16_t i
+        instruments = [self.instrument_of(symbol) for symbol in symbols]
+        for i in range(self.desk.n_instruments):
+            desk_cell(&self.desk, slot, i).trades = i in instruments
+            self.book_calls[i] &= ~bit
+            self.trade_calls[i] &= ~bit
+            if i in instruments and self.desk.slots[slot].calls & CALL_BOOK:
+                self.book_calls[i] |= bit
+            if i in instruments and self.desk.slots[slot].calls & CALL_TRADE:
+                self.trade_calls[i] |= bit
+        self.symbols_of[slot] = tuple(symbols)
+        return 0
+
+    cdef int seat(self, str name, uint8_t kind, object strategy, object symbols, object limits) except -1:
+        """Takes a new slot; all arguments are checked before anything changes."""
+        cdef uint16_t slot = self.desk.n_strategies, i
+        symbols = self.symbols if symbols is None else tuple(symbols)
+        instruments = [self.instrument_of(symbol) for symbol in symbols]
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ConfigError(f"{name}: a strategy needs symbols, each once, not {symbols!r}")
+        if not name or name in self.names:
+            raise ConfigError(f"a strategy named {name!r} is there already" if name else "a strategy needs a name")
+        if slot >= MAX_STRATEGIES:
+            raise CapacityError(f"{name}: there is room for {MAX_STRATEGIES} strategies")
+        if kind == KIND_EXTERNAL:
+            code = idmap_init(&self.desk.client_ids[slot], self.desk.orders.capacity)
+            if code != OK:
+                raise_for_code(code, name)
+        elif kind == KIND_NATIVE:
+            (<NativeStrategy>strategy).attach(self, &self.desk, slot, instruments)
+            self.natives[slot] = <void*>strategy
+            self.desk.slots[slot].calls = (<NativeStrategy>strategy).calls
+        else:
+            for method, call in _CALLS.items():
+                if getattr(type(strategy), method) is not getattr(Strategy, method):
+                    self.desk.slots[slot].calls |= <uint8_t>call
+        self.desk.slots[slot].kind = kind
+        self.desk.slots[slot].state = STRATEGY_STARTING
+        self.strategies.append(strategy)
+        self.names.append(name)
+        for column, value in (
+            (self.messages, ""), (self.tracebacks, ""), (self.symbols_of, ()), (self.params_of, {})
+        ):
+            column.append(value)
+        self.contexts.append(
+            make_context(self, &self.desk, slot, name, symbols, instruments, self.logs, self.views)
+        )
+        self.desk.n_strategies += 1
+        for i in range(self.desk.n_instruments):
+            self.set_limits(slot, i, UNLIMITED if limits is None else limits)
+        self.assign(slot, symbols)
+        return slot
+
+    cdef int begin(self, uint16_t slot) except -1:
+        """Lets a slot run and tells it so."""
+        self.enter(slot, STRATEGY_RUNNING, "")
+        return self.call_cold(slot, "on_start", ())
+
+    def add_strategy(self, str name not None, strategy not None, symbols=None, limits=None):
+        """Seats a strategy; it starts with the kernel, or at once if that runs already.
+
+        Args:
+            name: Its name, unique in the kernel.
+            strategy: A ``Strategy`` or a ``NativeStrategy``, with its parameters set.
+            symbols: What it trades; all by default. ``Context`` takes the first where none is named.
+            limits: ``RiskLimits`` in each of its symbols; none by default.
+
+        Returns:
+            Its slot number.
+
+        Raises:
+            ConfigError: The name is taken, a symbol unknown, or what is given is no strategy.
+            CapacityError: All slots are taken.
+        """
+        if not isinstance(strategy, (Strategy, NativeStrategy)):
+            raise ConfigError(f"{name}: {type(strategy).__name__} is no strategy")
+        if limits is not None and not isinstance(limits, RiskLimits):
+            raise ConfigError(f"{name}: limits are RiskLimits, not {type(limits).__name__}")
+        kind = KIND_NATIVE if isinstance(strategy, NativeStrategy) else KIND_PYTHON
+        slot = self.seat(name, kind, strategy, symbols, limits)
+        if self.started:
+            self.begin(slot)
+        return slot
+
+
+cdef int _take_spec(Instrument* inst, object spec) except -1:
+    for field in ("tick_size", "lot_size", "contract_size"):
+        if not isfinite(getattr(spec, field)) or getattr(spec, field) <= 0:
+            raise ConfigError(f"{spec.symbol}: {field} {getattr(spec, field)} is not a positive number")
+    if spec.asset not in ("linear", "inverse"):
+        raise ConfigError(f"{spec.symbol}: asset {spec.asset!r} is neither linear nor inverse")
+    inst.tick_size = spec.tick_size
+    inst.lot_size = spec.lot_size
+    inst.contract_size = spec.contract_size
+    inst.asset_kind = ASSET_INVERSE if spec.asset == "inverse" else ASSET_LINEAR
+    return 0
