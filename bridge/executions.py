@@ -44,9 +44,7 @@ class Executions:
             self._seq = welcome.exec_seq
         elif self._epoch != welcome.epoch:
             self._seq = 0
-            self._candidates = [i for i, state in self.orders.states.items() if state.live]
-            self._reconcile_id = self._new_id()
-            self._send(p.SnapshotRequest(self._reconcile_id, p.ORDERS_TOPIC))
+            self._take_stock()
         self._epoch = welcome.epoch
         self._request()
 
@@ -81,13 +79,14 @@ class Executions:
         """Applies an error that names an order, or says that older executions are gone."""
         if error.code == "replay_incomplete":
             self._seq = -1
+            self._take_stock()
         if error.client_order_id:
             state = self.orders.refused(error)
             if state is not None and state.status == "REFUSED":
                 self._settle(state)
 
     def take_snapshot(self, answer: p.Snapshot | p.Replay) -> bool:
-        """Applies the stock-taking of a new epoch; False if the answer is somebody else's."""
+        """Applies the stock that was taken; False if the answer is somebody else's."""
         if answer.request_id != self._reconcile_id or type(answer) is not p.Snapshot:
             return False
         self._reconcile_id = 0
@@ -114,6 +113,12 @@ class Executions:
         for waiter in waiters.values():
             if not waiter.done():
                 waiter.set_exception(error)
+
+    def _take_stock(self) -> None:
+        """Executions are lost: asks which of the orders that were live still are."""
+        self._candidates = [i for i, state in self.orders.states.items() if state.live]
+        self._reconcile_id = self._new_id()
+        self._send(p.SnapshotRequest(self._reconcile_id, p.ORDERS_TOPIC))
 
     def _settle(self, state: OrderState) -> None:
         waiter = self._waiters.pop(state.client_order_id, None)

@@ -7,6 +7,7 @@ imports nothing of the engine, so a client needs only ``msgspec`` and ``pyzmq``.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,13 +24,18 @@ MAX_FRAME = 64 * 1024
 MAX_SERVER_FRAME = 16 * 1024 * 1024
 """Longest frame in bytes that a client accepts; snapshots and replays are long."""
 
+MAX_NAME = 64
+"""Longest name of a strategy, symbol, signal or client."""
+MAX_PARAMS = 256
+"""Parameters in one message."""
+
 Side = Literal["buy", "sell"]
 OrderType = Literal["limit", "market"]
 TimeInForce = Literal["GTC", "GTX", "FOK", "IOC"]
 Role = Literal["observer", "trader", "admin"]
 Mode = Literal["PAPER", "LIVE", "REPLAY"]
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:/-]+$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[A-Za-z0-9_.:/-]+$")]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 PositiveId = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -533,6 +539,28 @@ ERROR_CODES: dict[str, str] = {
     "replay_incomplete": "older executions are gone; those that are kept follow",
 }
 """Every code of :class:`Error` and what it means."""
+
+
+def wrong_params(params: dict[str, Any]) -> str:
+    """What is wrong with parameters on the wire; empty if nothing is.
+
+    Args:
+        params: Must hold finite numbers that fit 64 bits, truth values and texts of at most 4096 characters.
+    """
+    if len(params) > MAX_PARAMS:
+        return f"{len(params)} parameters are more than {MAX_PARAMS}"
+    for name, value in params.items():
+        if not 0 < len(name) <= MAX_NAME:
+            return f"a parameter's name must have 1 to {MAX_NAME} characters"
+        if isinstance(value, float):
+            if not isfinite(value):
+                return f"{name} {value!r} must be finite"
+        elif isinstance(value, int):
+            if not -(2**63) <= value < 2**63:
+                return f"{name} {value!r} does not fit 64 bits"
+        elif not isinstance(value, str) or len(value) > 4096:
+            return f"{name} must be a number, a truth value or a text of at most 4096 characters"
+    return ""
 
 
 # --- endpoints -----------------------------------------------------------------------------------

@@ -11,11 +11,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.book.ladder cimport (
     Ladder,
-    ladder_below,
     ladder_get,
     ladder_put_dense,
     ladder_rare,
-    ladder_set_best,
     ladder_spill_set,
 )
 from engine.core.codes cimport ERR_BAD_QTY, ERR_BAD_TICK, OK
@@ -40,6 +38,7 @@ cdef extern from *:
     /* Quantities stay below 2**63 lots and finite. */
     #define L2_LOT_LIMIT 9.2e18
     #define L2_QTY_LIMIT 1e300
+    #define l2_fetch(pointer) __builtin_prefetch(pointer)
     """
     const uint32_t L2_DEFAULT_WINDOW
     const uint32_t L2_MIN_WINDOW
@@ -47,6 +46,8 @@ cdef extern from *:
     const double L2_TICK_LIMIT
     const double L2_LOT_LIMIT
     const double L2_QTY_LIMIT
+    # Asks for a cache line that will be read soon; any address will do.
+    void l2_fetch(const void* pointer) noexcept nogil
 
 
 # What one update did to the side it touched. Events that set no single level (clears, trades) leave
@@ -83,27 +84,10 @@ cdef uint32_t l2_count(const L2Book* book, int side) noexcept nogil
 cdef uint64_t l2_hash(const L2Book* book) noexcept nogil
 cdef int l2_check(const L2Book* book) noexcept nogil
 
-# The out-of-line part of l2_apply: clears, BBO, and what changes nothing.
+# The out-of-line parts of the inline functions below: a best or a bound that may move; clears, BBO and what
+# changes nothing.
+cdef int64_t _l2_move_best(L2Book* book, int side, int64_t key, bint keep) noexcept nogil
 cdef int _l2_apply_rest(L2Book* book, const Event* event, L2Change* change) noexcept nogil
-
-
-cdef inline void _l2_publish(L2Book* book) noexcept nogil:
-    book.best_bid_tick = book.ladders[0].best
-    book.best_ask_tick = ~book.ladders[1].best
-
-
-cdef inline void _l2_move_best(L2Book* book, int side, int64_t key, bint keep) noexcept nogil:
-    cdef Ladder* ladder = &book.ladders[side]
-    cdef Ladder* other = &book.ladders[1 - side]
-    if keep:
-        ladder_set_best(ladder, key)
-        if key >= ~other.best:
-            ladder_set_best(other, ladder_below(other, ~key))
-    else:
-        ladder_set_best(ladder, ladder_below(ladder, key))
-        if ladder.best == INVALID_MIN_TICK:
-            ladder.bound = INVALID_MAX_TICK
-    _l2_publish(book)
 
 
 # Sets or removes one level of valid values; side 0 is bids, 1 asks. ERR_FULL, ERR_NO_MEMORY from a far level.
@@ -111,25 +95,21 @@ cdef inline int _l2_update(L2Book* book, int side, int64_t tick, double qty, L2C
     cdef Ladder* ladder = &book.ladders[side]
     cdef int64_t mirror = -<int64_t>side
     cdef int64_t key = tick ^ mirror
-    cdef bint keep = qty >= book.min_qty
     cdef int64_t best = ladder.best
-    cdef int64_t bound = ladder.bound
+    cdef bint keep = qty >= book.min_qty
     cdef int code
     change.price_tick = tick
-    change.prev_best_tick = best ^ mirror
+    change.prev_best_tick = change.best_tick = best ^ mirror
     change.new_qty = qty
     if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
-        change.best_tick = best ^ mirror
         code = ladder_spill_set(ladder, key, qty if keep else 0.0, &change.prev_qty)
         if code != OK:
             return code
     else:
-        change.prev_qty = ladder.qty[<uint64_t>key & ladder.mask]
-        ladder_put_dense(ladder, key, qty, keep)
-    ladder.bound = key if keep & (key < bound) else bound
-    if (keep & (key > best)) | ((not keep) & (key == best)):
-        _l2_move_best(book, side, key, keep)
-    change.best_tick = ladder.best ^ mirror
+        change.prev_qty = ladder_put_dense(ladder, key, qty, keep)
+    # One branch for all that is rare: a new best, the best removed, a level beyond all others.
+    if ladder_rare(((key >= best) & ((key > best) | (not keep))) | (key < ladder.bound)):
+        change.best_tick = _l2_move_best(book, side, key, keep)
     return OK
 
 

@@ -128,16 +128,21 @@ cdef inline double ladder_get(const Ladder* ladder, int64_t key) noexcept nogil:
     return ladder_spill_get(ladder, key)
 
 
-# Sets a quantity inside the window (0 removes) without a branch.
-cdef inline void ladder_put_dense(Ladder* ladder, int64_t key, double qty, bint keep) noexcept nogil:
+# Sets a quantity inside the window (0 removes) without a branch; returns what was there. All loads come
+# first: a store could otherwise alias the pointers and have them loaded again.
+cdef inline double ladder_put_dense(Ladder* ladder, int64_t key, double qty, bint keep) noexcept nogil:
     cdef uint64_t slot = <uint64_t>key & ladder.mask
     cdef uint64_t word = slot >> 6
-    cdef uint64_t bits = ladder.words[word]
-    cdef uint64_t rows = ladder.summary[word >> 6]
-    ladder.qty[slot] = qty if keep else 0.0
-    bits = (bits & ~(<uint64_t>1 << (slot & 63))) | (<uint64_t>keep << (slot & 63))
-    ladder.words[word] = bits
-    ladder.summary[word >> 6] = (rows & ~(<uint64_t>1 << (word & 63))) | (<uint64_t>(bits != 0) << (word & 63))
+    cdef double* qty_at = ladder.qty + slot
+    cdef uint64_t* bits_at = ladder.words + word
+    cdef uint64_t* row_at = ladder.summary + (word >> 6)
+    cdef double prev = qty_at[0]
+    cdef uint64_t bits = (bits_at[0] & ~(<uint64_t>1 << (slot & 63))) | (<uint64_t>keep << (slot & 63))
+    cdef uint64_t row = (row_at[0] & ~(<uint64_t>1 << (word & 63))) | (<uint64_t>(bits != 0) << (word & 63))
+    qty_at[0] = qty if keep else 0.0
+    bits_at[0] = bits
+    row_at[0] = row
+    return prev
 
 
 # The window follows the best when that leaves the window's upper quarter.

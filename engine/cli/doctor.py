@@ -144,7 +144,7 @@ def check_run_directory() -> Iterator[Finding]:
     """The daemon's directory can be made, and its sockets' names are short enough for the system."""
     from engine.runtime import rundir
 
-    root = rundir.base_dir()
+    root = rundir.default_base()
     parent = root
     while not parent.exists():
         parent = parent.parent
@@ -186,29 +186,24 @@ def check_clock() -> Iterator[Finding]:
 
 
 def check_config(path: Path) -> Iterator[Finding]:
-    """A daemon configuration: it parses, its data exists, its strategies load, its port is free."""
+    """A daemon configuration: it is valid, its strategies load, and its port is free."""
     from engine.core.errors import RingbookError
-    from engine.runtime.config import load_config
-    from engine.strategy.loader import load_strategy
+    from engine.runtime import config as daemon_config
+    from engine.strategy import loader
 
     try:
-        config = load_config(path)
+        config = daemon_config.load(path)
     except RingbookError as error:
         yield Finding("config", "problem", str(error))
         return
     found = False
-    for asset in config.instruments:
-        for file in asset.data:
-            if not Path(file).is_file():
-                found = True
-                yield Finding("config", "problem", f"{path}: {asset.symbol}: no data file {file}")
     for strategy in config.strategies:
         try:
-            load_strategy(strategy.cls)
+            loader.load(strategy.cls)
         except RingbookError as error:
             found = True
             yield Finding("config", "problem", f"{path}: strategy {strategy.id}: {error}")
-    endpoint = config.bridge.endpoint
+    endpoint = config.endpoint()
     if endpoint.startswith("tcp://"):
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         with socket.socket() as probe:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +15,7 @@ import numpy as np
 
 from engine.core.errors import DataError
 from engine.feeds.binance.parse import CaptureParser
-from engine.feeds.ordering import correct_event_order, correct_local_timestamp
+from engine.feeds.ordering import correct_event_order, latency_shift
 
 BLOCK = 1 << 18
 """Compressed bytes read at a time."""
@@ -19,6 +23,7 @@ BLOCK = 1 << 18
 MAX_TEXT = 4 << 20
 """Decompressed bytes handed on at a time, whatever a block expands to."""
 
+_AHEAD = 4
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
     b"PK\x03\x04": "an npz or zip archive, not a capture",
@@ -39,7 +44,7 @@ class Conversion(NamedTuple):
         symbol: The symbol of its messages, or None when none names one.
         lines: Lines read.
         messages: Number of messages by kind.
-        latency_offset: Nanoseconds added to every local time, see ``correct_local_timestamp``.
+        latency_offset: Nanoseconds added to every local time, see ``ordering.latency_shift``.
         stale: Spot depth messages left out because an earlier snapshot included them.
         replayed: Rows repeated after a spot snapshot that arrived later than newer updates.
     """
@@ -136,15 +141,66 @@ def convert(
     Raises:
         DataError: The file is unreadable, truncated or corrupt; the error names its line or byte.
     """
-    parser = CaptureParser(opt, file=str(path))
-    for block in text_blocks(path, progress):
-        parser.feed(block)
-    parser.close()
+    parser = parse(path, opt=opt, progress=progress)
     rows = parser.take()
     if len(rows) == 0:
         raise DataError("no market events in it", file=str(path))
-    offset = correct_local_timestamp(rows, base_latency)
-    events = correct_event_order(rows)
+    shift = latency_shift(rows, base_latency)
+    events = correct_event_order(rows, shift)
     return Conversion(
-        events, parser.symbol, parser.lines, parser.counts, offset, parser.stale, parser.replayed
+        events, parser.symbol, parser.lines, parser.counts, shift, parser.stale, parser.replayed
     )
+
+
+def parse(
+    path: str | Path, *, opt: str = "", marks: bool = False, progress: Progress | None = None
+) -> CaptureParser:
+    """Parses a whole capture; its events stay in the order of arrival until they are ordered.
+
+    Args:
+        path: The capture.
+        opt: As for :func:`convert`.
+        marks: Also keep the sequence numbers of every message, see ``CaptureParser.take_marks``.
+        progress: As for :func:`convert`.
+
+    Raises:
+        DataError: As :func:`convert`.
+    """
+    parser = CaptureParser(opt, marks=marks, file=str(path))
+    with closing(_ahead(text_blocks(path, progress))) as blocks:
+        for block in blocks:
+            parser.feed(block)
+    parser.close()
+    return parser
+
+
+def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Runs an iterator in a thread, a few blocks ahead: zlib and the parser both work without the GIL."""
+    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
+    stop = threading.Event()
+
+    def read() -> None:
+        last = None
+        try:
+            for block in blocks:
+                ready.put(block)
+                if stop.is_set():
+                    return
+        except BaseException as error:
+            last = error
+        ready.put(last)
+
+    thread = threading.Thread(target=read, name="ringbook-read", daemon=True)
+    thread.start()
+    try:
+        while (block := ready.get()) is not None:
+            if isinstance(block, BaseException):
+                raise block
+            yield block
+    finally:
+        # Room for the one block that the thread may still put before it sees that it has to stop.
+        stop.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                ready.get_nowait()
+        thread.join()

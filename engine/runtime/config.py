@@ -54,9 +54,11 @@ class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         endpoint: ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``; empty is ipc in the run directory.
+        allow_remote: Whether the endpoint may be other than loopback; anybody who reaches it can trade.
     """
 
     endpoint: str = ""
+    allow_remote: bool = False
 
 
 class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

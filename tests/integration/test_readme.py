@@ -20,7 +20,7 @@ RUNNABLE = [block for block in BLOCKS if block.language in ("bash", "python")]
 
 @pytest.fixture
 def desk(tmp_path_factory):
-    """A directory with the recording that the README speaks of, the examples, and ``ringbook`` on the path."""
+    """A directory with the README's recording, the examples, and ``ringbook`` on the path."""
     capture = recording("usdm")
     # Socket names are short on Linux, so this lies right below the temporary directory.
     root = Path(tmp_path_factory.mktemp("rm", numbered=True))

@@ -1,0 +1,132 @@
+"""Commands to the engine and their replies; every command waits for its own reply, and not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from bridge import protocol as p
+from bridge.link import EngineLink
+from bridge.records import ReplyBlob
+from bridge.sessions import Peer, Sessions
+
+COMMANDS: dict[type[p.Message], str] = {
+    p.Pause: "pause",
+    p.Resume: "resume",
+    p.EmergencyStop: "emergency_stop",
+    p.CancelOrders: "cancel_orders",
+    p.UpdateParams: "update_params",
+    p.UpdateRiskLimits: "update_risk_limits",
+    p.QueryStatus: "query_status",
+}
+REPLY_TICKS = 50
+"""Ticks that the engine has to answer a command."""
+LIMITS = ("max_position", "max_order_qty", "max_notional", "max_open_orders")
+
+Answer = Callable[[ReplyBlob | None, int], None]
+"""Called with the reply and its engine step, or with None and 0 when none came in time."""
+
+
+class Control:
+    """The control socket's messages, and the bridge's own commands.
+
+    Args:
+        link: Where commands go.
+        sessions: Where replies go.
+        epoch: Of this bridge; its requests are numbered from there, unlike those of the bridge before.
+    """
+
+    def __init__(self, link: EngineLink, sessions: Sessions, epoch: int) -> None:
+        self._link = link
+        self._sessions = sessions
+        self._waiting: dict[int, tuple[Answer, int]] = {}
+        self._number = epoch // 1000
+        self._ticks = 0
+
+    def ask(self, command: str, fields: dict[str, Any], answer: Answer) -> bool:
+        """Sends a command to the engine.
+
+        Args:
+            command: Its name, as runtime/commands.py lists them.
+            fields: Its other fields.
+            answer: Told the reply.
+
+        Returns:
+            False when the ring is full: nothing was sent, and ``answer`` is not called.
+
+        Raises:
+            ValueError: The command is too long for the ring.
+        """
+        number = self._number + 1
+        if not self._link.control({"request_id": number, "command": command, **fields}):
+            return False
+        self._number = number
+        self._waiting[number] = (answer, self._ticks + REPLY_TICKS)
+        return True
+
+    def message(self, peer: Peer, message: Any) -> None:
+        """A command of an admin."""
+        wrong = _wrong_fields(message)
+        if wrong is not None:
+            self._sessions.send(peer, p.Error(wrong[0], wrong[1], message.request_id))
+            return
+        request_id = message.request_id
+
+        def answer(reply: ReplyBlob | None, step: int) -> None:
+            if reply is None:
+                error = p.Error("engine_timeout", "the engine did not answer in time", request_id)
+                self._sessions.send(peer, error)
+                return
+            self._sessions.send(
+                peer,
+                p.ControlReply(
+                    request_id,
+                    reply.success,
+                    reply.message,
+                    reply.strategy_state,
+                    reply.trading_state,
+                    reply.current_params,
+                    step,
+                ),
+            )
+
+        fields = {
+            name: value for name, value in msgspec.structs.asdict(message).items() if name != "request_id"
+        }
+        if not self.ask(COMMANDS[type(message)], fields, answer):
+            self._sessions.send(peer, p.Error("busy", "the engine's control ring is full", request_id))
+
+    def reply(self, reply: ReplyBlob, step: int) -> None:
+        """A reply of the engine; one that nobody waits for any more is dropped."""
+        waiting = self._waiting.pop(reply.request_id, None)
+        if waiting is not None:
+            waiting[0](reply, step)
+
+    def tick(self) -> None:
+        """One heartbeat interval: commands without a reply run out of time."""
+        self._ticks += 1
+        late = [number for number, (_, due) in self._waiting.items() if due <= self._ticks]
+        for number in late:
+            answer, _ = self._waiting.pop(number)
+            answer(None, 0)
+
+
+def _wrong_fields(message: Any) -> tuple[str, str] | None:
+    """The error code and text of a command that typed decoding let pass, or None."""
+    if type(message) is p.UpdateParams:
+        if not message.params:
+            return "invalid_params", "no parameter is named"
+        wrong = p.wrong_params(message.params)
+        return ("invalid_params", wrong) if wrong else None
+    if type(message) is p.UpdateRiskLimits:
+        for name in LIMITS:
+            value = getattr(message, name)
+            if value is not None and not (isfinite(value) and value >= 0):
+                return "invalid_params", f"{name} {value!r} must be finite and not below 0"
+    for name in ("strategy_id", "symbol"):
+        if len(getattr(message, name, "")) > p.MAX_NAME:
+            return "bad_message", f"{name} is longer than {p.MAX_NAME}"
+    return None

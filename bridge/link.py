@@ -1,0 +1,139 @@
+"""The bridge's end of the engine's rings: drains three, fills two, sleeps on one bell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridge.records import as_records
+from engine.core.ring import Bell, Ring
+from engine.core.types import Status
+from engine.runtime.records import Kind, blob_records, order_record_dtype, record_dtype
+
+INCOMING = ("orders_out", "telemetry_out", "market_out")
+"""Rings that the bridge drains, the most urgent first."""
+OUTGOING = ("orders_in", "control_in")
+"""Rings that the bridge fills."""
+ALL_INSTRUMENTS = 0xFFFF
+"""The instrument of a cancel that means all of them."""
+
+
+class EngineLink:
+    """Rings and bells of one engine.
+
+    Args:
+        rings: The five rings by name.
+        bell: What the engine rings when the bridge sleeps.
+    """
+
+    def __init__(self, rings: Mapping[str, Ring], bell: Bell) -> None:
+        self.bell = bell
+        self._rings = dict(rings)
+        self._incoming = [rings[name] for name in INCOMING]
+        self._request = np.zeros(1, record_dtype)
+        self._request["kind"] = Kind.ORDER_REQUEST
+        self._request["length"] = order_record_dtype.itemsize
+        self._order = self._request["payload"].view(order_record_dtype)["order"]
+
+    @classmethod
+    def attach(cls, paths: Mapping[str, str | Path], bell: str | Path, engine_bell: str | Path) -> EngineLink:
+        """Maps the rings of a running engine.
+
+        Args:
+            paths: Files of the five rings by name.
+            bell: FIFO that the engine rings for the bridge.
+            engine_bell: FIFO that the bridge rings for the engine.
+
+        Raises:
+            FileNotFoundError: A ring is missing.
+            RingCorrupt: A ring's header or indices cannot be right.
+        """
+        wake = Bell.named(engine_bell)
+        rings = {name: Ring.attach(paths[name]) for name in INCOMING}
+        rings |= {name: Ring.attach(paths[name], bell=wake) for name in OUTGOING}
+        return cls(rings, Bell.named(bell))
+
+    def take(self, name: str, most: int) -> np.ndarray:
+        """Takes records out of one of the incoming rings: ``record_dtype``, shape (n,), n <= ``most``."""
+        return as_records(self._rings[name].pop_many(most))
+
+    def arm(self) -> bool:
+        """Asks for the bell; False when a ring has something already."""
+        return self.bell.arm(self._incoming)
+
+    def disarm(self) -> None:
+        """No bell is needed any more."""
+        self.bell.disarm(self._incoming)
+
+    def waiting(self) -> bool:
+        """Whether an incoming ring holds anything."""
+        return any(len(ring) for ring in self._incoming)
+
+    def order(
+        self,
+        request: Status,
+        slot: int,
+        instrument: int,
+        client_order_id: int,
+        side: int = 0,
+        price_tick: int = 0,
+        lots: int = 0,
+        order_type: int = 0,
+        time_in_force: int = 0,
+    ) -> bool:
+        """Sends an order request.
+
+        Args:
+            request: NEW, REPLACED or CANCELED.
+            slot: The strategy's.
+            instrument: Its number, :data:`ALL_INSTRUMENTS` in a cancel of everything.
+            client_order_id: The order's; 0 in a cancel of everything.
+            side: 1 or -1.
+            price_tick: Price in ticks.
+            lots: Quantity in lots.
+            order_type: As ``engine.core.types.OrdType``.
+            time_in_force: As ``engine.core.types.TimeInForce``.
+
+        Returns:
+            False when the ring is full: nothing was sent.
+        """
+        record, order = self._request, self._order
+        record["instrument"], record["strategy"] = instrument, slot
+        order["instrument"], order["strategy"] = instrument, slot
+        order["req"], order["client_order_id"], order["side"] = request, client_order_id, side
+        order["price_tick"], order["qty"], order["leaves_qty"] = price_tick, lots, lots
+        order["order_type"], order["time_in_force"] = order_type, time_in_force
+        return self._rings["orders_in"].push(record.tobytes())
+
+    def signal(self, slot: int, message: Mapping[str, Any]) -> bool:
+        """Sends a signal of a strategy; False when the ring is full."""
+        return self._blob("orders_in", Kind.SIGNAL, message, slot)
+
+    def control(self, message: Mapping[str, Any]) -> bool:
+        """Sends a control command; False when the ring is full.
+
+        Raises:
+            ValueError: The message is too long.
+        """
+        return self._blob("control_in", Kind.CONTROL, message)
+
+    def _blob(self, name: str, kind: Kind, message: Mapping[str, Any], slot: int = 0) -> bool:
+        ring = self._rings[name]
+        records = blob_records(kind, message, strategy=slot)
+        # All of its slots or none: half a blob would be joined with the next one.
+        if ring.capacity - len(ring) < len(records):
+            return False
+        return ring.push_many(records.view(np.uint8).reshape(len(records), -1)) == len(records)
+
+    def close(self) -> None:
+        """Gives rings and bells back; the files stay."""
+        for name in OUTGOING:
+            wake = self._rings[name].bell
+            if wake is not None:
+                wake.close()
+        for ring in self._rings.values():
+            ring.close()
+        self.bell.close()

@@ -1,0 +1,281 @@
+"""The published streams: a sequence number a topic, a replay buffer, and the state that a snapshot shows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge import codec, records
+from bridge import protocol as p
+from bridge.streams import Book
+from engine.core.errors import RingCorrupt
+from engine.runtime.records import BlobJoiner, Flag, Kind
+
+REPLAY_MESSAGES = 4096
+"""Messages that each topic keeps for replays."""
+REPLAY_BYTES = p.MAX_SERVER_FRAME // 2
+"""Longest replay; a longer one is refused and a snapshot taken instead."""
+RECENT = {p.FILLS_TOPIC: 1000, p.LOG_TOPIC: 500}
+"""How much of its past a topic without a present state shows in a snapshot; trades show RECENT_TRADES."""
+RECENT_TRADES = 200
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Topic:
+    """One stream's number, and what it keeps for replays."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.frame = name.encode()
+        self.seq = 0
+        self.kept: deque[bytes] = deque(maxlen=REPLAY_MESSAGES)
+
+    def since(self, from_seq: int) -> list[bytes] | None:
+        """The messages from a number on; None where they are not all kept, or are too many."""
+        first = self.seq - len(self.kept) + 1
+        if from_seq < first or from_seq > self.seq + 1:
+            return None
+        missed = [self.kept[i] for i in range(from_seq - first, len(self.kept))]
+        return missed if sum(map(len, missed)) <= REPLAY_BYTES else None
+
+    def skip(self) -> None:
+        """Leaves a gap that no replay closes, so that every subscriber takes a snapshot."""
+        self.seq += 1
+        self.kept.clear()
+
+
+class Publisher:
+    """Turns records into published messages.
+
+    Args:
+        epoch: Of this bridge.
+        engine: The engine's name.
+        mode: The engine's mode.
+        instruments: In the engine's order.
+        send: Publishes a topic's frame and a message's.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        engine: str,
+        mode: p.Mode,
+        instruments: Sequence[p.InstrumentInfo],
+        send: Callable[[bytes, bytes], None],
+    ) -> None:
+        self.epoch, self.engine, self.mode = epoch, engine, mode
+        self.names: dict[int, str] = {}
+        self.sessions = 0
+        self._send = send
+        self._symbols = [i.symbol for i in instruments]
+        depth = [p.depth_topic(s) for s in self._symbols]
+        trades = [p.trade_topic(s) for s in self._symbols]
+        self._topics = {name: Topic(name) for name in (*depth, *trades, *p.TELEMETRY_TOPICS)}
+        self._depth = [self._topics[name] for name in depth]
+        self._trades = [self._topics[name] for name in trades]
+        self._books = [Book(s) for s in self._symbols]
+        self._batches: list[tuple[list[Any], list[Any]]] = [([], []) for _ in self._symbols]
+        self._state: dict[str, dict[Any, Any]] = {
+            name: {} for name in (p.ORDERS_TOPIC, p.POSITIONS_TOPIC, p.STRATEGIES_TOPIC, p.STATUS_TOPIC)
+        }
+        self._recent = {name: deque[Any](maxlen=length) for name, length in RECENT.items()} | {
+            name: deque[Any](maxlen=RECENT_TRADES) for name in trades
+        }
+        self._resynced: set[int] | None = None
+        self._blobs = BlobJoiner()
+
+    def symbol(self, instrument: int) -> str:
+        """The symbol of an instrument.
+
+        Raises:
+            RingCorrupt: There is no such instrument.
+        """
+        if instrument >= len(self._symbols):
+            raise RingCorrupt(f"a record of instrument {instrument}, of {len(self._symbols)}")
+        return self._symbols[instrument]
+
+    def name(self, slot: int) -> str:
+        """The strategy in a slot."""
+        return self.names.get(slot) or f"strategy-{slot}"
+
+    # --- records in ----------------------------------------------------------------------------
+
+    def market(self, batch: Any) -> None:
+        """Publishes records of ``market_out``."""
+        for kind, headers, rows in records.runs(batch):
+            if kind == Kind.DEPTH:
+                for header, row in zip(headers, rows, strict=True):
+                    self._on_depth(header, records.DepthRow(*row))
+            elif kind == Kind.TRADE:
+                for header, row in zip(headers, rows, strict=True):
+                    symbol = self.symbol(header.instrument)
+                    topic = self._trades[header.instrument]
+                    message = records.trade(row[0], header, self.epoch, topic.seq + 1, symbol)
+                    self._recent[topic.name].append(message)
+                    self._publish(topic, message)
+
+    def _on_depth(self, header: records.Header, row: records.DepthRow) -> None:
+        symbol = self.symbol(header.instrument)
+        more_bids, more_asks = records.levels(row)
+        bids, asks = self._batches[header.instrument]
+        bids += more_bids
+        asks += more_asks
+        if not header.flags & Flag.LAST:
+            return
+        self._batches[header.instrument] = ([], [])
+        topic = self._depth[header.instrument]
+        message = p.Depth(
+            self.epoch,
+            topic.seq + 1,
+            symbol,
+            header.ts,
+            row.exch_ts,
+            bids,
+            asks,
+            bool(header.flags & Flag.SNAPSHOT),
+            bool(header.flags & Flag.CONFLATED),
+        )
+        self._books[header.instrument].apply(message)
+        self._publish(topic, message)
+
+    def telemetry(self, batch: Any) -> None:
+        """Publishes records of ``telemetry_out``."""
+        for kind, headers, rows in records.runs(batch):
+            for header, row in zip(headers, rows, strict=True):
+                if kind == Kind.POSITION:
+                    self._on_position(header, records.PositionRow(*row))
+                elif kind == Kind.STATUS:
+                    topic = self._topics[p.STATUS_TOPIC]
+                    status = records.engine_status(
+                        records.StatusRow(*row),
+                        header,
+                        self.epoch,
+                        topic.seq + 1,
+                        self.engine,
+                        self.mode,
+                        self.sessions,
+                    )
+                    self._state[p.STATUS_TOPIC][0] = status
+                    self._publish(topic, status)
+                elif kind == Kind.LOG and (message := self._blobs.add(row)) is not None:
+                    line = records.blob(Kind.LOG, message)
+                    self.log(header.ts, line.level, line.source, line.text)
+
+    def _on_position(self, header: records.Header, row: records.PositionRow) -> None:
+        topic = self._topics[p.POSITIONS_TOPIC]
+        symbol = self.symbol(header.instrument)
+        message = records.position(row, header, self.epoch, topic.seq + 1, self.name(header.strategy), symbol)
+        self._state[topic.name][header.strategy, header.instrument] = message
+        self._publish(topic, message)
+
+    def order(self, header: records.Header, row: records.OrderRow) -> None:
+        """Publishes an ORDER record."""
+        topic = self._topics[p.ORDERS_TOPIC]
+        symbol = self.symbol(header.instrument)
+        message = records.order_update(
+            row, header, self.epoch, topic.seq + 1, self.name(header.strategy), symbol
+        )
+        live = self._state[topic.name]
+        reason = records.OrderFields(*row.order).reason
+        if records.order_ended(message.status, message.prev_status, reason):
+            live.pop(message.order_id, None)
+        elif message.status != "DENIED":
+            live[message.order_id] = message
+            if self._resynced is not None:
+                self._resynced.add(message.order_id)
+        self._publish(topic, message)
+
+    def fill(self, header: records.Header, row: records.FillRow) -> None:
+        """Publishes a FILL record."""
+        topic = self._topics[p.FILLS_TOPIC]
+        symbol = self.symbol(header.instrument)
+        message = records.fill(row, header, self.epoch, topic.seq + 1, self.name(header.strategy), symbol)
+        self._recent[topic.name].append(message)
+        self._publish(topic, message)
+
+    def strategy(self, header: records.Header, blob: records.StrategyBlob) -> None:
+        """Publishes a STRATEGY record."""
+        self.names[header.strategy] = blob.strategy_id
+        topic = self._topics[p.STRATEGIES_TOPIC]
+        params = msgspec.convert([tuple(_param(one)) for one in blob.params], list[p.ParamInfo])
+        message = p.StrategyStatus(
+            self.epoch,
+            topic.seq + 1,
+            header.ts,
+            blob.strategy_id,
+            blob.kind,
+            blob.state,
+            blob.message,
+            blob.symbols,
+            params,
+        )
+        self._state[topic.name][blob.strategy_id] = message
+        self._publish(topic, message)
+
+    def log(self, ts: int, level: str, source: str, text: str) -> None:
+        """Publishes a line of the log."""
+        topic = self._topics[p.LOG_TOPIC]
+        known: Any = level if level in LOG_LEVELS else "info"
+        message = p.Log(self.epoch, topic.seq + 1, ts, known, source, text)
+        self._recent[topic.name].append(message)
+        self._publish(topic, message)
+
+    def begin_resync(self) -> None:
+        """From here on the engine tells every live order again."""
+        self._resynced = set()
+
+    def end_resync(self) -> None:
+        """All live orders were told: what was not among them has ended unseen."""
+        live, told = self._state[p.ORDERS_TOPIC], self._resynced or set()
+        self._resynced = None
+        ended = [order_id for order_id in live if order_id not in told]
+        for order_id in ended:
+            del live[order_id]
+        if ended:
+            self._topics[p.ORDERS_TOPIC].skip()
+
+    def _publish(self, topic: Topic, message: Any) -> None:
+        topic.seq += 1
+        frame = codec.encode(message)
+        topic.kept.append(frame)
+        self._send(topic.frame, frame)
+
+    # --- questions -----------------------------------------------------------------------------
+
+    def snapshot(self, request: p.SnapshotRequest) -> p.Snapshot | p.Error:
+        """The state of a topic, or of all topics below a prefix."""
+        topics = [t for name, t in self._topics.items() if name.startswith(request.topic)]
+        if request.topic in self._topics:
+            topics = [self._topics[request.topic]]
+        if not topics:
+            return p.Error("unknown_topic", f"no topic begins with {request.topic!r}", request.request_id)
+        messages = [message for topic in topics for message in self._present(topic)]
+        seqs = {topic.name: topic.seq for topic in topics}
+        return p.Snapshot(request.request_id, request.topic, self.epoch, seqs, messages)
+
+    def _present(self, topic: Topic) -> Iterable[Any]:
+        if topic.name in self._state:
+            return self._state[topic.name].values()
+        if topic.name in self._recent:
+            return self._recent[topic.name]
+        book = self._books[self._depth.index(topic)]
+        bids, asks = book.levels(max(len(book.bids), len(book.asks)))
+        return (
+            p.Depth(self.epoch, topic.seq, book.symbol, book.ts, book.exch_ts, bids, asks, snapshot=True),
+        )
+
+    def replay(self, request: p.ReplayRequest) -> p.Replay | p.Error:
+        """The messages of a topic from a number on."""
+        topic = self._topics.get(request.topic)
+        if topic is None:
+            return p.Error("unknown_topic", f"no topic {request.topic!r}", request.request_id)
+        missed = topic.since(request.from_seq)
+        messages: Any = [msgspec.Raw(frame) for frame in missed or ()]
+        return p.Replay(request.request_id, topic.name, self.epoch, missed is not None, messages)
+
+
+def _param(fields: dict[str, Any]) -> Iterable[Any]:
+    return (fields.get(name, "" if name == "doc" else None) for name in p.ParamInfo.__struct_fields__)

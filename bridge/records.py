@@ -1,0 +1,299 @@
+"""Ring records as messages of the protocol: names for codes, symbols for instruments."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from bridge import protocol as p
+from engine.core.errors import RingCorrupt
+from engine.core.types import (
+    BUY_EVENT,
+    OrdType,
+    Reason,
+    Status,
+    StrategyState,
+    TimeInForce,
+    TradingState,
+    event_dtype,
+    fill_dtype,
+    order_dtype,
+)
+from engine.runtime.records import (
+    LEVELS_PER_RECORD,
+    PAYLOAD_DTYPES,
+    FeedState,
+    Kind,
+    depth_record_dtype,
+    fill_record_dtype,
+    header_dtype,
+    order_record_dtype,
+    position_record_dtype,
+    record_dtype,
+    status_record_dtype,
+)
+
+# Rows of NumPy records as tuples: a whole run becomes Python values in one call, without a scalar each.
+Header = namedtuple("Header", header_dtype.names, rename=True)
+OrderRow = namedtuple("OrderRow", order_record_dtype.names, rename=True)
+OrderFields = namedtuple("OrderFields", order_dtype.names, rename=True)
+FillRow = namedtuple("FillRow", fill_record_dtype.names, rename=True)
+FillFields = namedtuple("FillFields", fill_dtype.names, rename=True)
+PositionRow = namedtuple("PositionRow", position_record_dtype.names, rename=True)
+StatusRow = namedtuple("StatusRow", status_record_dtype.names, rename=True)
+DepthRow = namedtuple("DepthRow", depth_record_dtype.names, rename=True)
+EventFields = namedtuple("EventFields", event_dtype.names, rename=True)
+
+STATUS = {int(code): code.name for code in Status}
+REASON = {int(code): "" if code == Reason.NONE else code.name for code in Reason}
+TIF: dict[int, p.TimeInForce] = {int(code): code.name for code in TimeInForce}
+ORDER_TYPE: dict[int, p.OrderType] = {int(OrdType.LIMIT): "limit", int(OrdType.MARKET): "market"}
+TRADING_STATE = {int(code): code.name for code in TradingState}
+STRATEGY_STATE = {int(code): code.name.capitalize() for code in StrategyState}
+FEED_STATE = {int(code): code.name.lower() for code in FeedState}
+SIDE: dict[int, p.Side] = {1: "buy", -1: "sell"}
+ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED"})
+STILL_LIVE = frozenset({int(Reason.REQUEST_IN_FLIGHT), int(Reason.DUPLICATE_ORDER_ID)})
+
+_HEADER_FIELDS = list(header_dtype.names)
+
+
+def runs(records: np.ndarray) -> Iterator[tuple[int, list[Header], Any]]:
+    """Cuts a batch into runs of one kind.
+
+    Args:
+        records: Array of ``record_dtype``, shape (n,).
+
+    Yields:
+        Kind, headers, and the payloads: a list of tuples, or the slots themselves where they are blobs.
+    """
+    if len(records) == 0:
+        return
+    kinds = records["kind"]
+    ends = [*(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(records)]
+    begin = 0
+    for end in ends:
+        part = records[begin:end]
+        kind = int(kinds[begin])
+        begin = end
+        headers = [Header(*row) for row in part[_HEADER_FIELDS].tolist()]
+        dtype = PAYLOAD_DTYPES.get(kind)
+        yield kind, headers, part if dtype is None else part["payload"].view(dtype).tolist()
+
+
+def as_records(slots: np.ndarray) -> np.ndarray:
+    """What a ring's ``pop_many`` returns, seen as records."""
+    return slots.view(record_dtype).reshape(-1)
+
+
+def order_ended(status: str, prev_status: str, reason: int) -> bool:
+    """Whether an order is over with this update; a denial may leave it as it was (see strategy/desk)."""
+    if status == "DENIED":
+        return prev_status == "NONE" and reason not in STILL_LIVE
+    return status in ENDED
+
+
+def order_update(
+    row: OrderRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str
+) -> p.OrderUpdate:
+    """An ORDER record for everyone."""
+    order = OrderFields(*row.order)
+    return p.OrderUpdate(
+        epoch,
+        seq,
+        header.ts,
+        strategy_id,
+        symbol,
+        order.order_id,
+        order.client_order_id,
+        SIDE[order.side],
+        ORDER_TYPE[order.order_type],
+        TIF[order.time_in_force],
+        STATUS[order.status],
+        STATUS[row.prev_status],
+        row.px,
+        row.qty,
+        row.leaves_qty,
+        REASON[order.reason],
+        header.step,
+    )
+
+
+def execution(
+    row: OrderRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str
+) -> p.Execution:
+    """An ORDER record for its owner."""
+    order = OrderFields(*row.order)
+    return p.Execution(
+        epoch,
+        seq,
+        header.ts,
+        order.exch_ts,
+        strategy_id,
+        symbol,
+        order.client_order_id,
+        order.order_id,
+        SIDE[order.side],
+        ORDER_TYPE[order.order_type],
+        TIF[order.time_in_force],
+        STATUS[order.status],
+        STATUS[row.prev_status],
+        row.px,
+        row.qty,
+        row.leaves_qty,
+        row.cum_exec_qty,
+        row.exec_px,
+        row.exec_qty,
+        order.fee,
+        bool(order.is_maker),
+        REASON[order.reason],
+        header.step,
+    )
+
+
+def fill(row: FillRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str) -> p.Fill:
+    """A FILL record."""
+    one = FillFields(*row.fill)
+    return p.Fill(
+        epoch,
+        seq,
+        header.ts,
+        one.exch_ts,
+        strategy_id,
+        symbol,
+        one.order_id,
+        one.client_order_id,
+        SIDE[one.side],
+        one.px,
+        row.qty,
+        one.fee,
+        bool(one.is_maker),
+        one.mid_price,
+        REASON[one.reason],
+        row.position,
+    )
+
+
+def position(
+    row: PositionRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str
+) -> p.PositionSnapshot:
+    """A POSITION record."""
+    return p.PositionSnapshot(
+        epoch,
+        seq,
+        header.ts,
+        strategy_id,
+        symbol,
+        row.position,
+        row.avg_px,
+        row.mid_px,
+        row.realized_pnl,
+        row.unrealized_pnl,
+        row.fee,
+        row.balance,
+        row.equity,
+        row.trading_volume,
+        row.trading_value,
+        row.num_trades,
+        row.open_orders,
+    )
+
+
+def engine_status(
+    row: StatusRow, header: Header, epoch: int, seq: int, engine: str, mode: p.Mode, sessions: int
+) -> p.EngineStatus:
+    """A STATUS record."""
+    return p.EngineStatus(
+        epoch,
+        seq,
+        row.wall_ts,
+        engine,
+        mode,
+        TRADING_STATE[row.trading_state],
+        FEED_STATE[row.feed_state],
+        row.feed_wall_ts,
+        row.market_ts,
+        header.step,
+        row.events,
+        row.orders,
+        row.fills,
+        row.denied,
+        row.conflated,
+        row.dropped,
+        row.events_per_second,
+        row.loop_ns,
+        sessions,
+    )
+
+
+def trade(event: tuple[Any, ...], header: Header, epoch: int, seq: int, symbol: str) -> p.Trade:
+    """A TRADE record's event."""
+    one = EventFields(*event)
+    side: p.Side = "buy" if one.ev & BUY_EVENT else "sell"
+    return p.Trade(epoch, seq, symbol, header.ts, one.exch_ts, side, one.px, one.qty)
+
+
+def levels(row: DepthRow) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Bids and asks of a DEPTH record.
+
+    Raises:
+        RingCorrupt: It claims more levels than it has room for.
+    """
+    if row.n_bids + row.n_asks > LEVELS_PER_RECORD:
+        raise RingCorrupt(f"a depth record with {row.n_bids} bids and {row.n_asks} asks")
+    both = row.levels[: row.n_bids + row.n_asks].tolist()
+    return both[: row.n_bids], both[row.n_bids :]
+
+
+class StrategyBlob(msgspec.Struct):
+    """What a STRATEGY blob holds; the header has the slot."""
+
+    strategy_id: str
+    state: str
+    kind: Literal["python", "native", "external"] = "python"
+    message: str = ""
+    symbols: list[str] = []
+    params: list[dict[str, Any]] = []
+
+
+class ReplyBlob(msgspec.Struct):
+    """What a REPLY blob holds."""
+
+    request_id: int
+    success: bool
+    message: str = ""
+    strategy_state: str = ""
+    trading_state: str = ""
+    current_params: dict[str, Any] = {}
+    slot: int | None = None
+
+
+class LogBlob(msgspec.Struct):
+    """What a LOG blob holds."""
+
+    level: str
+    source: str
+    text: str
+
+
+_BLOBS: dict[int, type[msgspec.Struct]] = {
+    Kind.STRATEGY: StrategyBlob,
+    Kind.REPLY: ReplyBlob,
+    Kind.LOG: LogBlob,
+}
+
+
+def blob(kind: int, message: Any) -> Any:
+    """A joined blob as its struct.
+
+    Raises:
+        RingCorrupt: It is not what its kind says.
+    """
+    try:
+        return msgspec.convert(message, _BLOBS[kind])
+    except (KeyError, msgspec.ValidationError) as error:
+        raise RingCorrupt(f"a blob of kind {kind}: {error}") from None

@@ -1,0 +1,299 @@
+"""The bridge's process: one thread between the engine's rings and four ZeroMQ sockets.
+
+It polls the order and the control socket and the bell of the rings. Control goes first in every turn and
+has its own socket and ring, so that a flood of orders or market data cannot delay it. Nothing that comes
+in over a socket can end the process; it is dropped, counted and answered by an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zmq
+
+from bridge import protocol as p
+from bridge import records
+from bridge.config import BridgeConfig, check_endpoint, private_directory
+from bridge.control import Control
+from bridge.errors import BridgeError
+from bridge.link import EngineLink
+from bridge.publisher import Publisher
+from bridge.router import Router
+from bridge.sessions import Peer, Sessions
+from engine.core.errors import RingCorrupt
+from engine.runtime.records import BlobJoiner, Kind
+
+if TYPE_CHECKING:
+    from engine.runtime.config import DaemonConfig
+    from engine.runtime.rundir import RunDir
+
+HIGH_WATER = 100_000
+"""Messages that wait for one client before more are dropped; its gaps are healed by replays."""
+MESSAGES_A_TURN = 64
+RECORDS_A_TURN = 512
+LINGER_MS = 200
+
+
+class Server:
+    """Sockets, rings and the parts that know what to do with their messages.
+
+    Args:
+        config: As :func:`run_bridge`.
+        link: The engine's rings.
+
+    Raises:
+        BridgeError: An endpoint is not allowed or is taken.
+    """
+
+    def __init__(self, config: BridgeConfig, link: EngineLink) -> None:
+        check_endpoint(config.endpoint, config.allow_remote)
+        self.config = config
+        self.epoch = time.time_ns()
+        self.dropped = 0
+        self.corrupt = 0
+        self._link = link
+        self._log = logging.getLogger("ringbook.bridge")
+        self._blobs = BlobJoiner()
+        self._resyncing = False
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._sockets: dict[str, zmq.Socket[bytes]] = {}
+        try:
+            self._bind()
+        except BaseException:
+            self._context.destroy(0)
+            raise
+        self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, self._publish)
+        self.sessions = Sessions(self.publisher, self._welcome, self._send, config.heartbeat_misses)
+        self.control = Control(link, self.sessions, self.epoch)
+        grace = max(1, round(config.grace_s * 1e9 / p.HEARTBEAT_NS))
+        self.router = Router(link, self.sessions, self.control, self.epoch, config.instruments, grace)
+        self.sessions.on_trader = self.router.join
+        self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
+        self.sessions.on_gone = self._gone
+        self._poller = zmq.Poller()
+        for name in ("orders", "control"):
+            self._poller.register(self._sockets[name], zmq.POLLIN)
+        self._poller.register(link.bell.fd, zmq.POLLIN)
+        self._interval = p.HEARTBEAT_NS / 1e9
+        self._next_tick = time.monotonic() + self._interval
+
+    def _bind(self) -> None:
+        base = self.config.endpoint
+        if base.startswith("ipc://"):
+            private_directory(Path(base.removeprefix("ipc://")))
+        for name in p.SOCKETS:
+            kind = zmq.ROUTER if name in ("orders", "control") else zmq.PUB
+            socket = self._sockets[name] = self._context.socket(kind)
+            socket.setsockopt(zmq.LINGER, LINGER_MS)
+            socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
+            socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
+            socket.setsockopt(zmq.MAXMSGSIZE, p.MAX_FRAME)
+            endpoint = p.socket_endpoint(base, name)
+            try:
+                socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                raise BridgeError(f"{endpoint}: {error.strerror or error}") from None
+
+    # --- sockets -------------------------------------------------------------------------------
+
+    def _publish(self, topic: bytes, frame: bytes) -> None:
+        # A PUB socket never waits: it drops for the subscriber that is too slow.
+        name = "market" if topic.startswith(b"md.") else "telemetry"
+        self._sockets[name].send_multipart((topic, frame), zmq.DONTWAIT)
+
+    def _send(self, channel: str, identity: bytes, frame: bytes) -> None:
+        try:
+            self._sockets[channel].send_multipart((identity, frame), zmq.DONTWAIT)
+        except zmq.ZMQError:
+            self.dropped += 1
+
+    def _welcome(self, peer: Peer) -> p.Welcome:
+        return p.Welcome(
+            p.VERSION,
+            self.epoch,
+            peer.session,
+            p.socket_endpoint(self.config.endpoint, "market"),
+            p.socket_endpoint(self.config.endpoint, "telemetry"),
+            self.config.mode,
+            self.config.engine,
+            list(self.config.instruments),
+            peer.external.exec_seq if peer.external else 0,
+        )
+
+    def _gone(self, peer: Peer, why: str) -> None:
+        who = peer.hello.strategy_id or peer.hello.client
+        text = f"{peer.hello.role} {who} left: {why}"
+        self._log.info("%s", text)
+        self.publisher.log(time.time_ns(), "info", "bridge", text)
+        self.router.gone(peer)
+
+    def _receive(self, channel: str) -> bool:
+        """Takes a turn's messages of a socket; whether there may be more."""
+        socket = self._sockets[channel]
+        for _ in range(MESSAGES_A_TURN):
+            try:
+                frames = socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return False
+            self.sessions.receive(channel, frames)
+        return True
+
+    # --- rings ---------------------------------------------------------------------------------
+
+    def _on_orders(self) -> bool:
+        batch = self._link.take("orders_out", RECORDS_A_TURN)
+        for kind, headers, rows in records.runs(batch):
+            for header, row in zip(headers, rows, strict=True):
+                if header.dropped:
+                    self._log.warning("the engine dropped %d records for want of room", header.dropped)
+                    self.resync()
+                if kind == Kind.ORDER:
+                    order = records.OrderRow(*row)
+                    self.publisher.order(header, order)
+                    self.router.order(header, order, self.publisher.symbol(header.instrument))
+                elif kind == Kind.FILL:
+                    self.publisher.fill(header, records.FillRow(*row))
+                else:
+                    self._on_blob(kind, header, row)
+        return len(batch) == RECORDS_A_TURN
+
+    def _on_blob(self, kind: int, header: records.Header, slot: object) -> None:
+        try:
+            message = self._blobs.add(slot)
+            if message is None:
+                return
+            blob = records.blob(kind, message)
+        except RingCorrupt as error:
+            # The half of a blob that a bridge killed before us had taken already looks like this.
+            self.corrupt += 1
+            self._log.warning("dropped: %s", error)
+            return
+        if kind == Kind.STRATEGY:
+            self.publisher.strategy(header, blob)
+            self.router.strategy(header.strategy, blob)
+        elif kind == Kind.REPLY:
+            self.control.reply(blob, header.step)
+
+    def resync(self) -> None:
+        """Asks the engine to tell everything again: strategies, live orders, positions and books."""
+        if self._resyncing:
+            return
+
+        def answer(reply: records.ReplyBlob | None, step: int) -> None:
+            self._resyncing = False
+            if reply is not None and reply.success:
+                self.publisher.end_resync()
+                self.router.end_resync()
+
+        self._resyncing = self.control.ask("resync", {}, answer)
+        if self._resyncing:
+            self.publisher.begin_resync()
+            self.router.begin_resync()
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def step(self, timeout_s: float) -> bool:
+        """Waits for something to do and does a turn of it.
+
+        Args:
+            timeout_s: The longest wait, in seconds.
+
+        Returns:
+            Whether there may be more to do at once.
+        """
+        wait = min(timeout_s, max(0.0, self._next_tick - time.monotonic()))
+        armed = self._link.arm()
+        self._poller.poll(wait * 1000 if armed else 0)
+        self._link.disarm()
+        more = self._receive("control")
+        more |= self._on_orders()
+        more |= self._receive("orders")
+        telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
+        self.publisher.telemetry(telemetry)
+        market = self._link.take("market_out", RECORDS_A_TURN)
+        self.publisher.market(market)
+        if time.monotonic() >= self._next_tick:
+            # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
+            self._next_tick = time.monotonic() + self._interval
+            self.sessions.tick()
+            self.control.tick()
+            self.router.tick()
+        return more or len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Works until it is told to stop, then passes on what the engine has said and says goodbye.
+
+        Args:
+            stop: Asked at least every tick.
+        """
+        self.resync()
+        more = False
+        while not stop():
+            more = self.step(0.0 if more else self._interval)
+        while self._link.waiting():
+            self.step(0.0)
+        self.sessions.close("the bridge stops")
+
+    def close(self) -> None:
+        """Closes sockets and rings."""
+        self._context.destroy(LINGER_MS)
+        self._link.close()
+
+
+def run_bridge(
+    config: BridgeConfig, *, stop: Callable[[], bool], ready: Callable[[], None] = lambda: None
+) -> None:
+    """Runs a bridge in this thread until it is told to stop.
+
+    Args:
+        config: Endpoint, engine and rings.
+        stop: Asked at least every heartbeat interval whether to end.
+        ready: Called once the sockets are bound.
+
+    Raises:
+        BridgeError: The endpoint is not allowed or is taken.
+        FileNotFoundError: A ring is missing.
+        RingCorrupt: A ring cannot be right.
+    """
+    check_endpoint(config.endpoint, config.allow_remote)
+    link = EngineLink.attach(config.rings, config.bell, config.engine_bell)
+    try:
+        server = Server(config, link)
+    except BaseException:
+        link.close()
+        raise
+    try:
+        ready()
+        server.run(stop)
+    finally:
+        server.close()
+
+
+def serve(
+    config: DaemonConfig,
+    run: RunDir,
+    log: logging.LoggerAdapter[logging.Logger],
+    ready: Callable[[], None],
+) -> None:
+    """The main function of the daemon's bridge process; SIGTERM ends it in good order.
+
+    Args:
+        config: The daemon's configuration.
+        run: Its run directory, with rings and bells in place.
+        log: Where to say what happens.
+        ready: Called once the sockets are bound.
+
+    Raises:
+        BridgeError: As :func:`run_bridge`, and the others.
+    """
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    bridge = BridgeConfig.of_run(config, run)
+    log.info("listening on %s", bridge.endpoint)
+    run_bridge(bridge, stop=stopped.is_set, ready=ready)

@@ -1,0 +1,188 @@
+"""Who is connected: hello, roles, heartbeats and goodbyes on the order and the control socket."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bridge import codec
+from bridge import protocol as p
+from bridge.errors import ProtocolError
+from bridge.publisher import Publisher
+
+if TYPE_CHECKING:
+    from bridge.router import External
+
+MAX_PEERS = 1024
+"""Sessions that the bridge keeps at once; more are told to come back."""
+_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
+
+
+@dataclass(eq=False)
+class Peer:
+    """One client on one socket."""
+
+    channel: str
+    identity: bytes
+    hello: p.Hello
+    session: str
+    live: bool = False
+    misses: int = 0
+    external: External | None = None
+
+
+class Sessions:
+    """The sessions of both sockets, and the questions that both may ask.
+
+    Args:
+        publisher: Answers snapshot and replay requests.
+        welcome: Makes the welcome of a session.
+        send: Sends (channel, identity, frame) without waiting.
+        heartbeat_misses: Silent ticks after which a client counts as gone.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        welcome: Callable[[Peer], p.Welcome],
+        send: Callable[[str, bytes, bytes], None],
+        heartbeat_misses: int,
+    ) -> None:
+        self.peers: dict[tuple[str, bytes], Peer] = {}
+        self.counts: Counter[str] = Counter()
+        self.heartbeat_misses = heartbeat_misses
+        # Set by the server: what hello on the order socket and every other message lead to.
+        self.on_trader: Callable[[Peer], None] = lambda peer: None
+        self.on_message: dict[str, Callable[[Peer, Any], None]] = {}
+        self.on_gone: Callable[[Peer, str], None] = lambda peer, why: None
+        self._publisher = publisher
+        self._welcome = welcome
+        self._send = send
+        self._number = 0
+
+    def send(self, peer: Peer, message: Any) -> None:
+        """Sends a message to a client."""
+        self._send(peer.channel, peer.identity, codec.encode(message))
+
+    def send_frame(self, peer: Peer, frame: bytes) -> None:
+        """Sends a message that is encoded already."""
+        self._send(peer.channel, peer.identity, frame)
+
+    def welcome(self, peer: Peer) -> None:
+        """Makes a session live and says so."""
+        peer.live = True
+        peer.misses = 0
+        self.send(peer, self._welcome(peer))
+        self._count()
+
+    def refuse(self, peer: Peer, code: str, message: str) -> None:
+        """Ends a session that hello did not make live."""
+        self.send(peer, p.Error(code, message))
+        self.peers.pop((peer.channel, peer.identity), None)
+
+    def receive(self, channel: str, frames: Sequence[bytes]) -> None:
+        """Takes one message of a ROUTER socket; whatever is in it, this does not raise."""
+        if len(frames) < 2:
+            self.counts["bad_message"] += 1
+            return
+        identity = frames[0]
+        try:
+            decode = codec.decode_client if channel == "orders" else codec.decode_control
+            message = decode(frames[1:])
+        except ProtocolError as error:
+            self.counts["bad_message"] += 1
+            self._error(channel, identity, "bad_message", str(error)[:1000])
+            return
+        peer = self.peers.get((channel, identity))
+        if type(message) is p.Hello:
+            self._on_hello(channel, identity, message, peer)
+        elif peer is None or not peer.live:
+            self.counts["hello_first"] += 1
+            if peer is None:
+                self._error(channel, identity, "hello_first", "say hello first", message)
+        else:
+            peer.misses = 0
+            self._dispatch(peer, message)
+
+    def _dispatch(self, peer: Peer, message: Any) -> None:
+        kind = type(message)
+        if kind is p.Heartbeat:
+            self.send(peer, message)
+        elif kind is p.Goodbye:
+            self._gone(peer, "goodbye")
+        elif kind is p.SnapshotRequest:
+            self._answer(peer, message, self._publisher.snapshot(message))
+        elif kind is p.ReplayRequest:
+            self._answer(peer, message, self._publisher.replay(message))
+        else:
+            self.on_message[peer.channel](peer, message)
+
+    def _answer(self, peer: Peer, request: p.SnapshotRequest | p.ReplayRequest, answer: Any) -> None:
+        frame = codec.encode(answer)
+        if len(frame) > p.MAX_SERVER_FRAME:
+            text = f"{len(frame)} bytes are above {p.MAX_SERVER_FRAME}: ask for single topics"
+            frame = codec.encode(p.Error("unknown_topic", text, request.request_id))
+        self._send(peer.channel, peer.identity, frame)
+
+    def _on_hello(self, channel: str, identity: bytes, hello: p.Hello, peer: Peer | None) -> None:
+        refusal = self._check_hello(channel, hello, peer)
+        if refusal is not None:
+            self.counts[refusal[0]] += 1
+            self._error(channel, identity, *refusal)
+            return
+        self._number += 1
+        peer = Peer(channel, identity, hello, f"{self._publisher.epoch:x}-{self._number}")
+        self.peers[channel, identity] = peer
+        if channel == "orders" and hello.strategy_id:
+            self.on_trader(peer)
+        else:
+            self.welcome(peer)
+
+    def _check_hello(self, channel: str, hello: p.Hello, peer: Peer | None) -> tuple[str, str] | None:
+        if hello.version != p.VERSION:
+            return "version_mismatch", f"client speaks version {hello.version}, server {p.VERSION}"
+        if peer is not None:
+            return "bad_hello", "this connection has said hello already"
+        if channel == "control" and hello.role != "admin":
+            return "forbidden", f"the control socket needs role admin, not {hello.role}"
+        if hello.role == "trader" and not hello.strategy_id:
+            return "bad_hello", "a trader needs a strategy_id"
+        if hello.strategy_id and (hello.role == "observer" or channel == "control"):
+            return "bad_hello", f"a strategy_id has no use for a {hello.role} on the {channel} socket"
+        if hello.strategy_id and not _NAME.fullmatch(hello.strategy_id):
+            return "bad_hello", "strategy_id must be 1 to 64 of A-Z a-z 0-9 _ . : / -"
+        wrong = p.wrong_params(hello.params)
+        if wrong:
+            return "bad_hello", wrong
+        if len(self.peers) >= MAX_PEERS:
+            return "busy", f"{MAX_PEERS} sessions are open"
+        return None
+
+    def tick(self) -> None:
+        """One heartbeat interval: clients that were silent too long are gone."""
+        for peer in list(self.peers.values()):
+            peer.misses += 1
+            if peer.live and peer.misses > self.heartbeat_misses:
+                self._gone(peer, "missed heartbeats")
+
+    def close(self, reason: str) -> None:
+        """Says goodbye to everybody."""
+        for peer in self.peers.values():
+            self.send(peer, p.Goodbye(reason))
+        self.peers.clear()
+
+    def _gone(self, peer: Peer, why: str) -> None:
+        self.peers.pop((peer.channel, peer.identity), None)
+        peer.live = False
+        self._count()
+        self.on_gone(peer, why)
+
+    def _count(self) -> None:
+        self._publisher.sessions = sum(peer.live for peer in self.peers.values())
+
+    def _error(self, channel: str, identity: bytes, code: str, text: str, message: Any = None) -> None:
+        error = p.Error(code, text, getattr(message, "request_id", 0), getattr(message, "client_order_id", 0))
+        self._send(channel, identity, codec.encode(error))
