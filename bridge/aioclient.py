@@ -10,7 +10,7 @@ Everything runs in the loop that started the client; callbacks run in it too and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import zmq
@@ -19,7 +19,7 @@ import zmq.asyncio
 from bridge import protocol as p
 from bridge.base import BaseClient
 from bridge.errors import ConnectionLost, RequestTimeout
-from bridge.iterators import AsyncMessages
+from bridge.iterators import AsyncExecutions, AsyncMessages
 from bridge.streams import Book, OrderState
 from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
 
@@ -69,7 +69,7 @@ class AsyncClient(BaseClient):
         self._changed = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
         self._iterators: list[AsyncMessages] = []
-        self._execution_queues: list[asyncio.Queue[p.Execution | None]] = []
+        self._executions: list[AsyncExecutions] = []
 
     def _make_transport(self) -> SocketTransport:
         return _Transport(self._receive)
@@ -114,10 +114,8 @@ class AsyncClient(BaseClient):
             self._ticker = None
         linger = GOODBYE_LINGER_MS if self.state is ConnectionState.CONNECTED else 0
         self._session.close(reason)
-        for iterator in list(self._iterators):
+        for iterator in (*self._iterators, *self._executions):
             iterator.close()
-        for queue in self._execution_queues:
-            queue.put_nowait(None)
         readers = list(self._transport.readers)
         self._transport.finish(linger)
         await asyncio.gather(*readers, return_exceptions=True)
@@ -239,15 +237,9 @@ class AsyncClient(BaseClient):
         """An own order, live or ended not too long ago."""
         return self._session.orders.states.get(client_order_id)
 
-    async def executions(self) -> AsyncIterator[p.Execution]:
+    def executions(self) -> AsyncExecutions:
         """Iterates over the own executions from now on, without gaps, until the client is closed."""
-        queue: asyncio.Queue[p.Execution | None] = asyncio.Queue()
-        self._execution_queues.append(queue)
-        try:
-            while (execution := await queue.get()) is not None:
-                yield execution
-        finally:
-            self._execution_queues.remove(queue)
+        return AsyncExecutions(self)
 
     # --- control -------------------------------------------------------------------------------------------
 
@@ -329,8 +321,8 @@ class AsyncClient(BaseClient):
         super()._state_changed(state, detail)
 
     def _executed(self, execution: p.Execution) -> None:
-        for queue in self._execution_queues:
-            queue.put_nowait(execution)
+        for iterator in self._executions:
+            iterator.put(execution)
         super()._executed(execution)
 
 

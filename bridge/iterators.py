@@ -1,4 +1,4 @@
-"""Iterators over streams for the two clients: a snapshot of each topic first, then what follows it."""
+"""Iterators of the two clients: streams begin with a snapshot of each topic, executions with the next one."""
 
 from __future__ import annotations
 
@@ -82,13 +82,40 @@ class AsyncMessages:
         if self in self._client._iterators:
             self._client._iterators.remove(self)
             self._client._session.remove_sink(self._sink)
-            self._queue.put_nowait(None)
+        self._queue.put_nowait(END)
 
     def __aiter__(self) -> AsyncMessages:
         return self
 
     async def __anext__(self) -> Any:
         message = await self._queue.get()
-        if message is None:
+        if message is END:
+            self._queue.put_nowait(END)
             raise StopAsyncIteration
         return message
+
+
+class AsyncExecutions:
+    """An asynchronous iterator over own executions; see :meth:`AsyncClient.executions`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.put = self._queue.put_nowait
+        client._executions.append(self)
+
+    def close(self) -> None:
+        """Ends the iteration."""
+        if self in self._client._executions:
+            self._client._executions.remove(self)
+        self.put(END)
+
+    def __aiter__(self) -> AsyncExecutions:
+        return self
+
+    async def __anext__(self) -> Any:
+        execution = await self._queue.get()
+        if execution is END:
+            self.put(END)
+            raise StopAsyncIteration
+        return execution

@@ -165,6 +165,8 @@ class Publisher:
                     self.log(header.ts, line.level, line.source, line.text)
 
     def _on_position(self, header: records.Header, row: records.PositionRow) -> None:
+        if header.strategy not in self.names:
+            return  # it is told again in a moment, when the resync has brought the names
         topic = self._topics[p.POSITIONS_TOPIC]
         symbol = self.symbol(header.instrument)
         message = records.position(row, header, self.epoch, topic.seq + 1, self.name(header.strategy), symbol)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -37,6 +37,8 @@ HIGH_WATER = 100_000
 """Messages that wait for one client before more are dropped; its gaps are healed by replays."""
 MESSAGES_A_TURN = 64
 RECORDS_A_TURN = 512
+MAX_UNNAMED = 1 << 14
+"""Orders and fills that wait for the name of their strategy after a restart: a ring of them."""
 LINGER_MS = 200
 
 
@@ -61,6 +63,7 @@ class Server:
         self._log = logging.getLogger("ringbook.bridge")
         self._blobs = BlobJoiner()
         self._resyncing = False
+        self._unnamed: list[tuple[int, records.Header, Any]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         try:
@@ -153,15 +156,30 @@ class Server:
                 if header.dropped:
                     self._log.warning("the engine dropped %d records for want of room", header.dropped)
                     self.resync()
-                if kind == Kind.ORDER:
-                    order = records.OrderRow(*row)
-                    self.publisher.order(header, order)
-                    self.router.order(header, order, self.publisher.symbol(header.instrument))
-                elif kind == Kind.FILL:
-                    self.publisher.fill(header, records.FillRow(*row))
-                else:
+                if kind not in (Kind.ORDER, Kind.FILL):
                     self._on_blob(kind, header, row)
+                elif header.strategy in self.publisher.names or len(self._unnamed) >= MAX_UNNAMED:
+                    self._on_order(kind, header, row)
+                else:
+                    self._unnamed.append((kind, header, row))
         return len(batch) == RECORDS_A_TURN
+
+    def _on_order(self, kind: int, header: records.Header, row: tuple[Any, ...]) -> None:
+        if kind == Kind.FILL:
+            self.publisher.fill(header, records.FillRow(*row))
+            return
+        order = records.OrderRow(*row)
+        self.publisher.order(header, order)
+        self.router.order(header, order, self.publisher.symbol(header.instrument))
+
+    def _name(self, slot: int) -> None:
+        """A slot has its name: what a bridge before us left unread about it can be told now."""
+        waiting, self._unnamed = self._unnamed, []
+        for kind, header, row in waiting:
+            if header.strategy == slot:
+                self._on_order(kind, header, row)
+            else:
+                self._unnamed.append((kind, header, row))
 
     def _on_blob(self, kind: int, header: records.Header, slot: object) -> None:
         try:
@@ -177,6 +195,8 @@ class Server:
         if kind == Kind.STRATEGY:
             self.publisher.strategy(header, blob)
             self.router.strategy(header.strategy, blob)
+            if self._unnamed:
+                self._name(header.strategy)
         elif kind == Kind.REPLY:
             self.control.reply(blob, header.step)
 

@@ -156,7 +156,7 @@ class FakeEngine:
     def _push(self, name: str, records: np.ndarray) -> None:
         ring = self.rings[name]
         slots = records.view(np.uint8).reshape(len(records), -1)
-        while len(slots):
+        while len(slots) and not self._stop:
             slots = slots[ring.push_many(slots) :]
             if len(slots):
                 time.sleep(0.001)

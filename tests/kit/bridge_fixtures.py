@@ -1,0 +1,38 @@
+"""Fixtures of the bridge's integration tests: a fake engine, and a bridge over ipc or tcp."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.fake_engine import FakeEngine, bridge_thread, free_port_base
+
+PATIENT = {"heartbeat_misses": 50}
+"""For tests that are not about heartbeats: a loaded machine must not make them lose a session."""
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A fake engine."""
+    with FakeEngine(tmp_path / "rings") as engine:
+        yield engine
+
+
+@pytest.fixture(params=["ipc", "tcp"])
+def any_endpoint(request, tmp_path):
+    """A base endpoint of each kind."""
+    if request.param == "tcp":
+        return f"tcp://127.0.0.1:{free_port_base()}"
+    return f"ipc://{tmp_path}/s"
+
+
+@pytest.fixture
+def endpoint(tmp_path):
+    """A base endpoint over ipc."""
+    return f"ipc://{tmp_path}/s"
+
+
+@pytest.fixture
+def bridge(engine, endpoint):
+    """A patient bridge over ipc; its endpoint."""
+    with bridge_thread(engine.config(endpoint, **PATIENT)):
+        yield endpoint
