@@ -3,8 +3,10 @@
 Compiled users work on ``&ring.spsc`` with the inline functions of spsc.h, without the GIL::
 
     producer   spsc_claim(r, n) == SPSC_OK      then write spsc_slot(r, 0 .. n-1)
+               spsc_claim_upto(r, want, &n)     as many as there are, reached the same way
                spsc_claim_run(r, want, &p, &n)  contiguous slots, for memcpy
-               spsc_publish(r, n)               then ring_notify(ring) once a batch
+               spsc_publish(r, n)               or spsc_publish_at(r, n, cursor), atomic with the cursor;
+                                                then ring_notify(ring) once a batch
     consumer   spsc_peek(r, &p, &n) == SPSC_OK  contiguous slots, oldest first
                spsc_consume(r, n)
                bell_wait(fd, rings, n, timeout_ns) when all of them are empty
@@ -44,6 +46,7 @@ cdef extern from "spsc.h" nogil:
     int spsc_claim(SpscRing* ring, uint64_t n) noexcept
     void* spsc_slot(SpscRing* ring, uint64_t i) noexcept
     void* spsc_claim_one(SpscRing* ring) noexcept
+    int spsc_claim_upto(SpscRing* ring, uint64_t want, uint64_t* n) noexcept
     int spsc_claim_run(SpscRing* ring, uint64_t want, void** first, uint64_t* n) noexcept
     void spsc_publish(SpscRing* ring, uint64_t n) noexcept
     void spsc_publish_at(SpscRing* ring, uint64_t n, uint64_t cursor) noexcept

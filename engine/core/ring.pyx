@@ -303,9 +303,11 @@ cdef class Ring:
 
     @property
     def cursor(self) -> int:
-        """A number the producer keeps for its successor, e.g. the rows sent so far.
+        """A number the producer keeps for its successor, e.g. the records sent so far.
 
-        :meth:`push_many` with ``cursor`` moves it in the same instant as it publishes.
+        :meth:`push_many` with ``cursor`` moves it in the same instant as it publishes, so that a killed
+        producer's successor neither repeats nor leaves out a record. While the producer is publishing,
+        other processes may read the number before or after.
         """
         self._open()
         return spsc_cursor(&self.spsc)
@@ -374,11 +376,12 @@ cdef class Ring:
         return True
 
     def push_many(self, const unsigned char[:, ::1] records, *, cursor=None) -> int:
-        """Publishes as many records as fit and wakes the consumer if it sleeps.
+        """Publishes as many records as fit, all at once, and wakes the consumer if it sleeps.
 
         Args:
             records: Shape ``(n, slot_size)``, uint8, C-contiguous.
-            cursor: The cursor after *all* records; moved only when all of them fitted.
+            cursor: The cursor before the first of them; it goes up by one for each record published, in
+                the same instant. It stays as it is by default.
 
         Returns:
             How many were published, from the front.
@@ -387,28 +390,31 @@ cdef class Ring:
             ValueError: The second dimension is not the slot size.
             RingCorrupt: The indices cannot be right.
         """
-        cdef uint64_t done = 0, n = 0, want = records.shape[0], size
-        cdef void* first = NULL
+        cdef uint64_t n = 0, to_end, size, before = 0 if cursor is None else cursor
+        cdef unsigned char* first
         cdef int code
         self._open()
         size = self.spsc.slot_size
         if <uint64_t>records.shape[1] != size:
             raise ValueError(f"records of {records.shape[1]} bytes for slots of {size}")
-        while done < want:
-            code = spsc_claim_run(&self.spsc, want - done, &first, &n)
-            if code == SPSC_FULL:
-                break
-            if code != SPSC_OK:
-                self._corrupt()
-            memcpy(first, &records[done, 0], n * size)
-            done += n
-            if done == want and cursor is not None:
-                spsc_publish_at(&self.spsc, n, cursor)
-            else:
-                spsc_publish(&self.spsc, n)
-        if done > 0:
-            ring_notify(self)
-        return done
+        if records.shape[0] == 0:
+            return 0
+        code = spsc_claim_upto(&self.spsc, records.shape[0], &n)
+        if code == SPSC_FULL:
+            return 0
+        if code != SPSC_OK:
+            self._corrupt()
+        first = <unsigned char*>spsc_slot(&self.spsc, 0)
+        to_end = self.spsc.capacity - <uint64_t>(first - self.spsc.slots) // size
+        memcpy(first, &records[0, 0], min(n, to_end) * size)
+        if n > to_end:
+            memcpy(self.spsc.slots, &records[to_end, 0], (n - to_end) * size)
+        if cursor is None:
+            spsc_publish(&self.spsc, n)
+        else:
+            spsc_publish_at(&self.spsc, n, before + n)
+        ring_notify(self)
+        return n
 
     def pop_many(self, max=None):
         """Takes records out, oldest first.

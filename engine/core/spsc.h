@@ -167,8 +167,8 @@ static inline void *spsc_claim_one(SpscRing *ring) {
     return spsc_claim(ring, 1) == SPSC_OK ? spsc_slot(ring, 0) : NULL;
 }
 
-/* Up to `want` free slots that lie side by side; sets *n, which is at least 1 on SPSC_OK. */
-static inline int spsc_claim_run(SpscRing *ring, uint64_t want, void **first, uint64_t *n) {
+/* As many free slots as there are, up to `want`; sets *n, which is at least 1 on SPSC_OK. */
+static inline int spsc_claim_upto(SpscRing *ring, uint64_t want, uint64_t *n) {
     *n = 0;
     int code = spsc_claim(ring, want);
     if (code == SPSC_FULL)
@@ -177,10 +177,21 @@ static inline int spsc_claim_run(SpscRing *ring, uint64_t want, void **first, ui
         return code;
     uint64_t head = atomic_load_explicit(&ring->header->head, memory_order_relaxed);
     uint64_t free_slots = ring->capacity - (head - ring->cached_tail);
-    uint64_t to_end = ring->capacity - (head & ring->mask);
-    uint64_t run = free_slots < to_end ? free_slots : to_end;
-    *n = run < want ? run : want;
-    *first = ring->slots + (head & ring->mask) * ring->slot_size;
+    if (free_slots > ring->capacity)
+        return SPSC_CORRUPT; /* the head was changed under us */
+    *n = free_slots < want ? free_slots : want;
+    return SPSC_OK;
+}
+
+/* As spsc_claim_upto, but only slots that lie side by side from *first on. */
+static inline int spsc_claim_run(SpscRing *ring, uint64_t want, void **first, uint64_t *n) {
+    int code = spsc_claim_upto(ring, want, n);
+    if (code != SPSC_OK)
+        return code;
+    uint64_t at = atomic_load_explicit(&ring->header->head, memory_order_relaxed) & ring->mask;
+    uint64_t to_end = ring->capacity - at;
+    *n = *n < to_end ? *n : to_end;
+    *first = ring->slots + at * ring->slot_size;
     return SPSC_OK;
 }
 

@@ -29,10 +29,10 @@ class NaiveRing:
         return True
 
     def push_many(self, records: list[bytes], cursor: int | None) -> int:
-        """Appends what fits; the cursor moves when everything did."""
+        """Appends what fits; the cursor is that many further."""
         done = sum(self.push(record) for record in records)
-        if cursor is not None and records and done == len(records):
-            self.cursor = cursor
+        if cursor is not None and done:
+            self.cursor = cursor + done
         return done
 
     def pop_many(self, max: int | None = None) -> list[bytes]:
