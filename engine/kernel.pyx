@@ -26,9 +26,9 @@ from engine.strategy.desk cimport (
     desk_emit,
     desk_find_next_timer,
     desk_report,
-    desk_request,
     desk_retire,
 )
+from engine.strategy.external cimport external_request
 from engine.strategy.views cimport make_state
 
 from typing import NamedTuple
@@ -173,7 +173,7 @@ cdef class Kernel(Roster):
         if self.desk.n_outputs > self.desk.outbox_soft:
             return ERR_OUTBOX_FULL
         self.advance(now)
-        return desk_request(&self.desk, request)
+        return external_request(&self.desk, request)
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -274,6 +274,7 @@ cdef class Kernel(Roster):
         def act():
             if not name:
                 self._set_trading(TRADING_ACTIVE)
+                self._close_no_more()
             done = self._shift(name, STRATEGY_PAUSED, STRATEGY_RUNNING, "resumed")
             return done if self.desk.trading_state == TRADING_ACTIVE else f"{done}; trading is halted"
 
@@ -297,6 +298,11 @@ cdef class Kernel(Roster):
         """
         return self._command("", lambda: self._halt(cancel_orders, close_position))
 
+    def _close_no_more(self):
+        cdef size_t i
+        for i in range(<size_t>self.desk.n_strategies * self.desk.n_instruments):
+            self.desk.cells[i].close_tries = 0
+
     def _halt(self, cancel_orders, close_position):
         cdef uint16_t slot, i
         cdef Cell* cell
@@ -309,7 +315,7 @@ cdef class Kernel(Roster):
                 for i in range(self.desk.n_instruments):
                     cell = desk_cell(&self.desk, slot, i)
                     # A second command must not close twice what the first is closing.
-                    if cell.position.lots != 0 and cell.close_tries == 0:
+                    if cell.position.lots != 0 and (cell.close_tries == 0 or cell.n_orders == 0):
                         cell.close_tries = CLOSE_TRIES
                         if desk_close(&self.desk, slot, i) == OK:
                             closing += 1

@@ -197,7 +197,9 @@ cdef uint32_t desk_cancel_all(Desk* desk, uint16_t strategy, uint16_t instrument
 cdef int desk_close(Desk* desk, uint16_t strategy, uint16_t instrument) noexcept nogil
 cdef void desk_set_timer(Desk* desk, uint16_t strategy, int64_t interval, int64_t first) noexcept nogil
 cdef void desk_find_next_timer(Desk* desk) noexcept nogil
-cdef int desk_request(Desk* desk, const Order* request) noexcept nogil
+cdef void desk_deny(Desk* desk, Order* order, uint8_t prev_status, uint8_t reason) noexcept nogil
+# Cancels an order now, or as soon as its request in flight is answered.
+cdef void desk_want_cancel(Desk* desk, LiveOrder* live, uint8_t reason) noexcept nogil
 # After the callbacks: desk_retire(desk, effect).
 cdef int desk_report(Desk* desk, const Order* report, ReportEffect* effect) noexcept nogil
 cdef void desk_retire(Desk* desk, const ReportEffect* effect) noexcept nogil

@@ -125,7 +125,7 @@ cdef void _emit_request(Desk* desk, const Order* order, uint8_t prev_status) noe
     desk_emit(desk, OUTPUT_ORDER, order.strategy, order, prev_status, NULL, True)
 
 
-cdef void _deny(Desk* desk, Order* order, uint8_t prev_status, uint8_t reason) noexcept nogil:
+cdef void desk_deny(Desk* desk, Order* order, uint8_t prev_status, uint8_t reason) noexcept nogil:
     """Says no to a request: DENIED with prev_status NONE never lived, with another the order goes on."""
     order.status = STATUS_DENIED
     order.reason = reason
@@ -269,7 +269,7 @@ cdef uint64_t desk_submit(
     order.client_order_id = client_order_id
     reason = _admit(desk, &order, qty, 1)
     if reason != REASON_NONE:
-        _deny(desk, &order, STATUS_NONE, reason)
+        desk_deny(desk, &order, STATUS_NONE, reason)
         return 0
     _insert(desk, &order)
     _emit_request(desk, &order, STATUS_NONE)
@@ -319,7 +319,7 @@ cdef int desk_modify(
     else:
         reason = _admit(desk, &asked, _open_lots(&asked) - live.order.leaves_qty, 0)
     if reason != REASON_NONE:
-        _deny(desk, &asked, live.order.status, reason)
+        desk_deny(desk, &asked, live.order.status, reason)
         return ERR_DENIED
     _count(desk, &live.order, -1)
     live.venue_tick = live.order.price_tick
@@ -348,7 +348,7 @@ cdef int desk_cancel(Desk* desk, uint16_t strategy, uint64_t order_id, uint8_t r
     return OK
 
 
-cdef void _want_cancel(Desk* desk, LiveOrder* live, uint8_t reason) noexcept nogil:
+cdef void desk_want_cancel(Desk* desk, LiveOrder* live, uint8_t reason) noexcept nogil:
     live.cancel_reason = reason
     live.cancel_tries = CANCEL_TRIES
     if live.order.req == STATUS_NONE:
@@ -367,69 +367,10 @@ cdef uint32_t desk_cancel_all(Desk* desk, uint16_t strategy, uint16_t instrument
                 continue
             handle = desk_cell(desk, s, i).head
             while handle != 0:
-                _want_cancel(desk, desk_live(desk, handle), reason)
+                desk_want_cancel(desk, desk_live(desk, handle), reason)
                 handle = desk_live(desk, handle).order.next_handle
                 found += 1
     return found
-
-
-cdef int _external_change(Desk* desk, const Order* request) noexcept nogil:
-    """A modify or cancel by client_order_id; what cannot be done is answered by a DENIED update."""
-    cdef uint32_t handle = idmap_find(&desk.client_ids[request.strategy], request.client_order_id)
-    cdef Order* order
-    cdef Order answer
-    cdef int code
-    if handle == 0:
-        answer = request[0]
-        _deny(desk, &answer, STATUS_NONE, REASON_UNKNOWN_ORDER)
-        return OK
-    order = &desk_live(desk, handle).order
-    if request.req == STATUS_CANCELED:
-        if order.req != STATUS_CANCELED:
-            _want_cancel(desk, desk_live(desk, handle), REASON_CANCEL_REQUESTED)
-        return OK
-    code = desk_modify(desk, request.strategy, order.order_id, request.price_tick, request.qty)
-    if code == ERR_REQUEST_IN_PROCESS or code == ERR_INVALID_REQUEST:
-        answer = order[0]
-        answer.req = STATUS_REPLACED
-        if code == ERR_REQUEST_IN_PROCESS:
-            _deny(desk, &answer, order.status, REASON_REQUEST_IN_FLIGHT)
-        else:
-            _deny(desk, &answer, order.status, REASON_INVALID_QTY if request.qty <= 0 else REASON_INVALID_PRICE)
-    return OK
-
-
-cdef int desk_request(Desk* desk, const Order* request) noexcept nogil:
-    """An external strategy's request; a malformed one, which no client can have sent, is an error."""
-    cdef Order order
-    if request.strategy >= desk.n_strategies or desk.slots[request.strategy].kind != KIND_EXTERNAL:
-        return ERR_UNKNOWN_STRATEGY
-    if request.req == STATUS_CANCELED and request.client_order_id == 0:
-        if request.instrument != ANY_INSTRUMENT and request.instrument >= desk.n_instruments:
-            return ERR_UNKNOWN_INSTRUMENT
-        desk_cancel_all(desk, request.strategy, request.instrument, REASON_CANCEL_REQUESTED)
-        return OK
-    if request.req == STATUS_CANCELED or request.req == STATUS_REPLACED:
-        return _external_change(desk, request)
-    if (
-        request.req != STATUS_NEW or request.order_type > ORDER_MARKET or request.time_in_force > TIF_IOC
-        or (request.side != SIDE_BUY and request.side != SIDE_SELL)
-    ):
-        return ERR_INVALID_REQUEST
-    if request.instrument >= desk.n_instruments:
-        return ERR_UNKNOWN_INSTRUMENT
-    if (
-        request.client_order_id == 0
-        or idmap_find(&desk.client_ids[request.strategy], request.client_order_id) != 0
-    ):
-        order = request[0]
-        _deny(desk, &order, STATUS_NONE, REASON_DUPLICATE_ORDER_ID)
-        return OK
-    desk_submit(
-        desk, request.strategy, request.instrument, request.side, request.price_tick, request.qty,
-        request.order_type, request.time_in_force, request.client_order_id,
-    )
-    return OK
 
 
 # --- timers --------------------------------------------------------------------------------------
@@ -537,8 +478,11 @@ cdef void _follow_up(Desk* desk, ReportEffect* effect) noexcept nogil:
 
 cdef int _stray(Desk* desk, const Order* report, ReportEffect* effect) noexcept nogil:
     """A report on an order that the table does not hold: money moves all the same, as in hftbacktest."""
+    if report.req == STATUS_REJECTED:
+        # Our request met the order's end on its way: there is nothing left that could be refused.
+        return OK
     if (
-        report.req == STATUS_REJECTED or report.exec_qty <= 0
+        report.exec_qty <= 0
         or (report.status != STATUS_FILLED and report.status != STATUS_PARTIALLY_FILLED)
     ):
         return ERR_ORDER_NOT_FOUND

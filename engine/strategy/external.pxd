@@ -1,0 +1,9 @@
+"""Requests of external strategies, by client_order_id; costs are the desk's plus one id-map probe."""
+
+from engine.core.types cimport Order
+from engine.strategy.desk cimport Desk
+
+
+# OK where the client has its answer in the outbox; ERR_UNKNOWN_STRATEGY, ERR_UNKNOWN_INSTRUMENT or
+# ERR_INVALID_REQUEST for what no client can have sent.
+cdef int external_request(Desk* desk, const Order* request) noexcept nogil
