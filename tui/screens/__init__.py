@@ -1,1 +1,1 @@
-"""Whole screens of the terminal UI."""
+"""Screens and dialogs of the terminal UI."""

@@ -1,1 +1,1 @@
-"""The parts that the screens are made of."""
+"""Widgets of the terminal UI, one a file."""

@@ -1,0 +1,108 @@
+"""The terminal UI: one application around a store, a link and the main screen."""
+
+from __future__ import annotations
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding
+from textual.screen import Screen
+
+from tui.actions import Order, RingbookCommands
+from tui.link import Link
+from tui.model import Answer, Outcome
+from tui.screens.help import HelpScreen
+from tui.screens.main import MainScreen
+from tui.store import Store
+from tui.theme import DARK, LIGHT, fallbacks
+
+REFRESH_S = 0.1
+"""Time between two looks at the store; messages come in whenever they come."""
+
+_SEVERITIES = {
+    Outcome.DONE: "information",
+    Outcome.REFUSED: "error",
+    Outcome.NOT_SENT: "error",
+    Outcome.UNKNOWN: "warning",
+}
+_LEVELS = {
+    Outcome.DONE: "info",
+    Outcome.REFUSED: "error",
+    Outcome.NOT_SENT: "error",
+    Outcome.UNKNOWN: "warning",
+}
+
+
+class RingbookApp(App[None]):
+    """Ringbook's terminal UI.
+
+    Args:
+        endpoint: Base endpoint of the daemon; None shows the store as it is and sends nothing.
+        store: The client-side state; a new one by default.
+        theme: Name of the theme to start with.
+    """
+
+    TITLE = "Ringbook"
+    CSS_PATH = "app.tcss"
+    COMMANDS = App.COMMANDS | {RingbookCommands}
+    BINDINGS = [Binding("ctrl+q", "quit", "Quit", show=False, priority=True)]
+    NOTIFICATION_TIMEOUT = 6
+
+    def __init__(self, endpoint: str | None, store: Store | None = None, *, theme: str = DARK.name) -> None:
+        super().__init__()
+        self.store = store or Store()
+        self.link = Link(self.store, endpoint) if endpoint is not None else None
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = theme
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own colours, for themes that do not know them."""
+        return fallbacks(self.current_theme.dark)
+
+    def get_default_screen(self) -> Screen[None]:
+        """The main screen."""
+        return MainScreen(self.store)
+
+    def on_mount(self) -> None:
+        """Connects, and begins to look at the store."""
+        if self.link is not None:
+            self.run_worker(self.link.run(), name="link", group="link", exit_on_error=True)
+        self.set_interval(REFRESH_S, self.look)
+
+    def look(self) -> None:
+        """Shows what the store holds now, below dialogs, too."""
+        for screen in self.screen_stack:
+            if isinstance(screen, MainScreen) and screen.is_mounted:
+                screen.refresh_panels()
+                if self.link is not None:
+                    self.link.watch(screen.symbol)
+
+    async def send(self, order: Order) -> Answer:
+        """Sends a command; its answer becomes a notification and a line of the log.
+
+        Args:
+            order: The command.
+        """
+        if self.link is None:
+            answer = Answer(Outcome.NOT_SENT, "not sent: no engine")
+        else:
+            self.store.note("info", f"{order.title} ...", "command")
+            answer = await self.link.execute(order)
+        self.store.note(_LEVELS[answer.outcome], f"{order.title}: {answer.text}", "command")
+        self.notify(
+            answer.text,
+            title=order.title,
+            severity=_SEVERITIES[answer.outcome],  # type: ignore[arg-type]
+            markup=False,
+        )
+        return answer
+
+    def action_dark_light(self) -> None:
+        """Switches between the two themes."""
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+    @work(exclusive=True, group="help")
+    async def action_help(self) -> None:
+        """Shows all keys."""
+        if not isinstance(self.screen, HelpScreen):
+            await self.push_screen(HelpScreen())

@@ -1,0 +1,207 @@
+"""The main screen: all panels, which strategy and symbol are selected, and the commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from tui import actions
+from tui.actions import Order
+from tui.format import age
+from tui.messages import RowChosen, RowPicked, TabAsked
+from tui.screens.emergency import EmergencyDialog
+from tui.screens.params import ParamDialog
+from tui.store import Store
+from tui.widgets.fills import Fills
+from tui.widgets.header import Header
+from tui.widgets.ladder import DepthLadder
+from tui.widgets.log import LogView
+from tui.widgets.orders import Orders
+from tui.widgets.panel import Panel
+from tui.widgets.pnl_chart import PnlChart
+from tui.widgets.positions import Positions
+from tui.widgets.strategies import Strategies
+from tui.widgets.tabline import Tabline
+from tui.widgets.trades import Trades
+
+if TYPE_CHECKING:
+    from tui.app import RingbookApp
+
+DOCK = ("orders", "fills", "strategies", "log")
+
+
+class MainScreen(Screen[None]):
+    """Header; positions and chart beside ladder and trades; orders, fills, strategies and log below."""
+
+    BINDINGS = actions.bindings()
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-middle"), (48, "-high")]
+    AUTO_FOCUS = "#positions"
+    app: RingbookApp
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
+        self.strategy = ""
+        self.symbol = ""
+        self.tab = DOCK[0]
+
+    def compose(self) -> ComposeResult:
+        """Lays the panels out; app.tcss says how they share the terminal."""
+        yield Header(id="header")
+        with Horizontal(id="body"):
+            with Vertical(id="left"):
+                yield Positions(id="positions")
+                yield PnlChart(id="chart")
+            with Container(id="right"):
+                yield DepthLadder(id="ladder")
+                yield Trades(id="trades")
+        yield Tabline(id="tabs")
+        with Container(id="dock"):
+            yield Orders(id="orders")
+            yield Fills(id="fills")
+            yield Strategies(id="strategies")
+            yield LogView(id="log")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Starts with the first tab in front."""
+        self._bring_forward(self.tab)
+
+    # --- showing -----------------------------------------------------------------------------
+
+    def refresh_panels(self) -> None:
+        """Brings every panel that can be seen up to date from the store."""
+        staleness = self.store.staleness()
+        self._settle_selection()
+        self.query_one(Header).show(self.store, staleness)
+        for panel in self.query(Panel):
+            if panel.display:
+                panel.show(self.store, staleness)
+        tabs = tuple((name, self.query_one(f"#{name}", Panel).heading(self.store)) for name in DOCK)
+        stale = staleness.everything
+        self.query_one(Tabline).set_tabs(tabs, self.tab, "" if stale is None else f"STALE {age(stale)}")
+
+    def _settle_selection(self) -> None:
+        if self.strategy not in self.store.strategies:
+            self.strategy = min(self.store.strategies, default="")
+        if self.symbol not in self.store.instruments:
+            named = self.store.strategies.get(self.strategy)
+            known = [symbol for symbol in (named.symbols if named else ()) if symbol in self.store.instruments]
+            self.symbol = (known or sorted(self.store.instruments) or [""])[0]
+        self.query_one(DepthLadder).symbol = self.symbol
+        self.query_one(Trades).symbol = self.symbol
+        self.query_one(Strategies).pick(self.strategy)
+
+    def _bring_forward(self, name: str) -> None:
+        self.tab = name
+        for panel_id in DOCK:
+            self.query_one(f"#{panel_id}").set_class(panel_id == name, "-front")
+
+    @on(RowPicked, "#positions")
+    def _position_picked(self, event: RowPicked) -> None:
+        self.strategy, self.symbol = event.key
+
+    @on(RowPicked, "#strategies")
+    def _strategy_picked(self, event: RowPicked) -> None:
+        self.strategy = event.key
+        symbols = self.store.strategies[event.key].symbols if event.key in self.store.strategies else []
+        if symbols and self.symbol not in symbols:
+            self.symbol = symbols[0]
+
+    @on(RowChosen, "#strategies")
+    def _strategy_chosen(self) -> None:
+        self.action_edit()
+
+    @on(TabAsked)
+    def _tab_asked(self, event: TabAsked) -> None:
+        self.action_panel(event.panel_id)
+
+    # --- view --------------------------------------------------------------------------------
+
+    def action_panel(self, name: str) -> None:
+        """Focuses a panel, in front if it is in the dock."""
+        if self.maximized is not None:
+            self.minimize()
+        if name in DOCK:
+            self._bring_forward(name)
+        self.query_one(f"#{name}").focus()
+        self.refresh_panels()
+
+    def action_zoom(self) -> None:
+        """One panel over the whole screen, or all of them again."""
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)
+
+    def action_chart(self) -> None:
+        """Goes to the next PnL series."""
+        self.query_one(PnlChart).next_series()
+        self.refresh_panels()
+
+    def action_symbol(self, by: int) -> None:
+        """Goes to another symbol."""
+        symbols = sorted(self.store.instruments)
+        if symbols:
+            at = symbols.index(self.symbol) if self.symbol in symbols else 0
+            self.symbol = symbols[(at + by) % len(symbols)]
+            self.refresh_panels()
+
+    # --- trading -----------------------------------------------------------------------------
+
+    def _for_selected(self, make: object) -> None:
+        if self.strategy:
+            self._send(make(self.strategy))  # type: ignore[operator]
+        else:
+            self.app.notify("No strategy is known yet.", severity="warning")
+
+    def _send(self, order: Order) -> None:
+        self.run_worker(self.app.send(order), group="commands", exit_on_error=False)
+
+    def action_pause(self) -> None:
+        """Pauses the selected strategy."""
+        self._for_selected(actions.pause)
+
+    def action_pause_all(self) -> None:
+        """Pauses all strategies."""
+        self._send(actions.pause())
+
+    def action_resume(self) -> None:
+        """Resumes the selected strategy."""
+        self._for_selected(actions.resume)
+
+    def action_resume_all(self) -> None:
+        """Resumes all strategies and a halted engine."""
+        self._send(actions.resume())
+
+    def action_cancel(self) -> None:
+        """Cancels the selected strategy's orders."""
+        self._for_selected(actions.cancel_orders)
+
+    def action_cancel_all(self) -> None:
+        """Cancels all orders."""
+        self._send(actions.cancel_orders())
+
+    def action_emergency(self) -> None:
+        """Asks whether to halt trading."""
+
+        def answered(order: Order | None) -> None:
+            if order is not None:
+                self._send(order)
+
+        self.app.push_screen(EmergencyDialog(self.store), answered)
+
+    def action_edit(self) -> None:
+        """Opens the selected strategy's parameters."""
+        strategy = self.store.strategies.get(self.strategy)
+        if strategy is None or not strategy.params:
+            text = f"{self.strategy} has no parameters." if strategy else "No strategy is known yet."
+            self.app.notify(text, severity="warning")
+            return
+        self.app.push_screen(ParamDialog(self.store, self.strategy))

@@ -1,0 +1,134 @@
+"""The two lines on top: what this engine is, whether money is at stake, and how far it can be believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.format import age, compact, duration, time_of_day
+from tui.model import Connection, Staleness
+from tui.store import Store
+
+_CONNECTION = {
+    Connection.CONNECTING: ("◌", "warn"),
+    Connection.CONNECTED: ("●", "good"),
+    Connection.RECONNECTING: ("◌", "warn"),
+    Connection.LOST: ("✖", "bad"),
+}
+_TRADING = {"ACTIVE": "good", "REDUCING": "warn", "HALTED": "bad"}
+_FEED = {"running": "good", "ended": "plain", "waiting": "warn", "lost": "bad"}
+_STYLES = {
+    "good": "$text-success",
+    "warn": "bold $text-warning",
+    "bad": "bold $text-error",
+    "quiet": "$text-muted",
+    "plain": "",
+}
+_LIVE_STYLES = {"good": "bold", "warn": "bold reverse", "bad": "bold reverse", "quiet": "", "plain": ""}
+"""On the solid bar of a live session colours would drown: weight and reverse say it instead."""
+
+Part = tuple[str, str]
+
+
+class Header(Static):
+    """Connection, engine, mode, trading state; feed, rates, drops; and what is stale."""
+
+    DEFAULT_CLASSES = "-unknown"
+    can_focus = False
+    _seen: Any = None
+
+    def show(self, store: Store, staleness: Staleness) -> None:
+        """Brings the header up to date; costs nothing where no character changes."""
+        mode = self._mode(store)
+        width = max(20, self.size.width)
+        parts = (mode, width, self._first(store, mode, width), self._second(store, staleness, width))
+        if parts == self._seen:
+            return
+        self._seen = parts
+        for name in ("PAPER", "LIVE", "REPLAY", "unknown"):
+            self.set_class(name == mode, f"-{name.lower()}")
+        self.update(Content("\n").join([self._paint(parts[2], mode), self._paint(parts[3], mode)]))
+
+    @staticmethod
+    def _mode(store: Store) -> str:
+        if store.status is not None:
+            return store.status.mode
+        return store.welcome.mode if store.welcome else "unknown"
+
+    def _first(self, store: Store, mode: str, width: int) -> tuple[Part, ...]:
+        status, now = store.status, store.clock()
+        badge = {"LIVE": " ██ LIVE ██ REAL MONEY ", "unknown": " ... "}.get(mode, f" {mode} ")
+        if mode == "LIVE" and width < 100:
+            badge = " ██ LIVE ██ "
+        mark, tone = _CONNECTION[store.connection]
+        text = f"{mark} {store.connection}"
+        if store.disconnected_at is not None:
+            text += f" {age(now - store.disconnected_at)}"
+        engine = (status.engine if status else store.welcome.engine if store.welcome else "") or "no engine"
+        state = status.trading_state.upper() if status else "UNKNOWN"
+        left: list[Part] = [(badge, "badge"), (f" {engine} ", "strong"), (f" {text} ", tone)]
+        left.append((f" {state} ", _TRADING.get(state, "warn")))
+        clock = time_of_day(status.market_ts, millis=False) if status else ""
+        right: list[Part] = [(f"{clock} UTC ", "quiet")] if status and status.market_ts > 0 else []
+        if mode == "LIVE":
+            right.append((" LIVE ", "badge"))
+        return _justify(left, right, width)
+
+    def _second(self, store: Store, staleness: Staleness, width: int) -> tuple[Part, ...]:
+        status, now = store.status, store.clock()
+        if status is None:
+            left: list[Part] = [(f" {store.connection_detail or 'waiting for the engine'}", "quiet")]
+        else:
+            feed = status.feed_state.lower()
+            feed_age = store.feed_age(now)
+            left = [(" feed ", "quiet"), (feed, _FEED.get(feed, "warn"))]
+            if feed_age is not None:
+                left.append((f" {age(feed_age)}", "plain"))
+            drops = status.dropped + store.missed
+            for name, value, tone in (
+                ("", f"{compact(status.events_per_second)} ev/s", "plain"),
+                ("step", duration(status.loop_ns), "plain"),
+                ("drops", compact(drops), "bad" if drops else "plain"),
+                ("conflated", compact(status.conflated), "plain"),
+                ("denied", compact(status.denied), "warn" if status.denied else "plain"),
+                ("orders", compact(status.orders), "plain"),
+                ("fills", compact(status.fills), "plain"),
+                ("sessions", str(status.sessions), "plain"),
+            ):
+                left.append((f"  {name} " if name else "  ", "quiet"))
+                left.append((value, tone))
+        right: list[Part] = []
+        if staleness.everything is not None:
+            right = [(f" ALL STALE {age(staleness.everything)}: {staleness.source} silent ", "alarm")]
+        elif staleness.feed is not None:
+            right = [(f" FEED STALE {age(staleness.feed)} ", "alarm")]
+        return _justify(left, right, width)
+
+    @staticmethod
+    def _paint(parts: tuple[Part, ...], mode: str) -> Content:
+        styles = _LIVE_STYLES if mode == "LIVE" else _STYLES
+        special = {
+            "badge": {
+                "LIVE": "bold reverse",
+                "PAPER": "bold $background on $primary",
+                "REPLAY": "bold $background on $secondary",
+            }.get(mode, "bold reverse"),
+            "strong": "bold",
+            "alarm": "bold $background on $warning",
+        }
+        return Content.assemble(*((text, special.get(tone, styles.get(tone, ""))) for text, tone in parts))
+
+
+def _justify(left: list[Part], right: list[Part], width: int) -> tuple[Part, ...]:
+    """Left parts as far as whole ones fit, then space, then the right parts, which always fit."""
+    room = width - sum(len(text) for text, _ in right)
+    kept: list[Part] = []
+    used = 0
+    for text, tone in left:
+        if used + len(text) > room:
+            break
+        kept.append((text, tone))
+        used += len(text)
+    return (*kept, (" " * max(0, room - used), "plain"), *right)
