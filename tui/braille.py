@@ -20,7 +20,7 @@ MOST_SHRINKING = 4.0
 class Plot(NamedTuple):
     """A drawn chart: rows of (character, tone), top first, and where the labels of the value axis stand.
 
-    Tones are ``gain``, ``loss``, ``axis`` and empty.
+    Tones are ``gain``, ``loss``, ``gain-ground``, ``loss-ground``, ``axis`` and empty.
     """
 
     rows: list[list[tuple[str, str]]]
@@ -82,29 +82,35 @@ def plot(times: Sequence[int], values: Sequence[float], width: int, height: int)
         for y in range(top, bottom + 1):
             cells[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
         below[column // 2] = values[max(0, last - 1)] < 0
-    zero = dot(0.0) // 4 if low <= 0 <= high else -1
-    rows = []
-    for y, line in enumerate(cells):
-        row = []
-        for x, bits in enumerate(line):
-            if bits:
-                row.append((chr(_BLANK + bits), "loss" if y > zero >= 0 or (y == zero and below[x]) else "gain"))
-            else:
-                row.append((ZERO_CHAR, "axis") if y == zero else (" ", ""))
-        rows.append(row)
-    if zero < 0:
-        tone = "gain" if low > 0 else "loss"
-        rows = [[(char, tone if had else had) for char, had in row] for row in rows]
+    zero = dot(0.0) // 4 if low <= 0 <= high else None
+    rows = _paint(cells, below, zero)
     step = nice_step(high - low, max(1, height // 2))
-    return Plot(rows, _labels(low, high, step, height, dot), step)
-
-
-def _labels(low: float, high: float, step: float, height: int, dot: object) -> dict[int, float]:
     labels: dict[int, float] = {}
-    value = math.ceil(low / step) * step
-    while value <= high + step * 1e-9:
-        labels.setdefault(dot(value) // 4, 0.0 if abs(value) < step * 1e-9 else value)  # type: ignore[operator]
-        value += step
-    if low <= 0 <= high:
-        labels[dot(0.0) // 4] = 0.0  # type: ignore[operator]
-    return {row: label for row, label in labels.items() if 0 <= row < height}
+    for number in range(math.ceil(low / step), math.floor(high / step + 1e-9) + 1):
+        labels.setdefault(dot(number * step) // 4, number * step)
+    if zero is not None:
+        labels[zero] = 0.0
+    return Plot(rows, labels, step)
+
+
+def _paint(cells: list[list[int]], below: list[bool], zero: int | None) -> list[list[tuple[str, str]]]:
+    """Gives each cell its character and tone; between the line and zero the ground is tinted."""
+    base = zero if zero is not None else -1 if below and all(below) else len(cells)
+    line = [[y for y, row in enumerate(cells) if row[x]] for x in range(len(below))]
+    rows = []
+    for y, bits in enumerate(cells):
+        row = []
+        for x, dots in enumerate(bits):
+            loss = y > base or (y == base and below[x])
+            if dots:
+                row.append((chr(_BLANK + dots), "loss" if loss else "gain"))
+            elif y == zero:
+                row.append((ZERO_CHAR, "axis"))
+            elif line[x] and max(line[x]) < y < base:
+                row.append((" ", "gain-ground"))
+            elif line[x] and base < y < min(line[x]):
+                row.append((" ", "loss-ground"))
+            else:
+                row.append((" ", ""))
+        rows.append(row)
+    return rows

@@ -28,7 +28,14 @@ class PnlChart(Panel, Widget):
 
     TITLE, KEY, AGES = "Net PnL", "", "market"
     SECTIONS = ("positions",)
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis", "tone--buy", "tone--sell", "tone--quiet"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "chart--axis",
+        "chart--gain-ground",
+        "chart--loss-ground",
+        "tone--buy",
+        "tone--sell",
+        "tone--quiet",
+    }
     BINDINGS: ClassVar[list[BindingType]] = []
     can_focus = False
 
@@ -85,6 +92,8 @@ class PnlChart(Panel, Widget):
         tones = {
             "gain": base + self.get_component_rich_style("tone--buy", partial=True),
             "loss": base + self.get_component_rich_style("tone--sell", partial=True),
+            "gain-ground": base + self.get_component_rich_style("chart--gain-ground", partial=True),
+            "loss-ground": base + self.get_component_rich_style("chart--loss-ground", partial=True),
             "axis": base + self.get_component_rich_style("chart--axis", partial=True),
             "": base,
         }
