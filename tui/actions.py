@@ -69,7 +69,9 @@ class Action(NamedTuple):
 TRADING, VIEW, PROGRAM = "Trading", "View", "Program"
 
 ACTIONS: tuple[Action, ...] = (
-    Action("p", "pause", "Pause", "Pause the selected strategy", "no new orders; data goes on", TRADING, True),
+    Action(
+        "p", "pause", "Pause", "Pause the selected strategy", "no new orders; data goes on", TRADING, True
+    ),
     Action("P", "pause_all", "Pause all", "Pause all strategies", "no new orders of anyone", TRADING),
     Action("r", "resume", "Resume", "Resume the selected strategy", "lets it trade again", TRADING, True),
     Action(
@@ -93,7 +95,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("z", "zoom", "Zoom", "Zoom the focused panel", "z or Escape for all again", VIEW),
     Action("t", "app.dark_light", "Light/dark", "Switch between light and dark", "", PROGRAM),
     Action("question_mark", "app.help", "Help", "Show all keys", "", PROGRAM, True, "?"),
-    Action("q", "app.quit", "Quit", "Leave; the engine goes on", "ctrl+q works in dialogs, too", PROGRAM, True),
+    Action(
+        "q", "app.quit", "Quit", "Leave; the engine goes on", "ctrl+q works in dialogs, too", PROGRAM, True
+    ),
 )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from textual import work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
@@ -14,9 +16,6 @@ from tui.screens.help import HelpScreen
 from tui.screens.main import MainScreen
 from tui.store import Store
 from tui.theme import DARK, LIGHT, fallbacks
-
-REFRESH_S = 0.1
-"""Time between two looks at the store; messages come in whenever they come."""
 
 _SEVERITIES = {
     Outcome.DONE: "information",
@@ -59,23 +58,19 @@ class RingbookApp(App[None]):
         """Our own colours, for themes that do not know them."""
         return fallbacks(self.current_theme.dark)
 
+    def get_system_commands(self, screen: Screen[None]) -> Iterable[SystemCommand]:
+        """What the palette offers besides our own actions."""
+        yield SystemCommand("Theme", "Choose among all themes", self.action_change_theme)
+        yield SystemCommand("Screenshot", "Save the screen as SVG", self.deliver_screenshot)
+
     def get_default_screen(self) -> Screen[None]:
         """The main screen."""
         return MainScreen(self.store)
 
     def on_mount(self) -> None:
-        """Connects, and begins to look at the store."""
+        """Connects."""
         if self.link is not None:
             self.run_worker(self.link.run(), name="link", group="link", exit_on_error=True)
-        self.set_interval(REFRESH_S, self.look)
-
-    def look(self) -> None:
-        """Shows what the store holds now, below dialogs, too."""
-        for screen in self.screen_stack:
-            if isinstance(screen, MainScreen) and screen.is_mounted:
-                screen.refresh_panels()
-                if self.link is not None:
-                    self.link.watch(screen.symbol)
 
     async def send(self, order: Order) -> Answer:
         """Sends a command; its answer becomes a notification and a line of the log.

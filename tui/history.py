@@ -26,8 +26,8 @@ class History:
             times.clear()
             values.clear()
             self.interval = self.first_interval
-        if len(times) > 1 and ts - times[-2] < self.interval:
-            # The last point is still within its interval: it moves along until that is over.
+        if len(times) > 1 and times[-1] - times[-2] < self.interval:
+            # The last point is still too close to the one before: it moves along until it is not.
             times[-1], values[-1] = ts, value
             return
         times.append(ts)

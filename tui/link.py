@@ -138,7 +138,8 @@ class Link:
             return Answer(Outcome.REFUSED, str(error))
         state = reply.strategy_state or reply.trading_state
         trading = f", trading {reply.trading_state}" if reply.strategy_state and reply.trading_state else ""
-        text = f"{reply.message or ('done' if reply.success else 'refused')} ({state}{trading}, step {reply.step})"
+        said = reply.message or ("done" if reply.success else "refused")
+        text = f"{said} ({state}{trading}, step {reply.step})"
         return Answer(Outcome.DONE if reply.success else Outcome.REFUSED, text)
 
 

@@ -26,7 +26,6 @@ from bridge.protocol import (
     Welcome,
 )
 from tui.book import BookView
-from tui.format import SECOND
 from tui.history import History
 from tui.model import (
     FEED_STALE_NS,

@@ -56,7 +56,9 @@ def welcome(mode: Mode = "PAPER", epoch: int = 1) -> Welcome:
     return Welcome(1, epoch, "s1", "ipc:///m", "ipc:///t", mode, "demo", INSTRUMENTS)
 
 
-def status(step: int, *, mode: Mode = "PAPER", epoch: int = 1, seq: int | None = None, **changed: object) -> EngineStatus:
+def status(
+    step: int, *, mode: Mode = "PAPER", epoch: int = 1, seq: int | None = None, **changed: object
+) -> EngineStatus:
     """An engine status as of a step of the session."""
     fields: dict[str, object] = {
         "epoch": epoch,
@@ -210,8 +212,9 @@ class Session:
                 del maker.orders[side]
                 yield self._order(maker, ts, old[0], side, old[1], qty, "FILLED", "NEW", 0.0, "")
                 yield Fill(
-                    self.epoch, self.seq("fills"), ts, ts - 2_000_000, maker.name, info.symbol, old[0], old[0],
-                    side, old[1], qty, fee, True, round(mid, 3), self.rng.choice(REASONS), maker.position,
+                    self.epoch, self.seq("fills"), ts, ts - 2_000_000, maker.name, info.symbol, old[0],
+                    old[0], side, old[1], qty, fee, True, round(mid, 3), self.rng.choice(REASONS),
+                    maker.position,
                 )  # fmt: skip
             elif old is not None and abs(old[1] - px) > 4 * info.tick_size:
                 del maker.orders[side]

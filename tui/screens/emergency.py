@@ -12,6 +12,17 @@ from tui.actions import Order, emergency_stop
 from tui.store import Store
 
 
+class Tick(Checkbox):
+    """A checkbox whose mark says without colour whether it is on."""
+
+    BUTTON_INNER = " "
+
+    def watch_value(self) -> None:
+        """Puts the mark in or takes it out."""
+        self.BUTTON_INNER = "✔" if self.value else " "
+        super().watch_value()
+
+
 class EmergencyDialog(ModalScreen[Order | None]):
     """Asks for the extent of an emergency stop; the way out has the focus."""
 
@@ -38,9 +49,10 @@ class EmergencyDialog(ModalScreen[Order | None]):
                 f"{mode}: {live} live orders, {open_positions} open positions.\n"
                 "Trading halts until somebody resumes all (R).",
                 id="text",
+                markup=False,
             )
-            yield Checkbox("Cancel all orders  (o)", value=True, id="cancel")
-            yield Checkbox("Close all positions at market  (c)", value=False, id="close")
+            yield Tick("Cancel all orders  (o)", value=True, id="cancel")
+            yield Tick("Close all positions at market  (c)", value=False, id="close")
             with Horizontal(id="buttons"):
                 yield Button("Keep trading  (Esc)", id="keep")
                 yield Button("HALT TRADING  (shift+Y)", id="halt", variant="error")

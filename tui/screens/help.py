@@ -27,9 +27,7 @@ def help_text() -> Content:
             if action.group == group:
                 key = action.shown_key or action.key
                 tail = f"  {action.help}" if action.help else ""
-                lines.append(
-                    Content.assemble((f"  {key:<8}", "bold"), action.title, (tail, "$text-muted"))
-                )
+                lines.append(Content.assemble((f"  {key:<8}", "bold"), action.title, (tail, "$quiet")))
         if group == PROGRAM:
             lines.append(Content.assemble(("  ctrl+p  ", "bold"), "Command palette: all of this by name"))
         lines.append(Content(""))

@@ -32,6 +32,8 @@ from tui.widgets.trades import Trades
 if TYPE_CHECKING:
     from tui.app import RingbookApp
 
+REFRESH_S = 0.1
+"""Time between two looks at the store; messages come in whenever they come."""
 DOCK = ("orders", "fills", "strategies", "log")
 
 
@@ -70,8 +72,10 @@ class MainScreen(Screen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Starts with the first tab in front."""
+        """Starts with the first tab in front, and to look at the store, under dialogs, too."""
         self._bring_forward(self.tab)
+        self.refresh_panels()
+        self.set_interval(REFRESH_S, self.refresh_panels)
 
     # --- showing -----------------------------------------------------------------------------
 
@@ -79,10 +83,13 @@ class MainScreen(Screen[None]):
         """Brings every panel that can be seen up to date from the store."""
         staleness = self.store.staleness()
         self._settle_selection()
+        if self.app.link is not None:
+            self.app.link.watch(self.symbol)
         self.query_one(Header).show(self.store, staleness)
         for panel in self.query(Panel):
             if panel.display:
                 panel.show(self.store, staleness)
+        self._mark_selection()
         tabs = tuple((name, self.query_one(f"#{name}", Panel).heading(self.store)) for name in DOCK)
         stale = staleness.everything
         self.query_one(Tabline).set_tabs(tabs, self.tab, "" if stale is None else f"STALE {age(stale)}")
@@ -92,11 +99,18 @@ class MainScreen(Screen[None]):
             self.strategy = min(self.store.strategies, default="")
         if self.symbol not in self.store.instruments:
             named = self.store.strategies.get(self.strategy)
-            known = [symbol for symbol in (named.symbols if named else ()) if symbol in self.store.instruments]
+            known = [
+                symbol for symbol in (named.symbols if named else ()) if symbol in self.store.instruments
+            ]
             self.symbol = (known or sorted(self.store.instruments) or [""])[0]
         self.query_one(DepthLadder).symbol = self.symbol
         self.query_one(Trades).symbol = self.symbol
+
+    def _mark_selection(self) -> None:
         self.query_one(Strategies).pick(self.strategy)
+        keys = [(self.strategy, self.symbol), *sorted(self.store.positions)]
+        mine = (key for key in keys if key in self.store.positions and key[0] == self.strategy)
+        self.query_one(Positions).pick(next(mine, None))
 
     def _bring_forward(self, name: str) -> None:
         self.tab = name
@@ -202,6 +216,6 @@ class MainScreen(Screen[None]):
         strategy = self.store.strategies.get(self.strategy)
         if strategy is None or not strategy.params:
             text = f"{self.strategy} has no parameters." if strategy else "No strategy is known yet."
-            self.app.notify(text, severity="warning")
+            self.app.notify(text, severity="warning", markup=False)
             return
         self.app.push_screen(ParamDialog(self.store, self.strategy))

@@ -39,7 +39,7 @@ class ParamDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The parameters, and the chosen one's field."""
         with Vertical(id="dialog"):
-            yield Label(f"Parameters of {self._strategy_id}", id="title")
+            yield Label(f"Parameters of {self._strategy_id}", id="title", markup=False)
             with Horizontal(id="columns"):
                 yield OptionList(*(self._option(param) for param in self._params()), id="params")
                 with Vertical(id="field"):
@@ -105,13 +105,16 @@ class ParamDialog(ModalScreen[None]):
             return
         self._sending = True
         self._answer("Sent, waiting for the engine ...", "")
-        self.run_worker(self._send(param.name, new), exit_on_error=False)
+        # The app's worker, not ours: leaving the dialog must not take back the wait for the answer.
+        self.app.run_worker(self._send(param.name, new), exit_on_error=False)
 
     async def _send(self, name: str, new: Any) -> None:
         try:
             answer = await self.app.send(update_param(self._strategy_id, name, new))
         finally:
             self._sending = False
+        if not self.is_current:
+            return
         if answer.outcome is Outcome.DONE:
             self.dismiss(None)
         else:

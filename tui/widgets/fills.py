@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tui.format import compact, money, money_digits, price, quantity, reason, side, signed_quantity, time_of_day
+from tui.format import (
+    compact,
+    money,
+    money_digits,
+    price,
+    quantity,
+    reason,
+    side,
+    signed_quantity,
+    time_of_day,
+)
 from tui.store import Store
 from tui.widgets.table import Cell, Column, Row, Table
 

@@ -23,7 +23,7 @@ _STYLES = {
     "good": "$text-success",
     "warn": "bold $text-warning",
     "bad": "bold $text-error",
-    "quiet": "$text-muted",
+    "quiet": "$quiet",
     "plain": "",
 }
 _LIVE_STYLES = {"good": "bold", "warn": "bold reverse", "bad": "bold reverse", "quiet": "", "plain": ""}
@@ -59,9 +59,8 @@ class Header(Static):
 
     def _first(self, store: Store, mode: str, width: int) -> tuple[Part, ...]:
         status, now = store.status, store.clock()
-        badge = {"LIVE": " ██ LIVE ██ REAL MONEY ", "unknown": " ... "}.get(mode, f" {mode} ")
-        if mode == "LIVE" and width < 100:
-            badge = " ██ LIVE ██ "
+        live = "  LIVE: REAL MONEY  " if width >= 100 else "  LIVE  "
+        badge = {"LIVE": live, "unknown": " ... "}.get(mode, f" {mode} ")
         mark, tone = _CONNECTION[store.connection]
         text = f"{mark} {store.connection}"
         if store.disconnected_at is not None:
@@ -73,7 +72,7 @@ class Header(Static):
         clock = time_of_day(status.market_ts, millis=False) if status else ""
         right: list[Part] = [(f"{clock} UTC ", "quiet")] if status and status.market_ts > 0 else []
         if mode == "LIVE":
-            right.append((" LIVE ", "badge"))
+            right.append(("  LIVE  ", "badge"))
         return _justify(left, right, width)
 
     def _second(self, store: Store, staleness: Staleness, width: int) -> tuple[Part, ...]:

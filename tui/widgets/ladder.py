@@ -98,7 +98,7 @@ class DepthLadder(Panel, Widget):
         qty = quantity(rung.qty, self._lot) if rung.qty else ""
         own = f"{OWN}{quantity(rung.own_qty, self._lot)}" if rung.own_orders else ""
         if rung.own_orders > 1:
-            own += f"×{rung.own_orders}"
+            own += f" x{rung.own_orders}"
         px_style = tone + self._tone("ladder--own") if own else tone
         own_style = base + self._tone("ladder--own")
         rest = width - len(px) - 4
@@ -119,10 +119,10 @@ class DepthLadder(Panel, Widget):
         bar = self._bar(qty, rung.qty, max(1, rest - own_room), bar_name, base, right=True)
         return [*bar, Segment(f"  {px} ", px_style), Segment(set_cell_size(f" {own}", own_room), own_style)]
 
-    def _bar(
-        self, text: str, qty: float, room: int, name: str, base: Style, *, right: bool
-    ) -> list[Segment]:
-        text = set_cell_size(text, room) if len(text) > room else text.rjust(room) if right else text.ljust(room)
+    def _bar(self, text: str, qty: float, room: int, name: str, base: Style, *, right: bool) -> list[Segment]:
+        text = (
+            set_cell_size(text, room) if len(text) > room else text.rjust(room) if right else text.ljust(room)
+        )
         filled = min(room, round(room * qty / self._most))
         bar = base + self._tone(name)
         if right:
@@ -139,7 +139,11 @@ class DepthLadder(Panel, Widget):
         if self._last:
             px, side = self._last
             parts.append(f"last {price(px, self._tick)}{'▲' if side == 'buy' else '▼'}")
-        beyond = [f"{mark}{compact(count)} own" for mark, count in (("↑", self._ladder.own_above), ("↓", self._ladder.own_below)) if count]
+        beyond = [
+            f"{mark}{compact(count)} own"
+            for mark, count in (("↑", self._ladder.own_above), ("↓", self._ladder.own_below))
+            if count
+        ]
         while len(parts) > 1 and len("  ".join(parts + beyond)) > width - 4:
             parts.pop(0)
         return f" {'  '.join(parts + beyond)} ".center(width, "─")

@@ -51,7 +51,10 @@ class Orders(Table):
                 Cell(price(order.px, tick), order.side if index < live else "quiet"),
                 Cell(quantity(order.qty, lot), quiet),
                 Cell(quantity(order.leaves_qty, lot) if index < live else "", quiet),
-                Cell(status(order.status), _TONES.get(order.status.upper(), "strong" if index < live else "quiet")),
+                Cell(
+                    status(order.status),
+                    _TONES.get(order.status.upper(), "strong" if index < live else "quiet"),
+                ),
                 Cell(kind, quiet),
                 Cell(reason(order.reason), quiet),
                 Cell(str(order.client_order_id or order.order_id), quiet),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.markup import escape
 from textual.widget import Widget
 
 from tui.format import age
@@ -24,6 +25,7 @@ class Panel(Widget):
     """Which age of :class:`tui.model.Staleness` makes the panel stale."""
 
     _seen: tuple[object, ...] | None = None
+    _title = ""
 
     def show(self, store: Store, staleness: Staleness) -> None:
         """Brings the panel up to date.
@@ -32,18 +34,15 @@ class Panel(Widget):
             store: The client-side state.
             staleness: Who has been silent, worked out once for all panels.
         """
-        stale = getattr(staleness, self.AGES)
-        self.set_class(stale is not None, "-stale")
-        subtitle = "" if stale is None else f"STALE {age(stale)}"
-        if subtitle != (self.border_subtitle or ""):
-            self.border_subtitle = subtitle
         seen = (*(store.versions[name] for name in self.SECTIONS), *self.inputs())
         if seen != self._seen:
             self._seen = seen
             self.read(store)
-        title = self.heading(store)
-        if title != (self.border_title or ""):
-            self.border_title = title
+        stale = getattr(staleness, self.AGES)
+        self.set_class(stale is not None, "-stale")
+        title = escape(self.heading(store)) + ("" if stale is None else f"  [$warning]STALE {age(stale)}[/]")
+        if title != self._title:
+            self._title = self.border_title = title
 
     def heading(self, store: Store) -> str:
         """The title: the panel's key, its name, and a detail."""

@@ -9,7 +9,9 @@ from tui.widgets.table import Cell, Column, Row, Table
 
 
 def _toned(text: str, value: float) -> Cell:
-    return Cell(text, "buy" if value > 0 and text[0] == "+" else "sell" if value < 0 and text[0] == "-" else "")
+    return Cell(
+        text, "buy" if value > 0 and text[0] == "+" else "sell" if value < 0 and text[0] == "-" else ""
+    )
 
 
 class Positions(Table):
@@ -40,7 +42,9 @@ class Positions(Table):
         totals = store.totals() if rows else []
         digits = {
             total.asset: money_digits(
-                value for p in rows if store.asset(p.symbol) == total.asset
+                value
+                for p in rows
+                if store.asset(p.symbol) == total.asset
                 for value in (p.realized_pnl, p.unrealized_pnl, p.fee)
             )
             for total in totals
@@ -51,7 +55,11 @@ class Positions(Table):
                 total = totals[index - len(rows)]
                 return self._total(total, digits[total.asset], alone=len(totals) == 1)
             p = rows[index]
-            tick, lot, places = store.tick_size(p.symbol), store.lot_size(p.symbol), digits[store.asset(p.symbol)]
+            tick, lot, places = (
+                store.tick_size(p.symbol),
+                store.lot_size(p.symbol),
+                digits[store.asset(p.symbol)],
+            )
             return (
                 p.strategy_id,
                 p.symbol,

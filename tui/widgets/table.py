@@ -25,12 +25,16 @@ TONES = ("buy", "sell", "quiet", "warn", "bad", "accent", "strong")
 
 
 class Column(NamedTuple):
-    """A column: where space is short the highest ``leaves`` goes first, and 0 never."""
+    """A column: where space is short the highest ``leaves`` goes first, and 0 never.
+
+    One that stretches takes spare width, and gives way down to ``least`` before any other leaves.
+    """
 
     title: str
     right: bool = False
     leaves: int = 0
     stretch: bool = False
+    least: int = 8
 
 
 class Cell(NamedTuple):
@@ -61,9 +65,8 @@ def fit(columns: Sequence[Column], wanted: Sequence[int], width: int) -> list[in
         return sum(shown) + GAP * max(0, len(shown) - 1)
 
     stretching = [index for index, column in enumerate(columns) if column.stretch]
-    least = 8
     for index in stretching:
-        widths[index] = min(widths[index], least)
+        widths[index] = min(widths[index], columns[index].least)
     for index in sorted(range(len(columns)), key=lambda index: -columns[index].leaves):
         if needed() <= width or columns[index].leaves == 0:
             break
@@ -89,6 +92,7 @@ class Table(Panel, ScrollView):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "table--head",
         "table--cursor",
+        "table--selected",
         *(f"tone--{name}" for name in TONES),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -123,15 +127,17 @@ class Table(Panel, ScrollView):
         """
         self._source, self._count, self._keys = source, count, list(keys)
         self._cache.clear()
-        if self.CURSOR and self._keys and self.cursor not in self._keys:
-            self._pick(self._keys[0])
+        if self.cursor not in self._keys:
+            self.cursor = None
         self.virtual_size = Size(self.size.width, count + 1)
         if len(self._wanted) != len(self.COLUMNS):
             self._wanted = [cell_len(title) for title in self._titles]
         # Widths only grow while the table lives, so that columns do not jump with every number.
         for index in self._visible():
             for place, cell in enumerate(self._row(index)):
-                self._wanted[place] = max(self._wanted[place], cell_len(cell[0] if isinstance(cell, Cell) else cell))
+                self._wanted[place] = max(
+                    self._wanted[place], cell_len(cell[0] if isinstance(cell, Cell) else cell)
+                )
         self.refresh()
 
     def forget_widths(self) -> None:
@@ -165,7 +171,8 @@ class Table(Panel, ScrollView):
             text = f" {self.EMPTY}" if self._count == 0 and y == 1 else ""
             return Strip([Segment(set_cell_size(text, width), base + self._tone("quiet"))], width)
         if self.CURSOR and index < len(self._keys) and self._keys[index] == self.cursor:
-            base = base + self.get_component_rich_style("table--cursor", partial=not self.has_focus)
+            name = "table--cursor" if self.has_focus else "table--selected"
+            base = base + self.get_component_rich_style(name, partial=True)
         return self._line(self._row(index), base, width)
 
     def _line(self, row: Row, base: Style, width: int) -> Strip:
@@ -199,8 +206,9 @@ class Table(Panel, ScrollView):
             self.post_message(RowPicked(self, key))
 
     def pick(self, key: Any) -> None:
-        """Puts the cursor on a row from outside, without telling anyone."""
-        if key in self._keys and key != self.cursor:
+        """Puts the cursor on a row from outside, without telling anyone; on none if there is no such row."""
+        key = key if key in self._keys else None
+        if key != self.cursor:
             self.cursor = key
             self.refresh()
 
@@ -209,8 +217,8 @@ class Table(Panel, ScrollView):
         if not self.CURSOR:
             self.scroll_to(y=min(max(0, self.scroll_offset.y + by), self.max_scroll_y), animate=False)
         elif self._keys:
-            at = self._keys.index(self.cursor) if self.cursor in self._keys else 0
-            at = min(max(0, at + by), len(self._keys) - 1)
+            at = self._keys.index(self.cursor) + by if self.cursor in self._keys else 0
+            at = min(max(0, at), len(self._keys) - 1)
             self._pick(self._keys[at])
             top, rows = int(self.scroll_offset.y), max(1, self.size.height - 1)
             if not top <= at < top + rows:

@@ -47,7 +47,9 @@ class Tabline(Widget):
         note = f" {self._note} " if self._note else ""
         segments.append(Segment("─" * max(0, width - used - len(note)), rule))
         if note:
-            segments.append(Segment(note, base + self.get_component_rich_style("tabline--note", partial=True)))
+            segments.append(
+                Segment(note, base + self.get_component_rich_style("tabline--note", partial=True))
+            )
         return Strip(segments).adjust_cell_length(width, base)
 
     def on_click(self, event: events.Click) -> None:

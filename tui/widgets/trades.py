@@ -14,7 +14,7 @@ class Trades(Table):
     SECTIONS = ("trades", "instruments")
     EMPTY = "no trades yet"
     COLUMNS = (
-        Column("time UTC", stretch=True),
+        Column("time UTC", stretch=True, least=12),
         Column("side", leaves=1),
         Column("price", right=True),
         Column("qty", right=True),
