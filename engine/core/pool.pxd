@@ -15,12 +15,19 @@ cdef enum:
     POOL_MAX = 0x7fffffff
 
 
-# next[h] of a live record; no handle reaches it.
+# POOL_LIVE is next[h] of a live record; no handle reaches it. A debug build stops at a bad handle.
 cdef extern from *:
     """
     #define POOL_LIVE 0xffffffffu
+    #ifdef RINGBOOK_DEBUG
+    #include <assert.h>
+    #define POOL_ASSERT(x) assert(x)
+    #else
+    #define POOL_ASSERT(x) ((void)0)
+    #endif
     """
     const uint32_t POOL_LIVE
+    void POOL_ASSERT(bint x) noexcept nogil
 
 
 cdef struct Slab:
@@ -54,8 +61,9 @@ cdef inline bint pool_is_live(const Slab* pool, uint32_t handle) noexcept nogil:
     return handle != 0 and handle <= pool.capacity and pool.next[handle] == POOL_LIVE
 
 
-# The record of a live handle; unchecked.
+# The record of a live handle; only a debug build checks that it is.
 cdef inline void* pool_get(const Slab* pool, uint32_t handle) noexcept nogil:
+    POOL_ASSERT(pool_is_live(pool, handle))
     return pool.records + handle * pool.record_size
 
 
