@@ -118,7 +118,7 @@ def _message(data: dict[str, Any], local_ts: int, marks: bool, ticker: bool) -> 
             exch_ts = _time(data, "T")
             rows = [(INDEX_PRICE_ROW, _px(data, "i"), 0.0), (MARK_PRICE_ROW, _px(data, "p"), 0.0)]
             rows.append((FUNDING_RATE_ROW, _number(_get(data, "r"), "r"), 0.0))
-    elif event is None and "lastUpdateId" in data:
+    elif event is None and ("lastUpdateId" in data or "bids" in data):
         kind = SNAPSHOT
         exch_ts = _time(data, "T") if timed else -1
         rows = _side(data, "bids", BUY_EVENT) + _side(data, "asks", SELL_EVENT)

@@ -443,8 +443,8 @@ cdef int scan_line(Parser* s, const char** cursor, const char* end, Mark* mark) 
     p = _object(s, &m, p + 20, False, &status)
     if p == NULL or (p[0] != b"\n" and p != end) or (m.has_data and m.top_fields):
         status = status or SCAN_UNUSUAL
-    elif m.kind == MSG_NONE and m.b.p != NULL and m.a.p != NULL and m.b_qty.p != NULL:
-        m.kind = MSG_BOOK_TICKER
+    elif m.kind == MSG_NONE and m.last_id >= 0 and m.b.p != NULL and m.a.p != NULL and m.b_qty.p != NULL:
+        m.kind = MSG_BOOK_TICKER if m.a_qty.p != NULL else MSG_OTHER
     if status == SCAN_OK:
         status = _symbol(s, m.symbol)
     if status == SCAN_OK:
