@@ -279,6 +279,9 @@ def save_events(path: str | Path, events: np.ndarray, *, compress: bool = False)
 def _write_npz(file: BinaryIO, events: np.ndarray, compress: bool) -> None:
     info = zipfile.ZipInfo(_MEMBER, _EPOCH)
     info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    # Level 3 takes half the time of zlib's default for an eighth more bytes. With a time of its own a
+    # member takes its level from here only; the name is an alias of the public one since Python 3.13.
+    info._compresslevel = 3
     info.external_attr = 0o644 << 16
     # An extra field of padding aligns the rows, so that the mapped file is an aligned array. zipfile
     # itself puts a field of 20 bytes (zip64 sizes) in front of it.

@@ -44,12 +44,16 @@ cdef bint _overlaps(const L2Book* book, const Passed* passed) noexcept nogil:
     if passed.low_ask <= book.best_bid_tick:
         width = min(book.best_bid_tick - passed.low_ask, <int64_t>SCAN_TICKS)
         for tick in range(width + 1):
-            if l2_ask_qty(book, passed.low_ask + tick) > 0 or l2_ask_qty(book, book.best_bid_tick - tick) > 0:
+            if l2_ask_qty(book, passed.low_ask + tick) > 0:
+                return True
+            if l2_ask_qty(book, book.best_bid_tick - tick) > 0:
                 return True
     if passed.high_bid >= book.best_ask_tick:
         width = min(passed.high_bid - book.best_ask_tick, <int64_t>SCAN_TICKS)
         for tick in range(width + 1):
-            if l2_bid_qty(book, passed.high_bid - tick) > 0 or l2_bid_qty(book, book.best_ask_tick + tick) > 0:
+            if l2_bid_qty(book, passed.high_bid - tick) > 0:
+                return True
+            if l2_bid_qty(book, book.best_ask_tick + tick) > 0:
                 return True
     return False
 
@@ -62,7 +66,10 @@ cdef inline void _reset(Passed* passed) noexcept nogil:
 cdef inline bint _is_depth(uint64_t ev) noexcept nogil:
     cdef uint64_t kind = ev & EV_KIND_MASK
     return (
-        kind == EVENT_DEPTH or kind == EVENT_DEPTH_SNAPSHOT or kind == EVENT_DEPTH_CLEAR or kind == EVENT_DEPTH_BBO
+        kind == EVENT_DEPTH
+        or kind == EVENT_DEPTH_SNAPSHOT
+        or kind == EVENT_DEPTH_CLEAR
+        or kind == EVENT_DEPTH_BBO
     )
 
 

@@ -58,7 +58,12 @@ cdef bint _sorted(const Event* data, Py_ssize_t n, bint by_exch) noexcept nogil:
 
 
 cdef Py_ssize_t _merge(
-    const Event* data, const int64_t* by_exch, const int64_t* by_local, Py_ssize_t n, int64_t shift, Event* out
+    const Event* data,
+    const int64_t* by_exch,
+    const int64_t* by_local,
+    Py_ssize_t n,
+    int64_t shift,
+    Event* out,
 ) noexcept nogil:
     cdef Py_ssize_t e = 0
     cdef Py_ssize_t l = 0

@@ -45,6 +45,7 @@ cdef struct Message:
     int64_t last_id
     int64_t prev_id
     int64_t snapshot_id
+    int64_t exch_ts       # of a depth update or snapshot, even of one without levels
     Span p
     Span q
     Span i
@@ -57,7 +58,10 @@ cdef struct Message:
     Span symbol
 
 cdef double[23] POW10
+cdef unsigned char[256] PLAIN     # 1 for printable ASCII but quote and backslash
 cdef int _k
+for _k in range(256):
+    PLAIN[_k] = 32 <= _k <= 126 and _k != 34 and _k != 92
 POW10[0] = 1.0
 for _k in range(1, 23):
     POW10[_k] = POW10[_k - 1] * 10.0
@@ -149,10 +153,10 @@ cdef inline const char* _integer(const char* p, int64_t* out) noexcept nogil:
 cdef inline const char* _string(const char* p, Span* out) noexcept nogil:
     """Reads what follows an opening quote; only printable ASCII without escapes."""
     cdef const char* start = p
-    while p[0] != b'"':
-        if p[0] < 32 or p[0] > 126 or p[0] == b"\\":
-            return NULL
+    while PLAIN[<unsigned char>p[0]]:
         p += 1
+    if p[0] != b'"':
+        return NULL
     out.p = start
     out.n = p - start
     return p + 1
@@ -404,7 +408,7 @@ cdef int _book(Parser* s, Message* m, int64_t first) noexcept nogil:
         ms = m.event_ms
     if not _is_ms(ms) or (m.kind == MSG_DEPTH and (m.first_id < 0 or m.last_id < 0)):
         return SCAN_UNUSUAL
-    exch_ts = ms * 1_000_000
+    exch_ts = m.exch_ts = ms * 1_000_000
     for i in range(first, s.rows.n):
         s.rows.data[i].exch_ts = exch_ts
     return SCAN_OK
@@ -439,7 +443,7 @@ cdef int scan_line(Parser* s, const char** cursor, const char* end, Mark* mark) 
     s.local_ts = local_ts
     memset(&m, 0, sizeof(m))
     m.m = -1
-    m.event_ms = m.trade_ms = m.first_id = m.last_id = m.prev_id = m.snapshot_id = -1
+    m.event_ms = m.trade_ms = m.first_id = m.last_id = m.prev_id = m.snapshot_id = m.exch_ts = -1
     p = _object(s, &m, p + 20, False, &status)
     if p == NULL or (p[0] != b"\n" and p != end) or (m.has_data and m.top_fields):
         status = status or SCAN_UNUSUAL
@@ -459,8 +463,7 @@ cdef int scan_line(Parser* s, const char** cursor, const char* end, Mark* mark) 
     mark.last_id = m.snapshot_id if m.kind == MSG_SNAPSHOT else m.last_id
     mark.exch_ts = s.rows.data[first].exch_ts if s.rows.n > first else -1
     mark.timed = m.trade_ms >= 0
-    if mark.exch_ts > s.clock:
-        s.clock = mark.exch_ts
+    s.clock = max(s.clock, mark.exch_ts, m.exch_ts)
     return SCAN_OK
 
 
