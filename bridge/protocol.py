@@ -154,7 +154,10 @@ class Signal(Message, frozen=True):
 
 
 class Execution(Message, frozen=True):
-    """What became of an order. ``seq`` counts the strategy's executions from 1, without gaps, in an epoch."""
+    """What became of an order. ``seq`` counts the strategy's executions from 1, without gaps, in an epoch.
+
+    ``exec_px``, ``exec_qty``, ``fee`` and ``is_maker`` are of this execution; zero where it is none.
+    """
 
     epoch: int
     seq: Seq

@@ -124,10 +124,16 @@ def order_update(
 
 
 def execution(
-    row: OrderRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str
+    row: OrderRow,
+    order: OrderFields,
+    executed: bool,
+    header: Header,
+    epoch: int,
+    seq: int,
+    strategy_id: str,
+    symbol: str,
 ) -> p.Execution:
-    """An ORDER record for its owner."""
-    order = OrderFields(*row.order)
+    """An ORDER record for its owner; ``executed`` says whether its last execution is news."""
     return p.Execution(
         epoch,
         seq,
@@ -146,10 +152,10 @@ def execution(
         row.qty,
         row.leaves_qty,
         row.cum_exec_qty,
-        row.exec_px,
-        row.exec_qty,
-        order.fee,
-        bool(order.is_maker),
+        row.exec_px if executed else 0.0,
+        row.exec_qty if executed else 0.0,
+        order.fee if executed else 0.0,
+        bool(order.is_maker) and executed,
         REASON[order.reason],
         header.step,
     )

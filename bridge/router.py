@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor, isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge import codec, records
 from bridge import protocol as p
@@ -26,6 +26,13 @@ _TYPES = {"limit": int(OrdType.LIMIT), "market": int(OrdType.MARKET)}
 _TIFS = {code.name: int(code) for code in TimeInForce}
 
 
+class Live(NamedTuple):
+    """What the bridge knows of a live order."""
+
+    instrument: int
+    done: float = 0.0
+
+
 @dataclass(eq=False)
 class External:
     """A strategy outside the engine, with or without a session at the moment."""
@@ -35,8 +42,8 @@ class External:
     peer: Peer | None = None
     exec_seq: int = 0
     kept: deque[bytes] = field(default_factory=lambda: deque(maxlen=EXECUTIONS_KEPT))
-    live: dict[int, int] = field(default_factory=dict)
-    """Instruments of live orders by client_order_id."""
+    live: dict[int, Live] = field(default_factory=dict)
+    """Live orders by client_order_id."""
     told: set[int] | None = None
     """During a resync: the live orders told so far."""
     leaving: bool = False
@@ -157,12 +164,17 @@ class Router:
         if external is None:
             return
         seq = external.exec_seq + 1
-        message = records.execution(row, header, self._epoch, seq, external.strategy_id, symbol)
-        reason = records.OrderFields(*row.order).reason
-        if records.order_ended(message.status, message.prev_status, reason):
+        order = records.OrderFields(*row.order)
+        known = external.live.get(order.client_order_id)
+        # An order carries its last execution with it; only the update that brings a new one may tell it.
+        executed = row.cum_exec_qty > known.done if known else order.status != row.prev_status
+        message = records.execution(
+            row, order, executed, header, self._epoch, seq, external.strategy_id, symbol
+        )
+        if records.order_ended(message.status, message.prev_status, order.reason):
             external.live.pop(message.client_order_id, None)
         elif message.status != "DENIED" and message.client_order_id:
-            external.live[message.client_order_id] = header.instrument
+            external.live[message.client_order_id] = Live(header.instrument, row.cum_exec_qty)
             if external.told is not None:
                 external.told.add(message.client_order_id)
         frame = codec.encode(message)
@@ -243,7 +255,7 @@ class Router:
             _TIFS[order.time_in_force],
         )
         self._push(sent)
-        external.live[order.client_order_id] = instrument
+        external.live[order.client_order_id] = Live(instrument)
 
     def _modify(self, external: External, order: p.Modify) -> None:
         instrument = self._live(external, order.client_order_id)
@@ -285,10 +297,10 @@ class Router:
         return number
 
     def _live(self, external: External, client_order_id: int) -> int:
-        instrument = external.live.get(client_order_id)
-        if instrument is None:
+        live = external.live.get(client_order_id)
+        if live is None:
             raise Invalid("unknown_order", f"no live order has client_order_id {client_order_id}")
-        return instrument
+        return live.instrument
 
     def _push(self, sent: bool) -> None:
         if not sent:

@@ -282,8 +282,7 @@ class Orders:
             if state.live and execution.prev_status == "NONE" and execution.reason not in STILL_LIVE:
                 self._set_status(state, "DENIED")
             return state
-        if execution.cum_exec_qty > state.cum_exec_qty:
-            state.fee += execution.fee
+        state.fee += execution.fee
         state.order_type, state.time_in_force = execution.order_type, execution.time_in_force
         state.px, state.qty, state.order_id = execution.px, execution.qty, execution.order_id
         state.leaves_qty, state.cum_exec_qty = execution.leaves_qty, execution.cum_exec_qty

@@ -44,6 +44,9 @@ def test_order_round_trip_over_both_transports(engine, any_endpoint):
             assert got[2].fee == pytest.approx(0.01)
             assert got[2].reason == "QUEUE_FRONT"
             assert got[2].is_maker
+            # An execution is told once, though the order carries it on.
+            assert [e.exec_qty for e in got] == [0.0, 0.0, pytest.approx(0.001), 0.0]
+            assert [e.fee for e in got][3] == 0.0
             assert client.orders() == []
         registered = next(c for c in engine.commands if c["command"] == "register")
         assert registered["strategy_id"] == "ext"

@@ -1,0 +1,345 @@
+"""The server's parts without sockets: replay buffers, hostile clients by the thousand, requests and rings."""
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bridge import codec, records
+from bridge import protocol as p
+from bridge.control import REPLY_TICKS, Control
+from bridge.publisher import REPLAY_MESSAGES, Publisher, Topic
+from bridge.router import Invalid, Router, _units
+from bridge.sessions import Sessions
+from engine.core.errors import RingCorrupt
+from engine.core.types import Reason, Status, StrategyState, TradingState
+from engine.runtime.records import Kind, depth_record_dtype, order_record_dtype, record_dtype
+
+INSTRUMENTS = [
+    p.InstrumentInfo("BTCUSDT", 0.1, 0.001, 1.0, "linear"),
+    p.InstrumentInfo("ETH", 0.01, 0.01, 1.0, "linear"),
+]
+
+
+class Link:
+    """Rings that only remember."""
+
+    def __init__(self):
+        self.full = False
+        self.orders, self.signals, self.commands = [], [], []
+
+    def order(self, *values, **fields):
+        if not self.full:
+            self.orders.append((values, fields))
+        return not self.full
+
+    def signal(self, slot, message):
+        self.signals.append((slot, message))
+        return not self.full
+
+    def control(self, message):
+        if not self.full:
+            self.commands.append(message)
+        return not self.full
+
+
+class Parts:
+    """A server's parts, put together as the server does."""
+
+    def __init__(self, misses=3):
+        self.sent, self.published = [], []
+        self.link = Link()
+        self.publisher = Publisher(5, "e", "PAPER", INSTRUMENTS, lambda t, f: self.published.append((t, f)))
+        self.sessions = Sessions(self.publisher, self.welcome, self.send, misses)
+        self.control = Control(self.link, self.sessions, 5000)
+        self.router = Router(self.link, self.sessions, self.control, 5, INSTRUMENTS, 10)
+        self.sessions.on_trader = self.router.join
+        self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
+        self.sessions.on_gone = lambda peer, why: self.router.gone(peer)
+
+    def welcome(self, peer):
+        return p.Welcome(1, 5, peer.session, "m", "t", "PAPER", "e", INSTRUMENTS)
+
+    def send(self, channel, identity, frame):
+        self.sent.append((identity, codec.decode_server([frame])))
+
+    def tell(self, message, identity=b"a", channel="orders"):
+        self.sessions.receive(channel, [identity, codec.encode(message)])
+        return self.sent[-1][1] if self.sent else None
+
+    def reply(self, **fields):
+        values = {"request_id": self.link.commands[-1]["request_id"], "success": True}
+        self.control.reply(records.ReplyBlob(**values | fields), 7)
+        return self.sent[-1][1] if self.sent else None
+
+    def trader(self, identity=b"a", name="mm", slot=3):
+        self.tell(p.Hello(1, "c", "trader", name), identity)
+        assert type(self.reply(slot=slot)) is p.Welcome
+
+    def tick(self):
+        self.sessions.tick()
+        self.control.tick()
+        self.router.tick()
+
+
+def test_names_of_the_protocol_are_the_engines():
+    assert set(records.STRATEGY_STATE.values()) == {
+        "Starting",
+        "Running",
+        "Paused",
+        "Stopping",
+        "Stopped",
+        "Error",
+    }
+    assert set(records.TRADING_STATE.values()) == {state.name for state in TradingState}
+    assert set(records.STATUS.values()) == {status.name for status in Status}
+    assert len(records.STRATEGY_STATE) == len(StrategyState)
+    assert records.REASON[int(Reason.NONE)] == ""
+
+
+def test_replay_buffer():
+    topic = Topic("t")
+    for number in range(1, REPLAY_MESSAGES + 11):
+        topic.seq = number
+        topic.kept.append(str(number).encode())
+    last = REPLAY_MESSAGES + 10
+    assert topic.since(last + 1) == []
+    assert topic.since(last) == [str(last).encode()]
+    assert len(topic.since(11)) == REPLAY_MESSAGES
+    assert topic.since(10) is None
+    assert topic.since(last + 2) is None
+    topic.skip()
+    assert topic.since(last + 1) is None
+    assert topic.since(last + 2) == []
+    topic.kept.append(b"x" * p.MAX_SERVER_FRAME)
+    topic.seq += 1
+    assert topic.since(last + 2) is None
+
+
+def test_registration_waits_for_the_engine():
+    parts = Parts()
+    parts.tell(p.Hello(1, "c", "trader", "mm", ["ETH"], {"a": 1}))
+    assert parts.sent == []
+    command = parts.link.commands[-1]
+    assert command == {
+        "request_id": command["request_id"], "command": "register", "strategy_id": "mm", "symbols": ["ETH"],
+        "params": {"a": 1},
+    }  # fmt: skip
+    assert parts.tell(p.Hello(1, "c", "trader", "mm"), b"b").code == "strategy_in_use"
+    assert type(parts.reply(slot=2)) is p.Welcome
+    assert parts.tell(p.Submit(1, "BTCUSDT", "buy", 1.0, 0.001)).code == "unknown_symbol"
+    parts.tell(p.Submit(1, "ETH", "sell", 1.0, 0.5))
+    assert parts.link.orders == [((Status.NEW, 2, 1, 1, -1, 100, 50, 0, 0), {})]
+
+
+def test_registration_that_fails():
+    parts = Parts()
+    parts.tell(p.Hello(1, "c", "trader", "mm"))
+    assert parts.reply(success=False, message="no room").message == "no room"
+    parts.tell(p.Hello(1, "c", "trader", "mm"))
+    for _ in range(REPLY_TICKS):
+        parts.tick()
+    assert parts.sent[-1][1].code == "engine_timeout"
+    parts.link.full = True
+    assert parts.tell(p.Hello(1, "c", "trader", "mm")).code == "busy"
+    parts.link.full = False
+    parts.trader()
+
+
+def test_a_full_ring_does_not_forget_a_lost_trader():
+    parts = Parts()
+    parts.trader()
+    parts.link.full = True
+    for _ in range(4):
+        parts.tick()
+    assert parts.link.commands[-1]["command"] == "register"
+    parts.link.full = False
+    parts.tick()
+    assert parts.link.commands[-1]["command"] == "disconnect"
+    parts.tick()
+    assert len(parts.link.commands) == 2
+
+
+def test_full_rings_are_answered_busy():
+    parts = Parts()
+    parts.trader()
+    parts.tell(p.Hello(1, "c", "admin"), b"z", "control")
+    parts.link.full = True
+    assert parts.tell(p.Submit(1, "ETH", "sell", 1.0, 0.5)).code == "busy"
+    assert parts.tell(p.CancelAll()).code == "busy"
+    assert parts.tell(p.Signal("x", 1.0)).code == "busy"
+    answer = parts.tell(p.Pause(77), b"z", "control")
+    assert (answer.code, answer.request_id) == ("busy", 77)
+    # What was not taken is not a live order either.
+    assert parts.tell(p.Cancel(1)).code == "unknown_order"
+
+
+def test_a_trader_touches_only_its_own_orders():
+    parts = Parts()
+    parts.trader(b"a", "one", 1)
+    parts.trader(b"b", "two", 2)
+    parts.tell(p.Submit(5, "ETH", "buy", 1.0, 0.5), b"a")
+    assert parts.tell(p.Cancel(5), b"b").code == "unknown_order"
+    parts.tell(p.Cancel(5), b"a")
+    parts.tell(p.CancelAll(), b"b")
+    assert [values[:2] for values, _ in parts.link.orders] == [
+        (Status.NEW, 1),
+        (Status.CANCELED, 1),
+        (Status.CANCELED, 2),
+    ]
+
+
+def test_replies_that_nobody_waits_for_are_dropped():
+    parts = Parts()
+    parts.tell(p.Hello(1, "c", "admin"), b"z", "control")
+    parts.tell(p.Pause(1, "mm"), b"z", "control")
+    for _ in range(REPLY_TICKS):
+        parts.tell(p.Heartbeat(1), b"z", "control")
+        parts.tick()
+    assert parts.sent[-1][1].code == "engine_timeout"
+    before = len(parts.sent)
+    parts.reply()
+    assert len(parts.sent) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "units"),
+    [
+        (100.1, 0.1, 1001),
+        (0.30000000000000004, 0.1, 3),
+        (1e15, 1.0, 10**15),
+        (42000.7, 0.1, 420007),
+        (1e-8, 1e-8, 1),
+    ],
+)
+def test_units(value, unit, units):
+    assert _units("px", value, "tick_size", unit) == units
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 0.05, 1e300, 0.15, 100.12])
+def test_units_refused(value):
+    with pytest.raises(Invalid, match="px"):
+        _units("px", value, "tick_size", 0.1)
+
+
+def test_corrupt_records_are_named():
+    row = np.zeros(1, depth_record_dtype)
+    row["n_bids"], row["n_asks"] = 13, 1
+    with pytest.raises(RingCorrupt, match="13 bids and 1 asks"):
+        records.levels(records.DepthRow(*row.tolist()[0]))
+    with pytest.raises(RingCorrupt, match="kind 6"):
+        records.blob(Kind.REPLY, {"request_id": "x"})
+    with pytest.raises(RingCorrupt, match="instrument 9"):
+        Parts().publisher.symbol(9)
+
+
+def order_batch(**fields):
+    batch = np.zeros(1, record_dtype)
+    batch["kind"], batch["strategy"] = Kind.ORDER, fields.pop("strategy", 3)
+    row = batch["payload"].view(order_record_dtype)
+    for name, value in ({"side": 1, "order_id": 1, "client_order_id": 1} | fields).items():
+        if name in order_record_dtype.names:
+            row[name] = value
+        else:
+            row["order"][name] = value
+    (_, headers, rows) = next(records.runs(batch))
+    return headers[0], records.OrderRow(*rows[0])
+
+
+def test_live_orders_in_snapshots():
+    parts = Parts()
+    parts.publisher.names[3] = "mm"
+    ask = p.SnapshotRequest(1, p.ORDERS_TOPIC)
+    for status, reason, live in (
+        (Status.NEW, 0, 1),
+        (Status.DENIED, Reason.REQUEST_IN_FLIGHT, 1),
+        (Status.PARTIALLY_FILLED, 0, 1),
+        (Status.CANCELED, 0, 0),
+        (Status.DENIED, Reason.MAX_POSITION, 0),
+    ):
+        parts.publisher.order(*order_batch(status=status, reason=reason))
+        assert len(parts.publisher.snapshot(ask).messages) == live
+    assert parts.publisher.snapshot(ask).seqs == {p.ORDERS_TOPIC: 5}
+
+
+def test_a_resync_lets_go_of_what_is_not_told_again():
+    parts = Parts()
+    parts.publisher.names[3] = "mm"
+    for number in (1, 2):
+        parts.publisher.order(*order_batch(status=Status.NEW, order_id=number))
+    parts.publisher.begin_resync()
+    parts.publisher.order(*order_batch(status=Status.NEW, order_id=2))
+    parts.publisher.end_resync()
+    snapshot = parts.publisher.snapshot(p.SnapshotRequest(1, p.ORDERS_TOPIC))
+    assert [m.order_id for m in snapshot.messages] == [2]
+    assert snapshot.seqs == {p.ORDERS_TOPIC: 4}
+    assert not parts.publisher.replay(p.ReplayRequest(1, p.ORDERS_TOPIC, 4)).complete
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+TAGS = sorted(
+    {t.__name__ for union in (p.ClientMessage, p.ControlMessage) for t in union.__args__}
+    | {"Welcome", "", "Nope"}
+)
+messages = st.tuples(st.sampled_from(TAGS), st.lists(anything, max_size=6)).map(
+    lambda m: msgspec.msgpack.encode([m[0], *m[1]])
+)
+low = st.integers(1, 4)
+symbols = st.sampled_from(["BTCUSDT", "ETH", "NO"])
+roles = st.sampled_from(["observer", "trader", "admin"])
+some_params = st.dictionaries(st.text(max_size=3), anything, max_size=3)
+plausible = st.one_of(
+    st.builds(p.Submit, low, symbols, st.sampled_from(["buy", "sell"]), st.floats(), st.floats()),
+    st.builds(p.Submit, low, symbols, st.just("buy"), st.floats(), st.just(0.5), st.just("market")),
+    st.builds(p.Modify, low, st.floats(), st.floats()),
+    st.builds(p.Cancel, low),
+    st.builds(p.Signal, st.just("s"), st.floats()),
+    st.builds(p.UpdateRiskLimits, low, st.just("mm"), max_position=st.floats()),
+    st.builds(p.UpdateParams, low, st.just("mm"), some_params),
+    st.builds(p.Hello, st.just(1), st.just("c"), roles, st.sampled_from(["", "mm", "x y"])),
+    st.builds(p.ReplayRequest, low, st.sampled_from(["md.ETH.depth", "x"]), st.integers(0, 2**63 - 1)),
+    st.builds(p.ExecutionReplayRequest, st.integers(0, 2**63 - 1)),
+    st.builds(p.Goodbye),
+).map(codec.encode)
+frames = st.lists(
+    st.tuples(
+        st.sampled_from(["orders", "control"]),
+        st.sampled_from([b"a", b"b"]),
+        st.lists(messages | plausible | st.binary(max_size=40), min_size=1, max_size=2),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(frames, st.booleans())
+def test_whatever_clients_send_nothing_raises_and_nothing_bad_reaches_the_engine(stream, full):
+    parts = Parts()
+    parts.trader(b"a", "mm", 3)
+    parts.tell(p.Hello(1, "c", "admin"), b"a", "control")
+    parts.link.full = full
+    for channel, identity, rest in stream:
+        parts.sessions.receive(channel, [identity, *rest])
+    for _ in range(5):
+        parts.tick()
+    for values, fields in parts.link.orders:
+        request, _slot, _instrument, number = values[:4]
+        lots = fields.get("lots", values[6] if len(values) > 6 else 0)
+        assert request == Status.CANCELED or (number > 0 and 0 < lots <= 2**53)
+    for _, signal in parts.link.signals:
+        assert math.isfinite(signal["value"])
+    for command in parts.link.commands:
+        assert p.wrong_params(command.get("params", {})) == ""
+        assert math.isfinite(command.get("max_position") or 0.0)
