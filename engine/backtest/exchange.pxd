@@ -1,0 +1,75 @@
+"""The exchange side of one asset: a replayed market with our own orders resting in it.
+
+Our orders do not change the market; whether they fill is inferred. Without partial fills (hftbacktest's
+``no_partial_fill_exchange``) a resting order fills whole when a trade prints beyond its price, when a
+trade prints at its price and its estimated place in the queue is reached, or when the opposite best
+moves to or through its price; an order that crosses on arrival fills whole at the opposite best.
+
+Own orders of a side are one list, best price first and older first at one price, linked through a slab,
+with the best own tick and a count of own orders for each tick modulo 256 beside it. An event that does
+not concern them costs one load (the count) or one compare (the best own tick) above the book's update.
+One that does, and a new order, walk the list from its best price: linear in the orders of that side,
+which is the bad case for strategies that keep thousands of orders resting. A cancel is one map probe.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from engine.backtest.bus cimport OrderBus
+from engine.backtest.fees cimport FeeModel
+from engine.backtest.latency cimport LatencyModel
+from engine.backtest.queue cimport QueueModel
+from engine.backtest.rows cimport Rows
+from engine.book.l2 cimport L2Book
+from engine.core.idmap cimport IdTable
+from engine.core.types cimport Event, Instrument, Order
+
+
+cdef enum:
+    OWN_FILTER = 256             # a power of two
+
+
+cdef struct OwnSide:
+    int64_t best_tick            # of our orders; INT64_MIN without bids, INT64_MAX without asks
+    uint32_t head                # best price, oldest
+    int sign                     # 1 bids, -1 asks
+    uint32_t count[OWN_FILTER]   # own orders by price_tick modulo OWN_FILTER
+
+
+cdef struct Exchange:
+    Instrument instrument
+    QueueModel queue
+    FeeModel fees
+    LatencyModel latency
+    Order* orders                # the slab; free ones are linked through next_handle
+    uint32_t capacity
+    uint32_t free
+    uint32_t n_orders
+    IdTable ids                  # order_id to handle + 1
+    OwnSide bids
+    OwnSide asks
+    OrderBus requests            # on their way here
+    OrderBus responses           # on their way back
+    Rows rows                    # what the venue sees; only exchange_run reads them
+    L2Book book
+
+
+cdef struct ExchangeModels:
+    Instrument instrument
+    QueueModel queue
+    FeeModel fees
+    LatencyModel latency
+
+
+cdef ExchangeModels models_from_config(object asset)
+cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_orders) noexcept nogil
+cdef void exchange_free(Exchange* ex) noexcept nogil
+cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil
+cdef int exchange_requests(Exchange* ex, int64_t now) noexcept nogil
+cdef int exchange_run(Exchange* ex, int64_t bound) noexcept nogil
+cdef int exchange_send(Exchange* ex, const Order* request, int64_t now) noexcept nogil
+cdef int exchange_check(const Exchange* ex) noexcept nogil
+
+
+cdef inline int64_t exchange_next_ts(const Exchange* ex) noexcept nogil:
+    """When the venue has something to do next."""
+    return ex.rows.ts if ex.rows.ts <= ex.requests.next_ts else ex.requests.next_ts

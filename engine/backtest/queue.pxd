@@ -1,0 +1,82 @@
+"""Where a resting order stands in its queue, estimated from market-by-price data.
+
+``order.queue_ahead`` is the quantity estimated in front, ``order.queue_traded`` what has traded at the
+level since its last depth change (so that the change a trade causes is not counted twice). Formulas and
+rounding are hftbacktest's. A depth change costs at most two calls of pow, a trade two subtractions.
+"""
+
+from libc.math cimport isinf, pow
+from libc.math cimport round as c_round
+
+from engine.core.types cimport Order
+
+
+cdef enum QueueKind:
+    QUEUE_RISK_ADVERSE = 0
+    QUEUE_POWER_PROB = 1
+    QUEUE_POWER_PROB2 = 2
+    QUEUE_POWER_PROB3 = 3
+
+
+cdef struct QueueModel:
+    int kind
+    double n                     # exponent of the power models
+    double lot_size
+
+
+cdef inline double _smaller(double a, double b) noexcept nogil:
+    # As fmin: a NaN (from a power of a negative quantity behind) gives way to the other.
+    return a if (a <= b or b != b) else b
+
+
+cdef inline double queue_probability(const QueueModel* model, double front, double back) noexcept nogil:
+    """The probability that a decrease of the level happened behind the order."""
+    cdef double f
+    if model.kind == QUEUE_POWER_PROB:
+        f = pow(back, model.n)
+        return f / (f + pow(front, model.n))
+    if model.kind == QUEUE_POWER_PROB2:
+        return pow(back, model.n) / pow(back + front, model.n)
+    return 1.0 - pow(front / (front + back), model.n)
+
+
+cdef inline void queue_new(const QueueModel* model, Order* order, double level_qty) noexcept nogil:
+    """Puts an accepted order behind everything at its level."""
+    order.queue_ahead = level_qty
+    order.queue_traded = 0.0
+
+
+cdef inline void queue_trade(const QueueModel* model, Order* order, double qty) noexcept nogil:
+    """A trade printed at the order's price."""
+    order.queue_ahead -= qty
+    order.queue_traded += qty
+
+
+cdef inline void queue_depth(
+    const QueueModel* model, Order* order, double prev_qty, double new_qty
+) noexcept nogil:
+    """The order's level changed from ``prev_qty`` to ``new_qty``."""
+    cdef double change, front, back, prob, behind
+    if model.kind == QUEUE_RISK_ADVERSE:
+        order.queue_ahead = _smaller(order.queue_ahead, new_qty)
+        return
+    change = prev_qty - new_qty - order.queue_traded
+    order.queue_traded = 0.0
+    if change < 0.0:
+        order.queue_ahead = _smaller(order.queue_ahead, new_qty)
+        return
+    front = order.queue_ahead
+    back = prev_qty - front
+    prob = queue_probability(model, front, back)
+    if isinf(prob):
+        prob = 1.0
+    behind = _smaller(back - prob * change, 0.0)
+    order.queue_ahead = _smaller(front - (1.0 - prob) * change + behind, new_qty)
+
+
+cdef inline bint queue_filled(const QueueModel* model, const Order* order) noexcept nogil:
+    """Whether trades have eaten through everything in front and at least a lot of the order."""
+    return c_round(-order.queue_ahead / model.lot_size) > 0.0
+
+
+cdef QueueModel queue_from_config(object asset)
