@@ -1,0 +1,304 @@
+"""Runs a backtest: from a configuration (and perhaps arrays) to a result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from engine.backtest.config import AssetConfig, BacktestConfig, check
+from engine.backtest.data import load_events
+from engine.backtest.recorder import Recorder
+from engine.backtest.scheduler import Scheduler
+from engine.core.errors import ConfigError, DataError, StrategyError
+from engine.core.settings import config_hash
+from engine.core.types import EXCH_EVENT, LOCAL_EVENT, Reason
+from engine.kernel import Kernel
+from engine.risk.limits import RiskLimits
+from engine.strategy.loader import load
+
+if TYPE_CHECKING:
+    from engine.strategy.views import StateValues
+
+Progress = Callable[[float], None]
+
+SLICES = 200
+"""Parts a run is cut into, between which progress is shown and an interrupt is noticed."""
+
+TAIL_NS = 60_000_000_000
+"""Market time after the last row after which a run ends though requests are still on their way.
+
+A strategy that asks for something at every poll, faster than answers come, would otherwise never end.
+"""
+
+
+class StrategyState(NamedTuple):
+    """Where a strategy ended in an asset; ``values`` are the kernel's ``StateValues``."""
+
+    strategy: str
+    symbol: str
+    values: StateValues
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """What a backtest came to.
+
+    Attributes:
+        fills: ``fill_dtype`` array in the order in which strategies learned of them.
+        orders: Every order update: ``ts``, ``order``, ``prev_status``.
+        equity: Equity samples; empty unless ``equity_sample_ns`` is set.
+        states: Position, balance, fee and counters of each strategy in each of its assets.
+        strategies: Ids by slot number.
+        symbols: Symbols by instrument number.
+        lot_sizes: By instrument number.
+        events: Rows of data replayed.
+        first_ts: Earliest time of the data.
+        last_ts: Latest time of the data.
+        seconds: Wall time of the replay, without loading data.
+        config_hash: Of the configuration.
+        seed: Of the configuration.
+        logs: What strategies logged: time, step, strategy, level, text.
+    """
+
+    fills: np.ndarray
+    orders: np.ndarray
+    equity: np.ndarray
+    states: list[StrategyState]
+    strategies: tuple[str, ...]
+    symbols: tuple[str, ...]
+    lot_sizes: tuple[float, ...]
+    events: int
+    first_ts: int
+    last_ts: int
+    seconds: float
+    config_hash: str
+    seed: int
+    logs: list[tuple[int, int, str, str, str]]
+
+    @property
+    def events_per_second(self) -> float:
+        """Rows replayed per second of wall time."""
+        return self.events / self.seconds if self.seconds > 0 else 0.0
+
+    def totals(self) -> dict[str, float]:
+        """The states summed over strategies and assets."""
+        names = (
+            "position",
+            "balance",
+            "fee",
+            "equity",
+            "num_trades",
+            "trading_volume",
+            "trading_value",
+        )
+        return {name: sum(getattr(state.values, name) for state in self.states) for name in names}
+
+    def fill_records(self) -> list[dict[str, Any]]:
+        """The fills as plain dicts: ``ts`` (at the venue), ``strategy``, ``symbol``, ``side``, ...
+
+        Prices and quantities are in price and quantity units, ``reason`` is a lower-case ``Reason`` name.
+        """
+        return [
+            {
+                "ts": int(fill["exch_ts"]),
+                "strategy": self.strategies[fill["strategy"]],
+                "symbol": self.symbols[fill["instrument"]],
+                "side": "buy" if fill["side"] > 0 else "sell",
+                "px": float(fill["px"]),
+                "qty": float(fill["qty"] * self.lot_sizes[fill["instrument"]]),
+                "fee": float(fill["fee"]),
+                "reason": Reason(fill["reason"]).name.lower(),
+            }
+            for fill in self.fills
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``ringbook backtest --json`` prints; a value that is not a number (no market) is None."""
+        totals = {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in self.totals().items()
+        }
+        return {
+            "events": self.events,
+            "events_per_second": self.events_per_second,
+            **totals,
+            "fills": self.fill_records(),
+            "config_hash": self.config_hash,
+            "seed": self.seed,
+        }
+
+
+class BacktestRunner:
+    """Runs backtests.
+
+    Args:
+        progress: Called now and then with the part of market time that is done, 0 to 1.
+        stepwise: Merge event by event; slow, with the same results, for checking.
+        check_invariants: Check every venue's structures now and then.
+    """
+
+    def __init__(
+        self,
+        *,
+        progress: Progress | None = None,
+        stepwise: bool = False,
+        check_invariants: bool = False,
+    ) -> None:
+        self._progress = progress
+        self._stepwise = stepwise
+        self._check_invariants = check_invariants
+
+    def run(
+        self,
+        config: BacktestConfig,
+        data: Mapping[str, np.ndarray | Sequence[np.ndarray]] | None = None,
+        *,
+        source: str = "configuration",
+    ) -> BacktestResult:
+        """Runs one backtest.
+
+        Args:
+            config: What to run.
+            data: Event arrays by symbol, in place of the assets' ``data`` files.
+            source: What error messages call the configuration.
+
+        Raises:
+            ConfigError: The configuration is wrong, a strategy does not load or has no such parameter.
+            DataError: A recording is missing or wrong; the message names file, row and field.
+            StrategyError: A strategy raised; its exception is the cause.
+            CapacityError: A fixed capacity, such as ``max_orders``, was exceeded.
+        """
+        check(config, source)
+        chunks = [_asset_data(asset, index, data or {}, source) for index, asset in enumerate(config.assets)]
+        kernel = _kernel(config, source)
+        recorder = Recorder()
+        scheduler = Scheduler(
+            kernel,
+            recorder,
+            config.assets,
+            chunks,
+            config.max_orders,
+            config.equity_sample_ns,
+            self._stepwise,
+        )
+        first, last = _span(chunks)
+        started = time.perf_counter()
+        self._replay(kernel, scheduler, first, last)
+        seconds = time.perf_counter() - started
+        return BacktestResult(
+            fills=recorder.fill_array(),
+            orders=recorder.order_array(),
+            equity=recorder.sample_array(),
+            states=_states(kernel),
+            strategies=kernel.strategy_names,
+            symbols=kernel.symbols,
+            lot_sizes=tuple(asset.lot_size for asset in config.assets),
+            events=sum(len(chunk) for part in chunks for chunk in part),
+            first_ts=first,
+            last_ts=last,
+            seconds=seconds,
+            config_hash=config_hash(config),
+            seed=config.seed,
+            logs=kernel.take_logs(),
+        )
+
+    def _replay(self, kernel: Kernel, scheduler: Scheduler, first: int, last: int) -> None:
+        kernel.start(first)
+        scheduler.begin()
+        for part in range(1, SLICES + 1):
+            done = part == SLICES
+            scheduler.run_until(last + TAIL_NS if done else first + (last - first) * part // SLICES)
+            _raise_failures(kernel)
+            if self._check_invariants:
+                scheduler.check_invariants()
+                kernel.check_invariants()
+            if self._progress is not None:
+                self._progress(part / SLICES)
+        scheduler.advance(last)
+        kernel.stop()
+        _raise_failures(kernel)
+        scheduler.finish()
+
+
+def _asset_data(
+    asset: AssetConfig, index: int, data: Mapping[str, np.ndarray | Sequence[np.ndarray]], source: str
+) -> list[np.ndarray]:
+    """An asset's event arrays, each checked and all in order."""
+    if asset.symbol in data:
+        given = data[asset.symbol]
+        sources: Sequence[Any] = [given] if isinstance(given, np.ndarray) else list(given)
+        names = [f"{asset.symbol}[{i}]" for i in range(len(sources))]
+    else:
+        sources = names = asset.data
+    if not sources:
+        raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
+    chunks = [load_events(item) for item in sources]
+    ends: dict[str, int] = {}
+    for name, chunk in zip(names, chunks, strict=True):
+        for field, (first, last) in _ranges(chunk).items():
+            if first < ends.get(field, first):
+                raise DataError(
+                    f"{first} is earlier than {ends[field]}, the end of the file before it",
+                    file=name,
+                    field=field,
+                )
+            ends[field] = last
+    return chunks
+
+
+def _ranges(chunk: np.ndarray) -> dict[str, tuple[int, int]]:
+    """The first and last time on each clock; a chunk is in order on both."""
+    found = {}
+    for flag, field in ((EXCH_EVENT, "exch_ts"), (LOCAL_EVENT, "local_ts")):
+        rows = np.flatnonzero(chunk["ev"] & np.uint64(flag))
+        if len(rows):
+            found[field] = int(chunk[field][rows[0]]), int(chunk[field][rows[-1]])
+    return found
+
+
+def _span(chunks: list[list[np.ndarray]]) -> tuple[int, int]:
+    """The earliest and latest time at which any side sees any row."""
+    ranges = [times for part in chunks for chunk in part for times in _ranges(chunk).values()]
+    if not ranges:
+        raise DataError("the recordings hold no events")
+    return min(first for first, _ in ranges), max(last for _, last in ranges)
+
+
+def _kernel(config: BacktestConfig, source: str) -> Kernel:
+    """A kernel with the configured strategies seated."""
+    kernel = Kernel(config.assets, max_orders=config.max_orders)
+    for index, entry in enumerate(config.strategies):
+        where = f"{source}: $.strategies[{index}]"
+        try:
+            limits = msgspec.convert(entry.limits, RiskLimits)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{where}.limits: {error}") from None
+        try:
+            strategy = load(entry.cls)(**entry.params)
+            kernel.add_strategy(entry.id, strategy, entry.symbols or None, limits)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
+    return kernel
+
+
+def _raise_failures(kernel: Kernel) -> None:
+    for name in kernel.strategy_names:
+        info = kernel.strategy(name)
+        if info.state == "Error":
+            error = StrategyError(f"strategy {name} raised {info.message}")
+            error.add_note(info.traceback)
+            raise error
+
+
+def _states(kernel: Kernel) -> list[StrategyState]:
+    return [
+        StrategyState(name, symbol, kernel.state(name, symbol))
+        for name in kernel.strategy_names
+        for symbol in kernel.strategy(name).symbols
+    ]

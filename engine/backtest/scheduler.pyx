@@ -1,0 +1,321 @@
+"""The order of everything in a backtest; see the header of scheduler.pxd."""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.string cimport memset
+
+import numpy as np
+
+from engine.backtest.exchange cimport (
+    Exchange,
+    ExchangeModels,
+    exchange_check,
+    exchange_event,
+    exchange_free,
+    exchange_init,
+    exchange_next_ts,
+    exchange_requests,
+    exchange_run,
+    exchange_send,
+    models_from_config,
+)
+from engine.backtest.local cimport (
+    Local,
+    kernel_request,
+    local_listens,
+    local_next_ts,
+    local_passive,
+    local_response,
+    local_row,
+)
+from engine.backtest.recorder cimport Recorder
+from engine.backtest.rows cimport rows_advance, rows_init
+from engine.core.codes cimport OK
+from engine.core.errors import raise_for_code
+from engine.core.types cimport EV_EXCH, EV_LOCAL, Event, Order
+from engine.kernel cimport Kernel
+
+# The four things that can be next in an asset, in the order they have at one instant.
+cdef enum:
+    LOCAL_ROW = 0
+    LOCAL_RESPONSE = 1
+    VENUE_ROW = 2
+    VENUE_REQUEST = 3
+
+
+cdef class Scheduler:
+    """Drives a kernel through recorded data.
+
+    Args:
+        kernel: With one instrument an asset, in the same order.
+        recorder: What keeps fills and order updates.
+        assets: ``AssetConfig`` of each.
+        data: For each asset its checked event arrays, in time order.
+        max_orders: Room for resting orders in each venue.
+        sample_interval: Nanoseconds between equity samples; 0 takes none.
+        stepwise: Merge event by event instead of in batches; the results are the same.
+    """
+
+    def __cinit__(
+        self,
+        Kernel kernel not None,
+        Recorder recorder not None,
+        list assets not None,
+        list data not None,
+        int max_orders,
+        int64_t sample_interval=0,
+        bint stepwise=False,
+    ):
+        self.kernel = kernel
+        self.recorder = recorder
+        self.n_assets = 0
+        self.stepwise = stepwise
+        self.ended = False
+        self.sample_interval = sample_interval
+        self.next_sample = INT64_MAX
+        self.views = []
+        cdef int n = len(assets)
+        cdef int total = sum(len(chunks) for chunks in data)
+        self.venues = <Exchange*>PyMem_Malloc(n * sizeof(Exchange))
+        self.locals = <Local*>PyMem_Malloc(n * sizeof(Local))
+        self.chunks = <const Event**>PyMem_Malloc((total + 1) * sizeof(Event*))
+        self.lengths = <int64_t*>PyMem_Malloc((total + 1) * sizeof(int64_t))
+        if not (self.venues and self.locals and self.chunks and self.lengths):
+            raise MemoryError
+        cdef int first = 0
+        for i in range(n):
+            self._add_asset(i, assets[i], data[i], first, max_orders)
+            first += len(data[i])
+
+    def _add_asset(self, int i, asset, list chunks, int first, int max_orders):
+        cdef const Event[::1] view
+        cdef ExchangeModels models = models_from_config(asset)
+        cdef int at = first
+        for chunk in chunks:
+            if len(chunk) == 0:
+                continue
+            view = np.ascontiguousarray(chunk)
+            self.views.append(view)
+            self.chunks[at] = &view[0]
+            self.lengths[at] = view.shape[0]
+            at += 1
+        code = exchange_init(&self.venues[i], &models, max_orders)
+        self.n_assets = i + 1
+        raise_for_code(code, asset.symbol)
+        rows_init(&self.venues[i].rows, &self.chunks[first], &self.lengths[first], at - first, EV_EXCH)
+        memset(&self.locals[i], 0, sizeof(Local))
+        rows_init(&self.locals[i].rows, &self.chunks[first], &self.lengths[first], at - first, EV_LOCAL)
+        self.locals[i].venue = &self.venues[i]
+        self.locals[i].book = &self.kernel.desk.books[i]
+        self.locals[i].instrument = i
+
+    def __dealloc__(self):
+        for i in range(self.n_assets):
+            exchange_free(&self.venues[i])
+        PyMem_Free(self.venues)
+        PyMem_Free(self.locals)
+        PyMem_Free(self.chunks)
+        PyMem_Free(self.lengths)
+
+    def begin(self):
+        """Takes what the kernel put out when its strategies started, and starts the samples."""
+        cdef int code
+        if self.sample_interval > 0 and self.next_ts() != INT64_MAX:
+            self.next_sample = self.next_ts() + self.sample_interval
+        with nogil:
+            code = self.drain()
+        raise_for_code(code)
+
+    def run_until(self, until=None):
+        """Runs everything strictly before a time; to the end of the data by default.
+
+        Args:
+            until: Nanoseconds, or None.
+
+        Raises:
+            RingbookError: A capacity was exceeded.
+        """
+        cdef int64_t bound = INT64_MAX if until is None else until
+        cdef int code
+        with nogil:
+            code = self.run(bound)
+        raise_for_code(code)
+
+    def advance(self, int64_t now):
+        """Moves engine time to the end of the data: rows that nobody listens to do not."""
+        self.kernel.advance(now)
+
+    def finish(self):
+        """Records what the kernel put out when its strategies stopped; requests go nowhere any more."""
+        cdef int code
+        with nogil:
+            code = self.drain()
+        raise_for_code(code)
+
+    def check_invariants(self):
+        """Raises InvariantError unless each venue is consistent."""
+        for i in range(self.n_assets):
+            raise_for_code(exchange_check(&self.venues[i]), f"venue of asset {i}")
+
+    # --- the order of things -------------------------------------------------------------------------
+
+    cdef int64_t next_ts(self) noexcept nogil:
+        """The time of the next event of any side; INT64_MAX when nothing is left."""
+        cdef int64_t ts = INT64_MAX
+        cdef int i
+        for i in range(self.n_assets):
+            ts = min(ts, local_next_ts(&self.locals[i]), exchange_next_ts(&self.venues[i]))
+        return ts
+
+    cdef int64_t action_bound(self, int64_t until) noexcept nogil:
+        """The first moment at which a strategy can act, as far as is known now."""
+        cdef int64_t bound = until
+        cdef int64_t timer = min(self.kernel.desk.next_timer, self.next_sample)
+        cdef int i
+        if timer < bound:
+            bound = timer + 1
+        for i in range(self.n_assets):
+            bound = min(bound, self.venues[i].responses.next_ts)
+            if self.locals[i].rows.ts < bound and local_listens(&self.locals[i], self.kernel):
+                bound = self.locals[i].rows.ts
+        return bound
+
+    cdef int run_venues(self, int64_t bound) noexcept nogil:
+        """Runs venues up to ``bound`` or the first answer on its way to us, whichever is earlier.
+
+        Venues with own orders or requests can answer, so they advance together in time; the others
+        cannot, and follow alone.
+        """
+        cdef Exchange* venue
+        cdef int64_t ts, first_ts, limit
+        cdef int i, first, second, code
+        while True:
+            first, second = -1, -1
+            first_ts = bound
+            limit = bound
+            for i in range(self.n_assets):
+                venue = &self.venues[i]
+                bound = min(bound, venue.responses.next_ts)
+                if venue.n_orders == 0 and venue.requests.next_ts == INT64_MAX:
+                    continue
+                ts = exchange_next_ts(venue)
+                if ts < first_ts:
+                    second, limit = first, first_ts
+                    first, first_ts = i, ts
+                elif ts < limit:
+                    second, limit = i, ts
+            if first < 0 or first_ts >= bound:
+                break
+            if second > first and limit < bound:
+                limit += 1
+            code = exchange_run(&self.venues[first], min(bound, limit))
+            if code != OK:
+                return code
+        for i in range(self.n_assets):
+            venue = &self.venues[i]
+            if venue.n_orders == 0 and venue.requests.next_ts == INT64_MAX:
+                code = exchange_run(venue, bound)
+                if code != OK:
+                    return code
+        return OK
+
+    cdef int one_event(self, int asset, int kind, int64_t now) noexcept nogil:
+        """Processes the next event of one kind of one asset, and what strategies do about it."""
+        cdef Local* local = &self.locals[asset]
+        cdef Exchange* venue = &self.venues[asset]
+        cdef int code
+        if kind == VENUE_ROW:
+            code = exchange_event(venue, venue.rows.event)
+            rows_advance(&venue.rows)
+            return code
+        if kind == VENUE_REQUEST:
+            return exchange_requests(venue, now)
+        if kind == LOCAL_ROW:
+            code = local_row(local, self.kernel)
+        else:
+            code = local_response(local, self.kernel, now)
+        return code if code != OK else self.drain()
+
+    cdef int run_instant(self, int64_t now) noexcept nogil:
+        """Merges everything that happens at ``now``."""
+        cdef int i = 0
+        cdef int kind, code
+        while i < self.n_assets:
+            if self.locals[i].rows.ts == now:
+                kind = LOCAL_ROW
+            elif self.venues[i].responses.next_ts == now:
+                kind = LOCAL_RESPONSE
+            elif self.venues[i].rows.ts == now:
+                kind = VENUE_ROW
+            elif self.venues[i].requests.next_ts == now:
+                kind = VENUE_REQUEST
+            else:
+                i += 1
+                continue
+            code = self.one_event(i, kind, now)
+            if code != OK:
+                return code
+            # What we did may have put something before this asset's place in the order.
+            i = 0
+        return OK
+
+    cdef int fire_due(self, int64_t now) noexcept nogil:
+        """Fires what is due at ``now``, unless the data is over: then a run ends without acting again."""
+        cdef int code
+        if self.next_ts() == INT64_MAX:
+            self.ended = True
+            return OK
+        if self.next_sample <= now:
+            self.kernel.advance(now)
+            code = self.recorder.sample(&self.kernel.desk, self.next_sample)
+            self.next_sample += self.sample_interval
+            if code != OK:
+                return code
+        while self.kernel.desk.next_timer <= now:
+            code = self.kernel.apply_timer(now)
+            if code == OK:
+                code = self.drain()
+            if code != OK:
+                return code
+        return OK
+
+    cdef int drain(self) noexcept nogil:
+        """Sends the kernel's requests on their way and records the rest."""
+        cdef const Order* request
+        cdef uint32_t i
+        cdef int code
+        for i in range(self.kernel.desk.n_outputs):
+            request = kernel_request(self.kernel, i)
+            if request != NULL:
+                code = exchange_send(&self.venues[request.instrument], request, request.local_ts)
+            else:
+                code = self.recorder.record(&self.kernel.desk.outbox[i])
+            if code != OK:
+                return code
+        self.kernel.take_outputs()
+        return OK
+
+    cdef int run(self, int64_t until) noexcept nogil:
+        cdef int64_t bound, now
+        cdef int i, code
+        while not self.ended:
+            now = min(self.kernel.desk.next_timer, self.next_sample)
+            if self.stepwise:
+                bound = min(self.next_ts(), until)
+            else:
+                code = self.run_venues(self.action_bound(until))
+                if code != OK:
+                    return code
+                bound = self.action_bound(until)
+                for i in range(self.n_assets):
+                    local_passive(&self.locals[i], bound)
+            if now < bound:
+                code = self.fire_due(now)
+            elif bound >= until:
+                self.ended = self.next_ts() == INT64_MAX
+                return OK
+            else:
+                code = self.run_instant(bound)
+            if code != OK:
+                return code
+        return OK
