@@ -1,0 +1,211 @@
+"""The paper venue, and a driver that runs a kernel on a merged stream; see the header of paper.pxd."""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t
+
+from engine.backtest.bus cimport bus_pop
+from engine.backtest.exchange cimport (
+    Exchange,
+    ExchangeModels,
+    exchange_check,
+    exchange_event,
+    exchange_free,
+    exchange_init,
+    exchange_requests,
+    exchange_send,
+    models_from_config,
+)
+from engine.backtest.local cimport kernel_report, kernel_request
+from engine.backtest.recorder cimport Recorder
+from engine.core.codes cimport OK
+from engine.core.errors import raise_for_code
+from engine.core.types cimport Event, Order
+from engine.kernel cimport Kernel
+
+
+# Bits of an item's flags, as the merge and the rings have them.
+cdef enum:
+    LAST_OF_MESSAGE = 2
+    SEEN_BY_VENUE = 16
+
+
+cdef class Paper:
+    """A paper venue for some instruments.
+
+    Args:
+        assets: ``AssetConfig`` of each, in the kernel's order.
+        max_orders: Room for resting orders in each.
+    """
+
+    def __cinit__(self, list assets not None, uint32_t max_orders=4096):
+        cdef ExchangeModels models
+        self.n_instruments = 0
+        self.venues = <Exchange*>PyMem_Malloc(max(len(assets), 1) * sizeof(Exchange))
+        if self.venues == NULL:
+            raise MemoryError
+        for i, asset in enumerate(assets):
+            models = models_from_config(asset)
+            code = exchange_init(&self.venues[i], &models, max_orders)
+            self.n_instruments += 1
+            raise_for_code(code, asset.symbol)
+
+    def __dealloc__(self):
+        for i in range(self.n_instruments):
+            exchange_free(&self.venues[i])
+        PyMem_Free(self.venues)
+
+    def check_invariants(self):
+        """Raises InvariantError unless each venue is consistent."""
+        for i in range(self.n_instruments):
+            raise_for_code(exchange_check(&self.venues[i]), f"paper venue of instrument {i}")
+
+    cdef int paper_market(self, uint16_t instrument, const Event* event) noexcept nogil:
+        """Shows the venue an event as it saw it (an item of kind ITEM_VENUE_MARKET)."""
+        return exchange_event(&self.venues[instrument], event)
+
+    cdef int paper_request(self, const Order* request, int64_t now) noexcept nogil:
+        """Sends a request on its way."""
+        return exchange_send(&self.venues[request.instrument], request, now)
+
+    cdef bint paper_next(self, int64_t* ts, int64_t* key) noexcept nogil:
+        """When the venue has something due next, and its rank at that instant; false if nothing is."""
+        cdef Exchange* venue
+        cdef uint16_t i
+        ts[0] = INT64_MAX
+        key[0] = 0
+        for i in range(self.n_instruments):
+            venue = &self.venues[i]
+            if venue.responses.next_ts < ts[0]:
+                ts[0] = venue.responses.next_ts
+                key[0] = item_key(i, ITEM_RESPONSE)
+            if venue.requests.next_ts < ts[0]:
+                ts[0] = venue.requests.next_ts
+                key[0] = item_key(i, ITEM_REQUEST)
+        return ts[0] != INT64_MAX
+
+    cdef bint paper_idle(self) noexcept nogil:
+        """Whether nothing is on its way in either direction."""
+        cdef int64_t ts, key
+        return not self.paper_next(&ts, &key)
+
+    cdef int paper_step(self, Order* report, bint* has_report) noexcept nogil:
+        """Does what ``paper_next`` said: carries requests out, or gives one report."""
+        cdef int64_t ts, key
+        cdef Exchange* venue
+        has_report[0] = False
+        if not self.paper_next(&ts, &key):
+            return OK
+        venue = &self.venues[key >> 2]
+        if key & 3 == ITEM_REQUEST:
+            return exchange_requests(venue, ts)
+        bus_pop(&venue.responses, report)
+        has_report[0] = True
+        return OK
+
+
+cdef class PaperDriver:
+    """Runs a kernel against a paper venue on a merged stream, as the engine loop does, without its rings.
+
+    Args:
+        kernel: Started or not; :meth:`run` starts nothing.
+        paper: The venue.
+        recorder: What keeps fills and order updates.
+    """
+
+    cdef Kernel kernel
+    cdef Paper paper
+    cdef Recorder recorder
+
+    def __init__(self, Kernel kernel not None, Paper paper not None, Recorder recorder not None):
+        self.kernel = kernel
+        self.paper = paper
+        self.recorder = recorder
+
+    def push(
+        self,
+        const Event[::1] events,
+        const int64_t[::1] ts,
+        const uint16_t[::1] instruments,
+        const uint16_t[::1] flags,
+    ):
+        """Pushes items of a stream, each after everything that is due before it.
+
+        The columns are those of ``engine.feeds.merge``: all of one length, in stream order.
+
+        Args:
+            events: The events.
+            ts: When the side in question saw each.
+            instruments: Whose they are.
+            flags: ``EXCH`` (16) or ``LOCAL`` (32), and ``LAST`` (2) on the last row of a message.
+
+        Raises:
+            RingbookError: A capacity was exceeded, or an event cannot be applied.
+        """
+        cdef Py_ssize_t i
+        cdef int kind
+        cdef int code = OK
+        with nogil:
+            code = self._drain()
+            for i in range(ts.shape[0]):
+                if code != OK:
+                    break
+                kind = ITEM_VENUE_MARKET if flags[i] & SEEN_BY_VENUE else ITEM_LOCAL_MARKET
+                code = self._catch_up(ts[i], item_key(instruments[i], kind))
+                if code != OK:
+                    break
+                if kind == ITEM_VENUE_MARKET:
+                    code = self.paper.paper_market(instruments[i], &events[i])
+                else:
+                    code = self.kernel.apply_market(instruments[i], &events[i], flags[i] & LAST_OF_MESSAGE)
+                    if code == OK:
+                        code = self._drain()
+        raise_for_code(code)
+
+    def finish(self):
+        """After the last item: what is still on its way arrives, with the timers due before it."""
+        cdef int code = OK
+        cdef int64_t ts = 0
+        cdef int64_t key = 0
+        with nogil:
+            while code == OK and self.paper.paper_next(&ts, &key):
+                code = self._catch_up(ts, key + 1)
+        raise_for_code(code)
+
+    cdef int _catch_up(self, int64_t until, int64_t until_key) noexcept nogil:
+        """Does everything that comes before the item (until, until_key): the venue's and timers."""
+        cdef int64_t ts = 0
+        cdef int64_t key = 0
+        cdef Order report
+        cdef bint has_report = False
+        cdef bint due
+        cdef int code
+        while True:
+            self.paper.paper_next(&ts, &key)
+            due = item_before(ts, key, until, until_key)
+            if self.kernel.desk.next_timer < (ts if due else until):
+                code = self.kernel.apply_timer(self.kernel.desk.next_timer)
+            elif not due:
+                return OK
+            else:
+                code = self.paper.paper_step(&report, &has_report)
+                if code == OK and has_report:
+                    code = kernel_report(self.kernel, &report, ts)
+            if code == OK:
+                code = self._drain()
+            if code != OK:
+                return code
+
+    cdef int _drain(self) noexcept nogil:
+        cdef const Order* request
+        cdef uint32_t i
+        cdef int code
+        for i in range(self.kernel.desk.n_outputs):
+            request = kernel_request(self.kernel, i)
+            if request != NULL:
+                code = self.paper.paper_request(request, request.local_ts)
+            else:
+                code = self.recorder.record(&self.kernel.desk.outbox[i])
+            if code != OK:
+                return code
+        self.kernel.take_outputs()
+        return OK
