@@ -1,0 +1,189 @@
+"""``ringbook backtest``: replays recordings against strategies and says what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.backtest.config import BacktestConfig
+    from engine.backtest.runner import BacktestResult
+
+_ASSET_FLAGS = (
+    "tick_size",
+    "lot_size",
+    "contract_size",
+    "asset",
+    "maker_fee",
+    "taker_fee",
+    "entry_latency_ns",
+    "response_latency_ns",
+    "queue_model",
+    "queue_n",
+)
+
+EXAMPLE = """examples:
+  ringbook backtest --config examples/configs/backtest_btcusdt.toml
+
+  ringbook backtest --data btcusdt.npz --symbol BTCUSDT --tick-size 0.1 --lot-size 0.001 \\
+      --strategy engine.strategy.native:MarketMaker --param half_spread=20 --param grid_num=3 \\
+      --maker-fee -0.00005 --queue-model power_prob_queue_model3 --json
+
+Data are event files (.npz, .npy) or raw captures (.gz, .txt), which are converted in memory.
+"""
+
+
+def backtest_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``ringbook backtest``."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML (or JSON, YAML) configuration")
+    asset = parser.add_argument_group("one asset, in place of --config")
+    asset.add_argument("--data", action="append", metavar="FILE", help="recording; repeat in time order")
+    asset.add_argument("--symbol", help="what the strategy calls it")
+    asset.add_argument("--tick-size", type=float, metavar="PX")
+    asset.add_argument("--lot-size", type=float, metavar="QTY")
+    asset.add_argument("--contract-size", type=float, metavar="QTY", help="1 by default")
+    asset.add_argument("--asset", metavar="KIND", help="linear (default) or inverse")
+    asset.add_argument("--maker-fee", type=float, metavar="RATE", help="of the value; negative is a rebate")
+    asset.add_argument("--taker-fee", type=float, metavar="RATE")
+    asset.add_argument("--entry-latency-ns", type=int, metavar="NS", help="request to venue")
+    asset.add_argument("--response-latency-ns", type=int, metavar="NS", help="venue to us")
+    asset.add_argument(
+        "--queue-model",
+        metavar="MODEL",
+        help="risk_adverse_queue_model (default), power_prob_queue_model, ...2 or ...3",
+    )
+    asset.add_argument("--queue-n", type=float, metavar="N", help="exponent of the power models")
+    strategy = parser.add_argument_group("one strategy, in place of --config")
+    strategy.add_argument("--strategy", metavar="CLASS", help="package.module:Class or path/to/file.py:Class")
+    strategy.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="parameter; repeat for more"
+    )
+    parser.add_argument("--seed", type=int, help="seed of the run")
+
+
+def backtest(args: argparse.Namespace) -> int:
+    """Runs one backtest and prints its result."""
+    from engine.backtest.runner import BacktestRunner
+
+    config, source = _configuration(args)
+    data = {asset.symbol: [_load(path) for path in asset.data] for asset in config.assets}
+    show = sys.stderr.isatty() and not args.json
+    result = BacktestRunner(progress=_progress if show else None).run(config, data, source=source)
+    if show:
+        print("\r\033[K", end="", file=sys.stderr)
+    print(json.dumps(result.to_json()) if args.json else summary(result))
+    return 0
+
+
+def _configuration(args: argparse.Namespace) -> tuple[BacktestConfig, str]:
+    from engine.backtest.config import BacktestConfig, check
+    from engine.core import settings
+
+    flags = {name: getattr(args, name) for name in _ASSET_FLAGS if getattr(args, name) is not None}
+    if args.config is not None:
+        for name in ("data", "symbol", "strategy", "param", *flags):
+            if getattr(args, name):
+                raise ConfigError(f"--{name.replace('_', '-')} does not go with --config")
+        config, source = settings.load(args.config, BacktestConfig), str(args.config)
+    else:
+        missing = [
+            f"--{name.replace('_', '-')}"
+            for name in ("data", "strategy", "tick_size", "lot_size")
+            if not getattr(args, name)
+        ]
+        if missing:
+            raise ConfigError(f"without --config, {', '.join(missing)} must be given")
+        asset = {"symbol": args.symbol or Path(args.data[0]).stem, "data": args.data} | flags
+        params = dict(_param(text) for text in args.param)
+        strategy = {"id": args.strategy.rpartition(":")[2], "class": args.strategy, "params": params}
+        source = "command line"
+        config = settings.convert(
+            {"assets": [asset], "strategies": [strategy]}, BacktestConfig, source=source
+        )
+    if args.seed is not None:
+        config.seed = args.seed
+    check(config, source)
+    for index, asset in enumerate(config.assets):
+        if not asset.data:
+            raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
+    return config, source
+
+
+def _param(text: str) -> tuple[str, Any]:
+    name, equals, raw = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--param {text!r}: expected NAME=VALUE")
+    try:
+        return name, tomllib.loads(f"v = {raw}")["v"]
+    except tomllib.TOMLDecodeError:
+        return name, raw
+
+
+def _load(path: str) -> np.ndarray:
+    from engine.backtest.data import load_events
+
+    file = Path(path).expanduser()
+    if file.suffix in (".npz", ".npy") or not file.is_file():
+        return load_events(file)
+    from engine.feeds.capture import convert
+
+    return convert(file).events
+
+
+def _progress(done: float) -> None:
+    width = 40
+    bar = "#" * int(done * width)
+    print(f"\r[{bar:<{width}}] {done:4.0%}", end="", file=sys.stderr, flush=True)
+
+
+def summary(result: BacktestResult) -> str:
+    """The result as text for people.
+
+    Args:
+        result: What was run.
+    """
+    span = (result.last_ts - result.first_ts) / 1e9
+    lines = [
+        f"{result.events:,} events over {_duration(span)} of market time in {result.seconds:.2f} s "
+        f"({result.events_per_second / 1e6:.1f} M events/s)",
+    ]
+    for state in result.states:
+        v = state.values
+        lines += [
+            "",
+            f"{state.strategy} on {state.symbol}",
+            f"  equity         {v.equity:>18,.6f}   balance {v.balance:,.6f}, fee {v.fee:,.6f}",
+            f"  position       {v.position:>18,.6f}   " + (f"at {v.avg_px:,.4f}" if v.position else "flat"),
+            f"  trades         {v.num_trades:>18,}   volume {v.trading_volume:,.6f}, "
+            f"value {v.trading_value:,.2f}",
+        ]
+    reasons = _reasons(result)
+    if reasons:
+        lines += ["", "fills by reason: " + ", ".join(f"{name} {n:,}" for name, n in reasons)]
+    lines += ["", f"config {result.config_hash}, seed {result.seed}"]
+    return "\n".join(lines)
+
+
+def _reasons(result: BacktestResult) -> list[tuple[str, int]]:
+    from collections import Counter
+
+    from engine.core.types import Reason
+
+    counts = Counter(int(reason) for reason in result.fills["reason"])
+    return [(Reason(reason).name.lower(), n) for reason, n in counts.most_common()]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
