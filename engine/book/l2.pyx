@@ -35,6 +35,17 @@ from engine.core.errors import CapacityError, DataError, raise_for_code
 from engine.core.types import event_dtype
 
 
+cdef extern from *:
+    """
+    #ifdef RINGBOOK_DEBUG
+    #define L2_CHECK_ALWAYS 1
+    #else
+    #define L2_CHECK_ALWAYS 0
+    #endif
+    """
+    const bint L2_CHECK_ALWAYS
+
+
 # Rows fetched ahead of the one applied: a stream of 64-byte rows outruns the hardware's own prefetching.
 cdef enum:
     LOOK_AHEAD = 64
@@ -280,6 +291,8 @@ cdef class L2:
                     code = l2_apply(&self.book, &events[i], &change)
                     if code != OK:
                         break
+        if L2_CHECK_ALWAYS:
+            self.check_invariants()
         if code != OK:
             _raise_for_event(code, i, events, self)
         return n
@@ -327,6 +340,8 @@ cdef class L2:
         event.px = px
         event.qty = qty
         cdef int code = l2_apply(&self.book, &event, &change)
+        if L2_CHECK_ALWAYS:
+            self.check_invariants()
         if code != OK:
             _raise_for_event(code, 0, <Event[:1]>&event, self)
         return (change.price_tick, change.prev_best_tick, change.best_tick, change.prev_qty, change.new_qty)
@@ -356,6 +371,8 @@ cdef class L2:
         if side not in (SIDE_BUY, SIDE_SELL, SIDE_NONE):
             raise ValueError(f"side must be 1, -1 or 0, not {side}")
         l2_clear(&self.book, side, upto_px)
+        if L2_CHECK_ALWAYS:
+            self.check_invariants()
 
     # --- looking at it ---
 

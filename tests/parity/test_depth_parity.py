@@ -71,7 +71,7 @@ def test_the_best_after_every_event_is_hftbacktests(name, view):
     hbt.close()
     assert np.count_nonzero(np.diff(expected["bid_tick"])) > 500
     # A small window moves and spills all the time, the default hardly does.
-    for window in (512, 16384):
+    for window in (512, 65536):
         book = L2(TICK_SIZE[name], LOT_SIZE[name], window=window)
         found = book.replay(rows)
         wrong = np.flatnonzero(found != expected)
