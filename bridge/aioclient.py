@@ -64,7 +64,7 @@ class _Transport(SocketTransport):
 class AsyncClient(BaseClient):
     """A connection for asyncio; arguments and callbacks are :class:`bridge.base.BaseClient`'s."""
 
-    def __init__(self, endpoint: str, **options: Any) -> None:
+    def __init__(self, endpoint: str = "", **options: Any) -> None:
         super().__init__(endpoint, **options)
         self._changed = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
@@ -326,11 +326,11 @@ class AsyncClient(BaseClient):
         super()._executed(execution)
 
 
-def connect(endpoint: str, **options: Any) -> AsyncClient:
+def connect(endpoint: str = "", **options: Any) -> AsyncClient:
     """A client to be awaited or entered: ``async with connect(endpoint) as client``.
 
     Args:
-        endpoint: Base endpoint of the daemon.
+        endpoint: Base endpoint of the daemon; empty finds the one on this machine.
         **options: As :class:`AsyncClient`.
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bridge import protocol as p
+from bridge.discovery import default_endpoint
 from bridge.session import Session
 from bridge.transport import ConnectionState, SocketTransport
 
@@ -21,7 +22,8 @@ class BaseClient:
         on_error: Called with each :class:`bridge.protocol.Error`.
 
     Args:
-        endpoint: Base endpoint, ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``.
+        endpoint: Base endpoint, ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``; empty finds the daemon that
+            ``ringbook run`` started on this machine, as :func:`bridge.discovery.default_endpoint` says.
         role: ``observer`` reads, ``trader`` trades as ``strategy_id``, ``admin`` controls (and trades too
             if it names a strategy).
         strategy_id: Name of the external strategy.
@@ -36,7 +38,7 @@ class BaseClient:
 
     def __init__(
         self,
-        endpoint: str,
+        endpoint: str = "",
         *,
         role: p.Role = "observer",
         strategy_id: str = "",
@@ -47,7 +49,7 @@ class BaseClient:
     ) -> None:
         hello = p.Hello(p.VERSION, name, role, strategy_id, list(symbols), dict(params or {}))
         self._transport = self._make_transport()
-        self._session = Session(self._transport, endpoint, hello, heartbeat_misses)
+        self._session = Session(self._transport, endpoint or default_endpoint(), hello, heartbeat_misses)
         self.on_state: Callable[[ConnectionState, str], Any] = lambda state, detail: None
         self.on_message: Callable[[str, Any], Any] = lambda topic, message: None
         self.on_execution: Callable[[p.Execution], Any] = lambda execution: None

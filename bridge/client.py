@@ -39,7 +39,7 @@ BATCH = 100
 class Client(BaseClient):
     """A blocking connection; arguments and callbacks are :class:`bridge.base.BaseClient`'s."""
 
-    def __init__(self, endpoint: str, **options: Any) -> None:
+    def __init__(self, endpoint: str = "", **options: Any) -> None:
         super().__init__(endpoint, **options)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -368,11 +368,11 @@ class Client(BaseClient):
         super()._executed(execution)
 
 
-def connect(endpoint: str, **options: Any) -> Client:
+def connect(endpoint: str = "", **options: Any) -> Client:
     """A client to be entered: ``with connect(endpoint) as client``.
 
     Args:
-        endpoint: Base endpoint of the daemon.
+        endpoint: Base endpoint of the daemon; empty finds the one on this machine.
         **options: As :class:`Client`.
     """
     return Client(endpoint, **options)

@@ -1,6 +1,6 @@
 """A market maker in a process of its own: quotes both sides of the mid with post-only orders.
 
-    python market_maker.py --connect ipc:///tmp/ringbook-1000/main --symbol BTCUSDT --seconds 30
+    python market_maker.py --symbol BTCUSDT --seconds 30
 
 Control-C, or even kill -9, takes its orders off the market: the daemon cancels what it no longer hears of.
 """
@@ -17,7 +17,7 @@ from bridge.errors import ConnectionLost
 def main() -> None:
     """Quotes until time is up or Control-C; prints fills and a last line."""
     parser = argparse.ArgumentParser(description="Quotes both sides of a symbol on a Ringbook daemon.")
-    parser.add_argument("--connect", required=True, metavar="ENDPOINT", help="see `ringbook status`")
+    parser.add_argument("--connect", default="", help="default: the daemon on this machine")
     parser.add_argument("--symbol", default="BTCUSDT")
     parser.add_argument("--seconds", type=float, default=math.inf)
     args = parser.parse_args()
