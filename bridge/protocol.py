@@ -49,7 +49,11 @@ class Message(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=True):
 
 
 class Hello(Message, frozen=True):
-    """First message of a client. A trader names its strategy; an observer leaves it empty."""
+    """First message of a client. A trader names its strategy; an observer leaves it empty.
+
+    ``resume`` is the session that the same process had before; after a restart of the bridge it keeps the
+    strategy's orders, which are cancelled if somebody else takes the strategy.
+    """
 
     version: int
     client: Name
@@ -57,6 +61,7 @@ class Hello(Message, frozen=True):
     strategy_id: str = ""
     symbols: list[Name] = []
     params: dict[str, Any] = {}
+    resume: str = ""
 
 
 class InstrumentInfo(msgspec.Struct, array_like=True, frozen=True):

@@ -46,6 +46,9 @@ class External:
     """Live orders by client_order_id."""
     told: set[int] | None = None
     """During a resync: the live orders told so far."""
+    seated: bool = False
+    """The engine has it as connected."""
+    symbols: frozenset[str] = frozenset()
     leaving: bool = False
     """The engine must still be told that its client is gone."""
     grace: int = 0
@@ -88,11 +91,15 @@ class Router:
         self._grace = grace
         self.externals: dict[str, External] = {}
         self._by_slot: dict[int, External] = {}
+        self._waiting: list[Peer] | None = []
 
     # --- sessions ------------------------------------------------------------------------------
 
     def join(self, peer: Peer) -> None:
         """A trader says hello: registers its strategy; the welcome waits for the engine."""
+        if self._waiting is not None:
+            self._waiting.append(peer)
+            return
         hello = peer.hello
         unknown = [symbol for symbol in hello.symbols if symbol not in self._numbers]
         if unknown:
@@ -103,9 +110,15 @@ class Router:
             text = f"a live session has strategy {hello.strategy_id!r}"
             self._sessions.refuse(peer, "strategy_in_use", text)
             return
-        fields = {"strategy_id": hello.strategy_id, "symbols": hello.symbols, "params": hello.params}
         external.peer, peer.external = peer, external
+        if external.seated and not external.leaving:
+            # Only after a restart of the bridge: its client is back, or somebody else takes its place.
+            if hello.resume and (not hello.symbols or external.symbols == frozenset(hello.symbols)):
+                self._joined(external, peer, external.slot)
+                return
+            external.leaving = True
         self._tell_leaving(external)
+        fields = {"strategy_id": hello.strategy_id, "symbols": hello.symbols, "params": hello.params}
 
         def answer(reply: records.ReplyBlob | None, step: int) -> None:
             if reply is not None and reply.success and reply.slot is not None:
@@ -122,7 +135,7 @@ class Router:
             self._sessions.refuse(peer, "busy", "the engine's control ring is full")
 
     def _joined(self, external: External, peer: Peer, slot: int) -> None:
-        external.slot, external.grace = slot, 0
+        external.slot, external.grace, external.seated = slot, 0, True
         self._by_slot[slot] = external
         self._sessions.welcome(peer)
 
@@ -138,6 +151,7 @@ class Router:
         if external.leaving:
             fields = {"strategy_id": external.strategy_id}
             external.leaving = not self._control.ask("disconnect", fields, lambda reply, step: None)
+            external.seated &= external.leaving
 
     def tick(self) -> None:
         """One heartbeat interval: tells the engine again what its ring had no room for."""
@@ -156,6 +170,7 @@ class Router:
         external = self.externals[blob.strategy_id] = External(blob.strategy_id, slot)
         self._by_slot[slot] = external
         if blob.state in ("Starting", "Running", "Paused"):
+            external.seated, external.symbols = True, frozenset(blob.symbols)
             external.grace = self._grace
 
     def order(self, header: records.Header, row: records.OrderRow, symbol: str) -> None:
@@ -202,6 +217,9 @@ class Router:
                 external.kept.clear()
                 if external.peer is not None and external.peer.live:
                     self._replay(external.peer, external, external.exec_seq)
+        waiting, self._waiting = self._waiting or (), None
+        for peer in waiting:
+            self._sessions.rejoin(peer)
 
     # --- from the trader -----------------------------------------------------------------------
 

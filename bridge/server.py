@@ -62,7 +62,7 @@ class Server:
         self._link = link
         self._log = logging.getLogger("ringbook.bridge")
         self._blobs = BlobJoiner()
-        self._resyncing = False
+        self._resyncing = self._must_resync = False
         self._unnamed: list[tuple[int, records.Header, Any]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
@@ -207,11 +207,14 @@ class Server:
 
         def answer(reply: records.ReplyBlob | None, step: int) -> None:
             self._resyncing = False
-            if reply is not None and reply.success:
+            # No answer, or no room in the rings for all of it: the next tick asks again.
+            self._must_resync = reply is None or not reply.success
+            if not self._must_resync:
                 self.publisher.end_resync()
                 self.router.end_resync()
 
         self._resyncing = self.control.ask("resync", {}, answer)
+        self._must_resync = not self._resyncing
         if self._resyncing:
             self.publisher.begin_resync()
             self.router.begin_resync()
@@ -244,6 +247,8 @@ class Server:
             self.sessions.tick()
             self.control.tick()
             self.router.tick()
+            if self._must_resync:
+                self.resync()
         return more or len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
 
     def run(self, stop: Callable[[], bool]) -> None:

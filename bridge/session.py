@@ -100,11 +100,11 @@ class Session:
         self.transport.open(self.endpoint, self.channels)
         for channel in self.channels:
             # Each socket has its own session; only the order socket's may own the strategy.
-            hello = (
-                self.hello
-                if channel == "orders"
-                else msgspec.structs.replace(self.hello, strategy_id="", symbols=[], params={})
-            )
+            if channel == "orders":
+                last = self.welcome.session if self.welcome and self.strategy_id else ""
+                hello = msgspec.structs.replace(self.hello, resume=last)
+            else:
+                hello = msgspec.structs.replace(self.hello, strategy_id="", symbols=[], params={})
             self.transport.send(channel, codec.encode(hello))
 
     def tick(self) -> None:

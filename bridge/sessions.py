@@ -78,6 +78,11 @@ class Sessions:
         self.send(peer, self._welcome(peer))
         self._count()
 
+    def rejoin(self, peer: Peer) -> None:
+        """Takes up a trader's hello that had to wait, if its client still does."""
+        if self.peers.get((peer.channel, peer.identity)) is peer:
+            self.on_trader(peer)
+
     def refuse(self, peer: Peer, code: str, message: str) -> None:
         """Ends a session that hello did not make live."""
         self.send(peer, p.Error(code, message))
@@ -154,6 +159,8 @@ class Sessions:
             return "bad_hello", f"a strategy_id has no use for a {hello.role} on the {channel} socket"
         if hello.strategy_id and not _NAME.fullmatch(hello.strategy_id):
             return "bad_hello", "strategy_id must be 1 to 64 of A-Z a-z 0-9 _ . : / -"
+        if len(hello.resume) > p.MAX_NAME:
+            return "bad_hello", f"resume is longer than {p.MAX_NAME}"
         wrong = p.wrong_params(hello.params)
         if wrong:
             return "bad_hello", wrong

@@ -396,6 +396,8 @@ class FakeEngine:
         if name == "register":
             if strategy is not None and strategy.kind != "external":
                 return {"success": False, "message": f"{strategy_id} is a strategy inside the engine"}
+            if strategy is not None and strategy.state != "Stopped":
+                return {"success": False, "message": f"{strategy_id} is connected already"}
             fields = {"symbols": message["symbols"], "params": message["params"], "state": "Running"}
             return {"slot": self.strategy(strategy_id, "external", **fields).slot}
         if name == "emergency_stop":

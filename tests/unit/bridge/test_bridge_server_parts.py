@@ -59,6 +59,7 @@ class Parts:
         self.sessions.on_trader = self.router.join
         self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
         self.sessions.on_gone = lambda peer, why: self.router.gone(peer)
+        self.restart()
 
     def welcome(self, peer):
         return p.Welcome(1, 5, peer.session, "m", "t", "PAPER", "e", INSTRUMENTS)
@@ -78,6 +79,13 @@ class Parts:
     def trader(self, identity=b"a", name="mm", slot=3):
         self.tell(p.Hello(1, "c", "trader", name), identity)
         assert type(self.reply(slot=slot)) is p.Welcome
+
+    def restart(self, *blobs):
+        """The engine tells everything: these strategies by slot."""
+        self.router.begin_resync()
+        for slot, blob in enumerate(blobs):
+            self.router.strategy(slot, blob)
+        self.router.end_resync()
 
     def tick(self):
         self.sessions.tick()
@@ -190,6 +198,43 @@ def test_a_trader_touches_only_its_own_orders():
         (Status.CANCELED, 1),
         (Status.CANCELED, 2),
     ]
+
+
+def test_who_comes_back_after_a_restart():
+    live = records.StrategyBlob("mm", "Running", "external", symbols=["ETH"])
+
+    def commands(hello, ticks=0):
+        parts = Parts()
+        parts.restart(live)
+        for _ in range(ticks):
+            parts.tick()
+        parts.tell(hello)
+        return [c["command"] for c in parts.link.commands], [type(m) for _, m in parts.sent]
+
+    # The same client takes up its orders; another one, or other symbols, or one that is late, begins anew.
+    assert commands(p.Hello(1, "c", "trader", "mm", ["ETH"], {}, "old")) == ([], [p.Welcome])
+    assert commands(p.Hello(1, "c", "trader", "mm", [], {}, "old")) == ([], [p.Welcome])
+    assert commands(p.Hello(1, "c", "trader", "mm", ["ETH"])) == (["disconnect", "register"], [])
+    assert commands(p.Hello(1, "c", "trader", "mm", ["BTCUSDT"], {}, "old")) == (
+        ["disconnect", "register"],
+        [],
+    )
+    assert commands(p.Hello(1, "c", "trader", "mm", ["ETH"], {}, "old"), 10) == (
+        ["disconnect", "register"],
+        [],
+    )
+
+
+def test_traders_wait_until_the_engine_has_told_everything():
+    parts = Parts()
+    parts.router._waiting = []
+    parts.tell(p.Hello(1, "c", "trader", "mm", [], {}, "old"))
+    parts.tell(p.Hello(1, "c", "trader", "two"), b"b")
+    parts.sessions.peers.pop(("orders", b"b"))
+    assert parts.link.commands == []
+    parts.restart(records.StrategyBlob("mm", "Paused", "external"))
+    assert [type(m) for _, m in parts.sent] == [p.Welcome]
+    assert parts.link.commands == []
 
 
 def test_replies_that_nobody_waits_for_are_dropped():
