@@ -132,6 +132,7 @@ cdef struct Order:
     uint8_t is_maker             # of the last execution
     uint8_t reason               # ReasonCode of the last change
     uint8_t flags
+    uint8_t _pad[4]              # named, so that copies carry it and equal orders are equal bytes
 
 cdef struct Fill:
     int64_t exch_ts              # at the venue

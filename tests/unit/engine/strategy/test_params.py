@@ -85,7 +85,7 @@ def test_update_changes_what_is_given():
 
 def test_a_declaration_that_cannot_be_is_refused():
     class Wrong(Strategy):
-        sizes: list = []  # noqa: RUF012
+        sizes: list = []
 
     class OutOfRange(Strategy):
         edge: Annotated[float, Range(le=1)] = 2.0
