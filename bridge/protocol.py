@@ -351,6 +351,10 @@ class Log(Message, frozen=True):
     text: str
 
 
+StreamMessage = Depth | Trade | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log
+"""What is published."""
+
+
 # --- snapshots: on the order and the control socket ----------------------------------------------
 
 
@@ -368,9 +372,7 @@ class Snapshot(Message, frozen=True):
     topic: str
     epoch: int
     seqs: dict[str, int]
-    messages: list[
-        Depth | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log | Trade
-    ]
+    messages: list[StreamMessage]
 
 
 class ReplayRequest(Message, frozen=True):
@@ -388,9 +390,7 @@ class Replay(Message, frozen=True):
     topic: str
     epoch: int
     complete: bool
-    messages: list[
-        Depth | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log | Trade
-    ]
+    messages: list[StreamMessage]
 
 
 # --- control: on the control socket --------------------------------------------------------------
@@ -498,9 +498,6 @@ ControlMessage = (
 
 ServerMessage = Welcome | Heartbeat | Goodbye | Error | Execution | ControlReply | Snapshot | Replay
 """What a client may receive on the order and the control socket."""
-
-StreamMessage = Depth | Trade | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log
-"""What is published."""
 
 
 # --- topics --------------------------------------------------------------------------------------
