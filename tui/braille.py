@@ -17,15 +17,23 @@ MOST_SHRINKING = 4.0
 """Zero is on the chart unless that would shrink the line by more than this factor."""
 
 
+class Axis(NamedTuple):
+    """The value axis: its ends, the value at labelled rows (top first), and the labels' distance."""
+
+    low: float
+    high: float
+    labels: dict[int, float]
+    step: float
+
+
 class Plot(NamedTuple):
-    """A drawn chart: rows of (character, tone), top first, and where the labels of the value axis stand.
+    """A drawn chart: rows of runs of (characters, tone), top first, and its value axis.
 
     Tones are ``gain``, ``loss``, ``gain-ground``, ``loss-ground``, ``axis`` and empty.
     """
 
     rows: list[list[tuple[str, str]]]
-    labels: dict[int, float]
-    step: float
+    axis: Axis
 
 
 def bounds(values: Sequence[float]) -> tuple[float, float]:
@@ -51,6 +59,22 @@ def nice_step(extent: float, most: int) -> float:
     return 10.0 * power
 
 
+def axis(values: Sequence[float], height: int) -> Axis:
+    """The value axis of a chart that is ``height`` cells high, zero labelled where it is on it."""
+    low, high = bounds(values)
+    step = nice_step(high - low, max(1, height // 2))
+    labels: dict[int, float] = {}
+    for number in range(math.ceil(low / step), math.floor(high / step + 1e-9) + 1):
+        labels.setdefault(_dot(number * step, low, high, height) // 4, number * step)
+    if low <= 0 <= high:
+        labels[_dot(0.0, low, high, height) // 4] = 0.0
+    return Axis(low, high, labels, step)
+
+
+def _dot(value: float, low: float, high: float, height: int) -> int:
+    return round((high - value) * (4 * height - 1) / (high - low))
+
+
 def plot(times: Sequence[int], values: Sequence[float], width: int, height: int) -> Plot:
     """Draws a series.
 
@@ -60,9 +84,8 @@ def plot(times: Sequence[int], values: Sequence[float], width: int, height: int)
         width: Cells across, at least 1.
         height: Cells down, at least 1.
     """
-    low, high = bounds(values)
-    columns, dots = 2 * width, 4 * height
-    scale = (dots - 1) / (high - low)
+    low, high, labels, step = axis(values, height)
+    columns, scale = 2 * width, (4 * height - 1) / (high - low)
     cells = [[0] * width for _ in range(height)]
     below = [False] * width
 
@@ -83,34 +106,31 @@ def plot(times: Sequence[int], values: Sequence[float], width: int, height: int)
             cells[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
         below[column // 2] = values[max(0, last - 1)] < 0
     zero = dot(0.0) // 4 if low <= 0 <= high else None
-    rows = _paint(cells, below, zero)
-    step = nice_step(high - low, max(1, height // 2))
-    labels: dict[int, float] = {}
-    for number in range(math.ceil(low / step), math.floor(high / step + 1e-9) + 1):
-        labels.setdefault(dot(number * step) // 4, number * step)
-    if zero is not None:
-        labels[zero] = 0.0
-    return Plot(rows, labels, step)
+    return Plot(_paint(cells, below, zero), Axis(low, high, labels, step))
 
 
 def _paint(cells: list[list[int]], below: list[bool], zero: int | None) -> list[list[tuple[str, str]]]:
     """Gives each cell its character and tone; between the line and zero the ground is tinted."""
     base = zero if zero is not None else -1 if below and all(below) else len(cells)
     line = [[y for y, row in enumerate(cells) if row[x]] for x in range(len(below))]
+    tops, bottoms = [min(rows) for rows in line], [max(rows) for rows in line]
     rows = []
     for y, bits in enumerate(cells):
-        row = []
+        runs: list[tuple[str, str]] = []
         for x, dots in enumerate(bits):
-            loss = y > base or (y == base and below[x])
             if dots:
-                row.append((chr(_BLANK + dots), "loss" if loss else "gain"))
+                char, tone = chr(_BLANK + dots), "loss" if y > base or (y == base and below[x]) else "gain"
             elif y == zero:
-                row.append((ZERO_CHAR, "axis"))
-            elif line[x] and max(line[x]) < y < base:
-                row.append((" ", "gain-ground"))
-            elif line[x] and base < y < min(line[x]):
-                row.append((" ", "loss-ground"))
+                char, tone = ZERO_CHAR, "axis"
+            elif bottoms[x] < y < base:
+                char, tone = " ", "gain-ground"
+            elif base < y < tops[x]:
+                char, tone = " ", "loss-ground"
             else:
-                row.append((" ", ""))
-        rows.append(row)
+                char, tone = " ", ""
+            if runs and runs[-1][1] == tone:
+                runs[-1] = (runs[-1][0] + char, tone)
+            else:
+                runs.append((char, tone))
+        rows.append(runs)
     return rows

@@ -49,7 +49,9 @@ class Header(Static):
         self._seen = parts
         for name in ("PAPER", "LIVE", "REPLAY", "unknown"):
             self.set_class(name == mode, f"-{name.lower()}")
-        self.update(Content("\n").join([self._paint(parts[2], mode), self._paint(parts[3], mode)]))
+        self.update(
+            Content("\n").join([self._paint(parts[2], mode), self._paint(parts[3], mode)]), layout=False
+        )
 
     @staticmethod
     def _mode(store: Store) -> str:

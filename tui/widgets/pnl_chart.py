@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -10,8 +11,8 @@ from textual.binding import BindingType
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.braille import plot
-from tui.format import decimals, money, money_digits, time_of_day
+from tui.braille import axis, plot
+from tui.format import money, money_digits, time_of_day
 from tui.store import Store
 from tui.widgets.panel import Panel
 
@@ -98,10 +99,9 @@ class PnlChart(Panel, Widget):
             "": base,
         }
         quiet = base + self.get_component_rich_style("tone--quiet", partial=True)
-        # The labels' width depends on the plot and the plot's width on the labels: one rehearsal settles it.
-        probe = plot(self._times, self._values, max(1, width - 10), height - 1)
-        digits = max(decimals(probe.step), 0 if probe.step >= 1 else 1)
-        texts = {row: _label(value, digits) for row, value in probe.labels.items()}
+        ends = axis(self._values, height - 1)
+        digits = max(0, -math.floor(math.log10(ends.step) + 1e-9))
+        texts = {row: _label(value, digits) for row, value in ends.labels.items()}
         margin = max(map(len, texts.values()), default=1) + 1
         drawn = plot(self._times, self._values, max(1, width - margin - 2), height - 1)
         lines = []
@@ -109,7 +109,7 @@ class PnlChart(Panel, Widget):
             label = texts.get(y, "")
             tick = "┤" if label else "│"
             line = [Segment(f"{label:>{margin}}", quiet), Segment(tick, tones["axis"])]
-            lines.append(line + [Segment(char, tones[tone]) for char, tone in row])
+            lines.append(line + [Segment(text, tones[tone]) for text, tone in row])
         lines.append([Segment(self._time_axis(width, margin), quiet)])
         return lines
 
