@@ -133,7 +133,11 @@ class Link:
         except (RequestTimeout, ConnectionLost) as error:
             return _unknown(str(error))
         except CommandRefused as error:
-            return _unknown(str(error)) if UNANSWERED in str(error) else Answer(Outcome.REFUSED, str(error))
+            return (
+                _unknown(str(error))
+                if str(error).startswith(UNANSWERED)
+                else Answer(Outcome.REFUSED, str(error))
+            )
         except BridgeError as error:
             return Answer(Outcome.REFUSED, str(error))
         state = reply.strategy_state or reply.trading_state

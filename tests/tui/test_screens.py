@@ -305,20 +305,31 @@ async def test_the_chart_goes_through_its_series(session):
             assert f"Net PnL {name} " in screen_text(app)
 
 
-async def test_zoom_and_back(session):
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_zoom_and_back(session, size):
     app, _, _, _ = session
-    async with drive(app, (80, 24)) as pilot:
-        await pilot.press("4", "z")
+    async with drive(app, size) as pilot:
         await pilot.pause()
-        fills = main_screen(app).query_one("#fills")
-        assert fills.size.height > 15
-        await pilot.press("z")
-        await pilot.pause()
-        assert fills.size.height < 15
+        screen = main_screen(app)
+        for key, name in enumerate(("positions", "ladder", "orders", "fills", "strategies", "log"), 1):
+            await pilot.press(str(key))
+            await pilot.pause()
+            panel = screen.query_one(f"#{name}")
+            before = panel.region
+            await pilot.press("z")
+            await pilot.pause()
+            assert panel.region.width >= size[0] - 1
+            assert panel.region.height >= size[1] - 4
+            lines = screen_text(app).splitlines()
+            assert "PAPER" in lines[0], "the mode is never hidden"
+            assert "Pause" in lines[-1]
+            await pilot.press("escape" if key % 2 else "z")
+            await pilot.pause()
+            assert panel.region == before
         await pilot.press("z", "3")
         await pilot.pause()
-        assert main_screen(app).maximized is None
-        assert main_screen(app).query_one("#orders").has_focus
+        assert not screen.zoomed
+        assert screen.query_one("#orders").has_focus
 
 
 async def test_rows_are_picked_with_the_mouse(session):

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer
 
 from tui import actions
@@ -40,7 +42,7 @@ DOCK = ("orders", "fills", "strategies", "log")
 class MainScreen(Screen[None]):
     """Header; positions and chart beside ladder and trades; orders, fills, strategies and log below."""
 
-    BINDINGS = actions.bindings()
+    BINDINGS = [*actions.bindings(), Binding("escape", "unzoom", show=False)]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-middle"), (48, "-high")]
     AUTO_FOCUS = "#positions"
@@ -140,19 +142,39 @@ class MainScreen(Screen[None]):
 
     def action_panel(self, name: str) -> None:
         """Focuses a panel, in front if it is in the dock."""
-        if self.maximized is not None:
-            self.minimize()
+        self.zoom(None)
         if name in DOCK:
             self._bring_forward(name)
         self.query_one(f"#{name}").focus()
         self.refresh_panels()
 
     def action_zoom(self) -> None:
-        """One panel over the whole screen, or all of them again."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.focused is not None:
-            self.maximize(self.focused)
+        """The focused panel alone, or all of them again."""
+        self.zoom(None if self.zoomed else self.focused)
+
+    def action_unzoom(self) -> None:
+        """All panels again."""
+        self.zoom(None)
+
+    @property
+    def zoomed(self) -> bool:
+        """Whether one panel is shown alone."""
+        return self.has_class("-zoomed")
+
+    def zoom(self, panel: Widget | None) -> None:
+        """Shows one panel alone between header and footer, which stay: mode and staleness are never hidden.
+
+        Args:
+            panel: The panel; None for all again.
+        """
+        away = [p for p in self.query(Panel) if panel is not None and p is not panel]
+        for widget in self.query(Panel):
+            widget.set_class(widget in away, "-away")
+        for name in ("left", "right", "body", "dock"):
+            box = self.query_one(f"#{name}")
+            box.set_class(all(p in away for p in box.query(Panel)), "-away")
+        self.query_one(Tabline).set_class(panel is not None and panel.id not in DOCK, "-away")
+        self.set_class(panel is not None, "-zoomed")
 
     def action_chart(self) -> None:
         """Goes to the next PnL series."""

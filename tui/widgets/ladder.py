@@ -17,6 +17,10 @@ from tui.store import Store
 from tui.widgets.panel import Panel
 
 OWN = "►"
+TWO_SIDED = 46
+"""Cells from which on bids stand left of the price and asks right of it; below, both stand left."""
+WIDEST_SIDE = 46
+"""Cells beside the price, at most: on a wide screen bars and own orders stay near it."""
 
 
 class DepthLadder(Panel, Widget):
@@ -46,6 +50,7 @@ class DepthLadder(Panel, Widget):
         self._tick = self._lot = 0.0
         self._last: tuple[float, str] | None = None
         self._most = 1.0
+        self._px_width = self._own_width = 1
 
     def inputs(self) -> tuple[object, ...]:
         """The symbol and the size decide what is drawn, too."""
@@ -66,7 +71,10 @@ class DepthLadder(Panel, Widget):
             self._ladder = ladder(book, store.live_in(self.symbol), self._tick, depth)
         trades = store.trades.get(self.symbol)
         self._last = (trades[0].px, trades[0].side) if trades else None
-        self._most = max((rung.qty for rung in self._ladder.bids + self._ladder.asks), default=1.0) or 1.0
+        rungs = self._ladder.bids + self._ladder.asks
+        self._most = max((rung.qty for rung in rungs), default=1.0) or 1.0
+        self._px_width = max((len(price(rung.px, self._tick)) for rung in rungs), default=1)
+        self._own_width = max((len(self._own(rung)) for rung in rungs), default=0)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -89,40 +97,39 @@ class DepthLadder(Panel, Widget):
     def _tone(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
 
+    def _own(self, rung: Rung) -> str:
+        if not rung.own_orders:
+            return ""
+        count = f" x{rung.own_orders}" if rung.own_orders > 1 else ""
+        return f"{OWN}{quantity(rung.own_qty, self._lot)}{count}"
+
     def _rung(self, rungs: list[Rung], at: int, side: str, width: int, base: Style) -> list[Segment]:
         if at >= len(rungs):
             return []
         rung = rungs[at]
+        own = self._own(rung)
         tone = base + self._tone("tone--buy" if side == "bid" else "tone--sell")
-        px = price(rung.px, self._tick)
-        qty = quantity(rung.qty, self._lot) if rung.qty else ""
-        own = f"{OWN}{quantity(rung.own_qty, self._lot)}" if rung.own_orders else ""
-        if rung.own_orders > 1:
-            own += f" x{rung.own_orders}"
         px_style = tone + self._tone("ladder--own") if own else tone
         own_style = base + self._tone("ladder--own")
-        rest = width - len(px) - 4
-        if width >= 46:
-            # Two-sided: own, bid quantity, price, ask quantity, own.
-            half = rest // 2
-            own_room = max(8, half // 2)
-            blank = Segment(" " * (half - own_room), base)
-            empty = Segment(" " * own_room, base)
-            price_part = Segment(f"  {px}  ", px_style)
-            if side == "bid":
-                bar = self._bar(qty, rung.qty, half - own_room, "ladder--bid-bar", base, right=True)
-                return [Segment(f" {own:<{own_room - 1}}", own_style), *bar, price_part, blank, empty]
-            bar = self._bar(qty, rung.qty, half - own_room, "ladder--ask-bar", base, right=False)
-            return [empty, blank, price_part, *bar, Segment(f"{own:>{own_room - 1}} ", own_style)]
-        own_room = max(7, rest // 2)
-        bar_name = f"ladder--{side}-bar"
-        bar = self._bar(qty, rung.qty, max(1, rest - own_room), bar_name, base, right=True)
-        return [*bar, Segment(f"  {px} ", px_style), Segment(set_cell_size(f" {own}", own_room), own_style)]
+        px = Segment(f"  {price(rung.px, self._tick):>{self._px_width}}  ", px_style)
+        rest = width - self._px_width - 4
+        if width < TWO_SIDED:
+            room = min(rest - 1, max(7, self._own_width + 1))
+            bar = self._bar(rung.qty, rest - room, f"ladder--{side}-bar", base, right=True)
+            return [*bar, px, Segment(set_cell_size(own, room), own_style)]
+        half = min(WIDEST_SIDE, rest // 2)
+        room = min(half // 2, max(8, self._own_width + 2))
+        margin = Segment(" " * (rest // 2 - half), base)
+        empty = Segment(" " * half, base)
+        bar = self._bar(rung.qty, half - room, f"ladder--{side}-bar", base, right=side == "bid")
+        if side == "bid":
+            return [margin, Segment(set_cell_size(f" {own}", room), own_style), *bar, px]
+        mark = set_cell_size(f"{own:>{room - 1}}", room - 1)
+        return [margin, empty, px, *bar, Segment(f"{mark} ", own_style)]
 
-    def _bar(self, text: str, qty: float, room: int, name: str, base: Style, *, right: bool) -> list[Segment]:
-        text = (
-            set_cell_size(text, room) if len(text) > room else text.rjust(room) if right else text.ljust(room)
-        )
+    def _bar(self, qty: float, room: int, name: str, base: Style, *, right: bool) -> list[Segment]:
+        text = quantity(qty, self._lot) if qty else ""
+        text = set_cell_size(text.rjust(room) if right else text, room)
         filled = min(room, round(room * qty / self._most))
         bar = base + self._tone(name)
         if right:
