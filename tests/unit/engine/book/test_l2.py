@@ -129,6 +129,32 @@ def test_a_bbo_event_sets_the_best_and_drops_what_was_better(book):
     assert bests(book) == (98, MAX)
 
 
+@pytest.mark.parametrize("tick", range(1000, 1064))
+def test_a_clear_leaves_the_stale_level_next_to_the_best(tick):
+    """Wherever in a word of the bitmap the best is."""
+    for book in (L2(1.0, 1.0, window=512), NaiveL2(1.0, 1.0)):
+        book.update_bid(tick + 1.0, 1.0)
+        book.update_ask(tick + 1.0, 1.0)
+        book.update_bid(tick + 0.0, 1.0)
+        book.update_bid(tick - 5.0, 1.0)
+        book.clear(1, tick - 1.0)
+        assert book.bid_qty_at_tick(tick + 1) == 1.0
+        assert bests(book) == (tick - 5, tick + 1)
+        book.check_invariants()
+
+
+def test_a_bbo_event_drops_stale_levels_beyond_the_window():
+    for book in (L2(1.0, 1.0, window=512), NaiveL2(1.0, 1.0)):
+        book.update_bid(10_000.0, 1.0)
+        book.update_ask(500.0, 1.0)
+        book.update_bid(400.0, 1.0)
+        assert book.bid_qty_at_tick(10_000) == 1.0
+        book.apply(rows((DEPTH_BBO_EVENT | BOTH | BUY_EVENT, 9_936.0, 1.0)))
+        assert book.bid_qty_at_tick(10_000) == 0.0
+        assert bests(book) == (9_936, MAX)
+        book.check_invariants()
+
+
 def test_only_the_rows_of_the_view_are_applied(book):
     events = rows(
         (DEPTH_EVENT | EXCH_EVENT | BUY_EVENT, 10.0, 1.0),
