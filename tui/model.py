@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bridge import protocol
-from bridge.protocol import PositionSnapshot
+from bridge.protocol import OrderUpdate, PositionSnapshot
 from tui.format import SECOND
 
 STALE_NS = SECOND
@@ -16,6 +16,9 @@ FEED_STALE_NS = 2 * SECOND
 LOST_NS = 10 * SECOND
 """Time without a connection after which it reads lost instead of reconnecting."""
 LIVE_STATUSES = frozenset(("NONE", "NEW", "PARTIALLY_FILLED", "REPLACED"))
+
+STILL_LIVE = frozenset(("REQUEST_IN_FLIGHT", "DUPLICATE_ORDER_ID"))
+"""Reasons of a denial that is about a second request: the order of that id lives on."""
 
 
 class Connection(StrEnum):
@@ -89,6 +92,13 @@ class Totals(NamedTuple):
     trading_value: float
     num_trades: int
     open_orders: int
+
+
+def denied_change(update: OrderUpdate) -> bool:
+    """Whether an update tells of a denied request about an order that stays as it was."""
+    if update.status.upper() != "DENIED":
+        return False
+    return update.prev_status.upper() != "NONE" or update.reason.upper() in STILL_LIVE
 
 
 def net_pnl(position: PositionSnapshot) -> float:

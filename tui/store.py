@@ -36,6 +36,7 @@ from tui.model import (
     LogLine,
     Staleness,
     Totals,
+    denied_change,
     net_pnl,
     stream_key,
 )
@@ -70,7 +71,7 @@ class Store:
         self.positions: dict[tuple[str, str], PositionSnapshot] = {}
         self.strategies: dict[str, StrategyStatus] = {}
         self.live_orders: dict[tuple[str, int], OrderUpdate] = {}
-        self.closed_orders: dict[tuple[str, int], OrderUpdate] = {}
+        self.closed_orders: dict[tuple[Any, ...], OrderUpdate] = {}
         self.fills: deque[Fill] = deque(maxlen=FILLS)
         self.books: dict[str, BookView] = {}
         self.trades: dict[str, deque[Trade]] = {}
@@ -271,15 +272,21 @@ class Store:
 
     def _order(self, message: OrderUpdate) -> None:
         key = (message.strategy_id, message.order_id or -message.client_order_id)
-        if message.status.upper() in LIVE_STATUSES:
+        if denied_change(message):
+            # The order itself lives on: the denial gets a row of its own among what is over.
+            self._close((*key, message.seq), message)
+        elif message.status.upper() in LIVE_STATUSES:
             self.live_orders[key] = message
         else:
             self.live_orders.pop(key, None)
-            self.closed_orders.pop(key, None)
-            self.closed_orders[key] = message
-            if len(self.closed_orders) > CLOSED_ORDERS:
-                del self.closed_orders[next(iter(self.closed_orders))]
+            self._close(key, message)
         self.versions["orders"] += 1
+
+    def _close(self, key: tuple[Any, ...], message: OrderUpdate) -> None:
+        self.closed_orders.pop(key, None)
+        self.closed_orders[key] = message
+        if len(self.closed_orders) > CLOSED_ORDERS:
+            del self.closed_orders[next(iter(self.closed_orders))]
 
     def _fill(self, message: Fill) -> None:
         # A new bridge numbers anew and may tell old fills again: what happened names them, not the number.

@@ -291,9 +291,8 @@ async def test_symbols_change_with_keys_and_with_the_position(session):
         await pilot.press("left")
         assert screen.symbol == "BTCUSDT"
         await pilot.press("1", "down")
-        await pilot.pause()
-        assert (screen.strategy, screen.symbol) == ("mm_slow", "ETHUSDT")
-        assert link.watched[-1] == "ETHUSDT"
+        await until(lambda: (screen.strategy, screen.symbol) == ("mm_slow", "ETHUSDT"))
+        await until(lambda: link.watched[-1] == "ETHUSDT")
 
 
 async def test_the_chart_goes_through_its_series(session):

@@ -122,6 +122,19 @@ def test_denied_orders_without_an_engine_id_are_kept_apart(store):
     assert len(store.closed_orders) == 2
 
 
+@pytest.mark.parametrize(
+    ("prev_status", "reason"),
+    [("NEW", "MAX_POSITION"), ("NONE", "REQUEST_IN_FLIGHT"), ("NONE", "DUPLICATE_ORDER_ID")],
+)
+def test_a_denied_change_leaves_its_order_alive(store, prev_status, reason):
+    store.apply(order(1))
+    store.apply(order(1, "DENIED", seq=2, prev_status=prev_status, reason=reason, px=99.0))
+    assert [(o.status, o.px) for o in store.orders()] == [("NEW", 10.0), ("DENIED", 99.0)]
+    assert len(store.live_in("BTCUSDT")) == 1
+    store.apply(order(1, "CANCELED", seq=3))
+    assert [o.status for o in store.orders()] == ["CANCELED", "DENIED"]
+
+
 def test_closed_orders_are_bounded(store):
     for number in range(1, CLOSED_ORDERS + 50):
         store.apply(order(number, "CANCELED"))
