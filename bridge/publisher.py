@@ -10,7 +10,7 @@ import msgspec
 
 from bridge import codec, records
 from bridge import protocol as p
-from bridge.streams import Book
+from bridge.streams import Book, order_ended
 from engine.core.errors import RingCorrupt
 from engine.runtime.records import BlobJoiner, Flag, Kind
 
@@ -77,6 +77,7 @@ class Publisher:
         self._depth = [self._topics[name] for name in depth]
         self._trades = [self._topics[name] for name in trades]
         self._books = [Book(s) for s in self._symbols]
+        self._told = [False] * len(self._symbols)
         self._batches: list[tuple[list[Any], list[Any]]] = [([], []) for _ in self._symbols]
         self._state: dict[str, dict[Any, Any]] = {
             name: {} for name in (p.ORDERS_TOPIC, p.POSITIONS_TOPIC, p.STRATEGIES_TOPIC, p.STATUS_TOPIC)
@@ -126,6 +127,9 @@ class Publisher:
         if not header.flags & Flag.LAST:
             return
         self._batches[header.instrument] = ([], [])
+        self._told[header.instrument] |= bool(header.flags & Flag.SNAPSHOT)
+        if not self._told[header.instrument]:
+            return  # changes of a book that the resync has not told yet mean nothing
         topic = self._depth[header.instrument]
         message = p.Depth(
             self.epoch,
@@ -181,8 +185,7 @@ class Publisher:
             row, header, self.epoch, topic.seq + 1, self.name(header.strategy), symbol
         )
         live = self._state[topic.name]
-        reason = records.OrderFields(*row.order).reason
-        if records.order_ended(message.status, message.prev_status, reason):
+        if order_ended(message.status, message.prev_status, message.reason):
             live.pop(message.order_id, None)
         elif message.status != "DENIED":
             live[message.order_id] = message
@@ -263,7 +266,10 @@ class Publisher:
             return self._state[topic.name].values()
         if topic.name in self._recent:
             return self._recent[topic.name]
-        book = self._books[self._depth.index(topic)]
+        instrument = self._depth.index(topic)
+        if not self._told[instrument]:
+            return ()
+        book = self._books[instrument]
         bids, asks = book.levels(max(len(book.bids), len(book.asks)))
         return (
             p.Depth(self.epoch, topic.seq, book.symbol, book.ts, book.exch_ts, bids, asks, snapshot=True),

@@ -56,8 +56,6 @@ TRADING_STATE = {int(code): code.name for code in TradingState}
 STRATEGY_STATE = {int(code): code.name.capitalize() for code in StrategyState}
 FEED_STATE = {int(code): code.name.lower() for code in FeedState}
 SIDE: dict[int, p.Side] = {1: "buy", -1: "sell"}
-ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED"})
-STILL_LIVE = frozenset({int(Reason.REQUEST_IN_FLIGHT), int(Reason.DUPLICATE_ORDER_ID)})
 
 _HEADER_FIELDS = list(header_dtype.names)
 
@@ -88,13 +86,6 @@ def runs(records: np.ndarray) -> Iterator[tuple[int, list[Header], Any]]:
 def as_records(slots: np.ndarray) -> np.ndarray:
     """What a ring's ``pop_many`` returns, seen as records."""
     return slots.view(record_dtype).reshape(-1)
-
-
-def order_ended(status: str, prev_status: str, reason: int) -> bool:
-    """Whether an order is over with this update; a denial may leave it as it was (see strategy/desk)."""
-    if status == "DENIED":
-        return prev_status == "NONE" and reason not in STILL_LIVE
-    return status in ENDED
 
 
 def order_update(

@@ -13,6 +13,7 @@ from bridge import protocol as p
 from bridge.control import Control
 from bridge.link import ALL_INSTRUMENTS, EngineLink
 from bridge.sessions import Peer, Sessions
+from bridge.streams import order_ended
 from engine.core.types import OrdType, Status, TimeInForce
 
 EXECUTIONS_KEPT = 10_000
@@ -125,6 +126,7 @@ class Router:
                 self._joined(external, peer, reply.slot)
                 return
             external.peer = None
+            self._forget(external)
             if reply is None:
                 self._sessions.refuse(peer, "engine_timeout", "the engine did not answer in time")
             else:
@@ -132,7 +134,13 @@ class Router:
 
         if external.leaving or not self._control.ask("register", fields, answer):
             external.peer = None
+            self._forget(external)
             self._sessions.refuse(peer, "busy", "the engine's control ring is full")
+
+    def _forget(self, external: External) -> None:
+        # A name that the engine has never seated leaves nothing behind, however many are tried.
+        if external.slot < 0 and not external.leaving:
+            del self.externals[external.strategy_id]
 
     def _joined(self, external: External, peer: Peer, slot: int) -> None:
         external.slot, external.grace, external.seated = slot, 0, True
@@ -186,7 +194,7 @@ class Router:
         message = records.execution(
             row, order, executed, header, self._epoch, seq, external.strategy_id, symbol
         )
-        if records.order_ended(message.status, message.prev_status, order.reason):
+        if order_ended(message.status, message.prev_status, message.reason):
             external.live.pop(message.client_order_id, None)
         elif message.status != "DENIED" and message.client_order_id:
             external.live[message.client_order_id] = Live(header.instrument, row.cum_exec_qty)

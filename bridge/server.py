@@ -26,7 +26,7 @@ from bridge.link import EngineLink
 from bridge.publisher import Publisher
 from bridge.router import Router
 from bridge.sessions import Peer, Sessions
-from engine.core.errors import RingCorrupt
+from engine.core.errors import ConfigError, RingCorrupt
 from engine.runtime.records import BlobJoiner, Kind
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Server:
             self.dropped += 1
 
     def _welcome(self, peer: Peer) -> p.Welcome:
+        self._say(peer, "joined")
         return p.Welcome(
             p.VERSION,
             self.epoch,
@@ -130,11 +131,14 @@ class Server:
         )
 
     def _gone(self, peer: Peer, why: str) -> None:
-        who = peer.hello.strategy_id or peer.hello.client
-        text = f"{peer.hello.role} {who} left: {why}"
+        self._say(peer, f"left: {why}")
+        self.router.gone(peer)
+
+    def _say(self, peer: Peer, what: str) -> None:
+        name = peer.hello.strategy_id or peer.hello.client
+        text = f"{peer.hello.role} {name} on the {peer.channel} socket {what}"
         self._log.info("%s", text)
         self.publisher.log(time.time_ns(), "info", "bridge", text)
-        self.router.gone(peer)
 
     def _receive(self, channel: str) -> bool:
         """Takes a turn's messages of a socket; whether there may be more."""
@@ -315,10 +319,15 @@ def serve(
         ready: Called once the sockets are bound.
 
     Raises:
-        BridgeError: As :func:`run_bridge`, and the others.
+        ConfigError: The endpoint is not allowed or is taken.
+        FileNotFoundError: A ring is missing.
+        RingCorrupt: A ring cannot be right.
     """
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     bridge = BridgeConfig.of_run(config, run)
     log.info("listening on %s", bridge.endpoint)
-    run_bridge(bridge, stop=stopped.is_set, ready=ready)
+    try:
+        run_bridge(bridge, stop=stopped.is_set, ready=ready)
+    except BridgeError as error:
+        raise ConfigError(f"bridge: {error}") from None

@@ -19,8 +19,20 @@ ENDED_KEPT = 10_000
 """Ended orders that a client remembers."""
 ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "DENIED", "REFUSED", "LOST"})
 """Statuses of an order that is over; REFUSED (by the bridge) and LOST (not live after a restart) are ours."""
-STILL_LIVE = frozenset({"REQUEST_IN_FLIGHT", "DUPLICATE_ORDER_ID"})
-"""Reasons of a denial that leaves the order of that client_order_id as it was."""
+_STILL_LIVE = frozenset({"REQUEST_IN_FLIGHT", "DUPLICATE_ORDER_ID"})
+
+
+def order_ended(status: str, prev_status: str, reason: str) -> bool:
+    """Whether an order is over with this update; a denied change leaves it as it was.
+
+    Args:
+        status: The update's status.
+        prev_status: The status before; a denial of what never lived has NONE.
+        reason: The update's reason; these two deny a change before the venue's first answer.
+    """
+    if status == "DENIED":
+        return prev_status == "NONE" and reason not in _STILL_LIVE
+    return status in ENDED
 
 
 class Book:
@@ -279,7 +291,7 @@ class Orders:
         state.reason = execution.reason
         if execution.status == "DENIED":
             # A change was denied, or one of an order that is over: what there was stays as it was.
-            if state.live and execution.prev_status == "NONE" and execution.reason not in STILL_LIVE:
+            if state.live and order_ended("DENIED", execution.prev_status, execution.reason):
                 self._set_status(state, "DENIED")
             return state
         state.fee += execution.fee

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.fake_engine import FakeEngine, bridge_thread, free_port_base
+from tests.kit.fake_engine import FakeEngine, bridge_thread, free_port_base, wait_until
 
 PATIENT = {"heartbeat_misses": 50}
 """For tests that are not about heartbeats: a loaded machine must not make them lose a session."""
@@ -35,4 +35,6 @@ def endpoint(tmp_path):
 def bridge(engine, endpoint):
     """A patient bridge over ipc; its endpoint."""
     with bridge_thread(engine.config(endpoint, **PATIENT)):
+        # The first resync is over: nothing but what a test does is published from here on.
+        wait_until(lambda: engine.commands and not any(len(ring) for ring in engine.rings.values()))
         yield endpoint

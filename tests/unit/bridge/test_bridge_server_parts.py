@@ -16,7 +16,7 @@ from bridge.router import Invalid, Router, _units
 from bridge.sessions import Sessions
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState
-from engine.runtime.records import Kind, depth_record_dtype, order_record_dtype, record_dtype
+from engine.runtime.records import Flag, Kind, depth_record_dtype, order_record_dtype, record_dtype
 
 INSTRUMENTS = [
     p.InstrumentInfo("BTCUSDT", 0.1, 0.001, 1.0, "linear"),
@@ -198,6 +198,43 @@ def test_a_trader_touches_only_its_own_orders():
         (Status.CANCELED, 1),
         (Status.CANCELED, 2),
     ]
+
+
+def test_limits_are_finite_and_names_are_short():
+    parts = Parts()
+    parts.tell(p.Hello(1, "c", "admin"), b"z", "control")
+    for limits in ({"max_position": math.nan}, {"max_notional": -1.0}, {"max_open_orders": -1}):
+        answer = parts.tell(p.UpdateRiskLimits(4, "mm", "", **limits), b"z", "control")
+        assert (answer.code, answer.request_id) == ("invalid_params", 4)
+        assert next(iter(limits)) in answer.message
+    assert parts.tell(p.Pause(5, "x" * 65), b"z", "control").code == "bad_message"
+    assert parts.link.commands == []
+
+
+def test_names_that_the_engine_refuses_leave_nothing_behind():
+    parts = Parts()
+    for number in range(20):
+        parts.tell(p.Hello(1, "c", "trader", f"s{number}"))
+        assert parts.reply(success=False, message="full").code == "refused"
+    assert parts.router.externals == {}
+    assert parts.sessions.peers == {}
+
+
+def test_a_book_is_unknown_until_its_first_snapshot():
+    parts = Parts()
+    batch = np.zeros(1, record_dtype)
+    batch["kind"], batch["flags"] = Kind.DEPTH, Flag.LAST
+    row = batch["payload"].view(depth_record_dtype)
+    row["n_bids"], row["levels"][0, 0] = 1, (100.0, 2.0)
+    ask = p.SnapshotRequest(1, p.depth_topic("BTCUSDT"))
+    parts.publisher.market(batch)
+    assert parts.published == []
+    assert parts.publisher.snapshot(ask).messages == []
+    batch["flags"] = Flag.LAST | Flag.SNAPSHOT
+    parts.publisher.market(batch)
+    assert len(parts.published) == 1
+    (depth,) = parts.publisher.snapshot(ask).messages
+    assert (depth.snapshot, depth.seq, depth.bids) == (True, 1, [(100.0, 2.0)])
 
 
 def test_who_comes_back_after_a_restart():
