@@ -133,6 +133,7 @@ cdef struct Desk:
     uint16_t n_instruments
     uint16_t n_strategies
     uint8_t trading_state        # TradingStateCode
+    uint8_t busy                 # set by the driver while its own outputs are short of room: new orders get BUSY
 
 
 cdef inline Cell* desk_cell(const Desk* desk, uint16_t strategy, uint16_t instrument) noexcept nogil:

@@ -235,7 +235,9 @@ cdef uint8_t _admit(Desk* desk, const Order* order, int64_t added, uint32_t new_
     reason = pretrade_check(&cell.limits, &intent, desk.trading_state)
     if reason != REASON_NONE:
         return reason
-    if desk.n_outputs + 2 > desk.outbox_soft or (new_orders > 0 and desk.orders.used >= desk.max_orders):
+    if desk.busy or desk.n_outputs + 2 > desk.outbox_soft:
+        return REASON_BUSY
+    if new_orders > 0 and desk.orders.used >= desk.max_orders:
         return REASON_BUSY
     return REASON_NONE
 
