@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint16_t
 
 from engine.backtest.exchange cimport Exchange
 from engine.core.types cimport Event, Order
+from engine.kernel cimport Kernel, Output
 
 
 # The kinds of things at one instant, in their order within an instrument.
@@ -39,3 +40,20 @@ cdef class Paper:
     cdef bint paper_next(self, int64_t* ts, int64_t* key) noexcept nogil
     cdef int paper_step(self, Order* report, bint* has_report) noexcept nogil
     cdef bint paper_idle(self) noexcept nogil
+
+
+# Drives a kernel against a paper venue, item by item; what the kernel puts out besides requests goes to
+# `emitted`, which whoever drives overrides: the engine loop into its rings, PaperDriver into a recorder.
+cdef class VenueDriver:
+    cdef Kernel kernel
+    cdef Paper paper
+
+    # One item of the stream, after everything that is due before it.
+    cdef int item(
+        self, int64_t ts, uint16_t instrument, int kind, const Event* event, bint last
+    ) noexcept nogil
+    # Everything that comes before (until, until_key): the venue's events and timers.
+    cdef int catch_up(self, int64_t until, int64_t until_key) noexcept nogil
+    # Requests to the venue, the rest to `emitted`; the outbox is empty afterwards.
+    cdef int drain(self) noexcept nogil
+    cdef int emitted(self, const Output* output) noexcept nogil

@@ -20,7 +20,7 @@ from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport OK
 from engine.core.errors import raise_for_code
 from engine.core.types cimport Event, Order
-from engine.kernel cimport Kernel
+from engine.kernel cimport Kernel, Output
 
 
 # Bits of an item's flags, as the merge and the rings have them.
@@ -103,7 +103,76 @@ cdef class Paper:
         return OK
 
 
-cdef class PaperDriver:
+cdef class VenueDriver:
+    """Drives a kernel against a paper venue; see paper.pxd.
+
+    Args:
+        kernel: The kernel, with the venue's instruments.
+        paper: The venue.
+    """
+
+    def __init__(self, Kernel kernel not None, Paper paper not None):
+        self.kernel = kernel
+        self.paper = paper
+
+    cdef int item(
+        self, int64_t ts, uint16_t instrument, int kind, const Event* event, bint last
+    ) noexcept nogil:
+        """Shows one market event to the side that it is for, after everything that is due before it."""
+        cdef int code = self.catch_up(ts, item_key(instrument, kind))
+        if code != OK:
+            return code
+        if kind == ITEM_VENUE_MARKET:
+            return self.paper.paper_market(instrument, event)
+        code = self.kernel.apply_market(instrument, event, last)
+        return code if code != OK else self.drain()
+
+    cdef int emitted(self, const Output* output) noexcept nogil:
+        """Takes an output that is no request; this one forgets it."""
+        return OK
+
+    cdef int catch_up(self, int64_t until, int64_t until_key) noexcept nogil:
+        """Does everything that comes before the item (until, until_key): the venue's and timers."""
+        cdef int64_t ts = 0
+        cdef int64_t key = 0
+        cdef Order report
+        cdef bint has_report = False
+        cdef bint due
+        cdef int code
+        while True:
+            self.paper.paper_next(&ts, &key)
+            due = item_before(ts, key, until, until_key)
+            if self.kernel.desk.next_timer < (ts if due else until):
+                code = self.kernel.apply_timer(self.kernel.desk.next_timer)
+            elif not due:
+                return OK
+            else:
+                code = self.paper.paper_step(&report, &has_report)
+                if code == OK and has_report:
+                    code = kernel_report(self.kernel, &report, ts)
+            if code == OK:
+                code = self.drain()
+            if code != OK:
+                return code
+
+    cdef int drain(self) noexcept nogil:
+        """Sends requests on their way to the venue and hands everything else on."""
+        cdef const Order* request
+        cdef uint32_t i
+        cdef int code
+        for i in range(self.kernel.desk.n_outputs):
+            request = kernel_request(self.kernel, i)
+            if request != NULL:
+                code = self.paper.paper_request(request, request.local_ts)
+            else:
+                code = self.emitted(&self.kernel.desk.outbox[i])
+            if code != OK:
+                return code
+        self.kernel.take_outputs()
+        return OK
+
+
+cdef class PaperDriver(VenueDriver):
     """Runs a kernel against a paper venue on a merged stream, as the engine loop does, without its rings.
 
     Args:
@@ -112,14 +181,14 @@ cdef class PaperDriver:
         recorder: What keeps fills and order updates.
     """
 
-    cdef Kernel kernel
-    cdef Paper paper
     cdef Recorder recorder
 
     def __init__(self, Kernel kernel not None, Paper paper not None, Recorder recorder not None):
-        self.kernel = kernel
-        self.paper = paper
+        VenueDriver.__init__(self, kernel, paper)
         self.recorder = recorder
+
+    cdef int emitted(self, const Output* output) noexcept nogil:
+        return self.recorder.record(output)
 
     def push(
         self,
@@ -145,20 +214,14 @@ cdef class PaperDriver:
         cdef int kind
         cdef int code = OK
         with nogil:
-            code = self._drain()
+            code = self.drain()
             for i in range(ts.shape[0]):
                 if code != OK:
                     break
                 kind = ITEM_VENUE_MARKET if flags[i] & SEEN_BY_VENUE else ITEM_LOCAL_MARKET
-                code = self._catch_up(ts[i], item_key(instruments[i], kind))
-                if code != OK:
-                    break
-                if kind == ITEM_VENUE_MARKET:
-                    code = self.paper.paper_market(instruments[i], &events[i])
-                else:
-                    code = self.kernel.apply_market(instruments[i], &events[i], flags[i] & LAST_OF_MESSAGE)
-                    if code == OK:
-                        code = self._drain()
+                code = self.item(
+                    ts[i], instruments[i], kind, &events[i], (flags[i] & LAST_OF_MESSAGE) != 0
+                )
         raise_for_code(code)
 
     def finish(self):
@@ -168,44 +231,5 @@ cdef class PaperDriver:
         cdef int64_t key = 0
         with nogil:
             while code == OK and self.paper.paper_next(&ts, &key):
-                code = self._catch_up(ts, key + 1)
+                code = self.catch_up(ts, key + 1)
         raise_for_code(code)
-
-    cdef int _catch_up(self, int64_t until, int64_t until_key) noexcept nogil:
-        """Does everything that comes before the item (until, until_key): the venue's and timers."""
-        cdef int64_t ts = 0
-        cdef int64_t key = 0
-        cdef Order report
-        cdef bint has_report = False
-        cdef bint due
-        cdef int code
-        while True:
-            self.paper.paper_next(&ts, &key)
-            due = item_before(ts, key, until, until_key)
-            if self.kernel.desk.next_timer < (ts if due else until):
-                code = self.kernel.apply_timer(self.kernel.desk.next_timer)
-            elif not due:
-                return OK
-            else:
-                code = self.paper.paper_step(&report, &has_report)
-                if code == OK and has_report:
-                    code = kernel_report(self.kernel, &report, ts)
-            if code == OK:
-                code = self._drain()
-            if code != OK:
-                return code
-
-    cdef int _drain(self) noexcept nogil:
-        cdef const Order* request
-        cdef uint32_t i
-        cdef int code
-        for i in range(self.kernel.desk.n_outputs):
-            request = kernel_request(self.kernel, i)
-            if request != NULL:
-                code = self.paper.paper_request(request, request.local_ts)
-            else:
-                code = self.recorder.record(&self.kernel.desk.outbox[i])
-            if code != OK:
-                return code
-        self.kernel.take_outputs()
-        return OK
