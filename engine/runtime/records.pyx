@@ -11,8 +11,8 @@ import numpy as np
 
 from engine.core.errors import RingCorrupt
 
-# Cython reads a dtype off a one-element C array. It has none for unions and arrays of structs, and takes a pair
-# of doubles for a complex number, so slots and depth records are put together with the C compiler's offsets.
+# Cython reads a dtype off a one-element C array. It has none for unions and arrays of structs, and takes two
+# doubles for a complex number, so slots and depth records are put together with the C compiler's offsets.
 cdef RecordHeader _header
 cdef MarketRecord _market
 cdef OrderRecord _order
@@ -193,7 +193,7 @@ class BlobJoiner:
         if length > PAYLOAD_BYTES or self._size + length > MAX_BLOB_BYTES:
             self._parts.clear()
             self._size = 0
-            raise RingCorrupt(f"a blob slot of {length} bytes after {self._size} in kind {int(record['kind'])}")
+            raise RingCorrupt(f"a blob slot of {length} bytes in a record of kind {int(record['kind'])}")
         self._parts.append(record["payload"].tobytes()[:length])
         self._size += length
         if int(record["flags"]) & FLAG_MORE:
