@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from bridge.protocol import socket_endpoint
+from bridge.config import check_endpoint
+from bridge.errors import BridgeError
 from engine.backtest.config import AssetConfig, StrategyConfig, check_assets, check_strategies
 from engine.core import settings
-from engine.core.errors import ConfigError
+from engine.core.errors import ConfigError, NotRunning
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
 
 EngineName = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -70,7 +71,8 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         loop: How often a replay runs; 0 is for ever.
         wait_for_client: Whether the first event waits until an external trader is there.
         seed: Of the simulated market.
-        rate: Events a second of the simulated market, for each instrument.
+        rate: How many times as busy as usual the simulated market is.
+        start_px: Price at which the simulated market opens.
         seconds: Market seconds after which the simulated market ends; 0 never.
     """
 
@@ -79,7 +81,8 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     loop: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     wait_for_client: bool = False
     seed: Annotated[int, Meta(ge=0)] = 0
-    rate: Annotated[float, Meta(gt=0, le=1e7)] = 500.0
+    rate: Annotated[float, Meta(ge=0.001, le=1000)] = 1.0
+    start_px: Annotated[float, Meta(gt=0, le=1e12)] = 60_000.0
     seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
 
 
@@ -130,6 +133,18 @@ def load(path: str | Path, environ: Mapping[str, str] | None = None) -> DaemonCo
     return config
 
 
+def of_run(run: RunDir) -> DaemonConfig:
+    """The configuration of a run as its supervisor loaded it, environment included.
+
+    Raises:
+        NotRunning: The directory has none.
+    """
+    try:
+        return msgspec.json.decode(run.config_file.read_bytes(), type=DaemonConfig)
+    except FileNotFoundError:
+        raise NotRunning(f"{run.path} is no run directory: {run.config_file.name} is missing") from None
+
+
 def check(config: DaemonConfig, source: str = "configuration") -> None:
     """Checks what single fields cannot say.
 
@@ -148,8 +163,8 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
             f"{len(config.strategies)} strategies below"
         )
     try:
-        socket_endpoint(config.endpoint(), "orders")
-    except ValueError as error:
+        check_endpoint(config.endpoint(), config.bridge.allow_remote)
+    except BridgeError as error:
         raise ConfigError(f"{source}: $.bridge.endpoint: {error}") from None
     for index, asset in enumerate(config.instruments):
         where = f"{source}: $.instruments[{index}].data"
