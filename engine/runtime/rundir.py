@@ -6,11 +6,14 @@ runs: the kernel drops it with the process, however that ends, so a stale direct
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,17 @@ import msgspec
 from engine.core.errors import AlreadyRunning, ConfigError
 
 DEFAULT_NAME = "main"
-RINGS = ("feed", "orders_in", "control_in", "orders_out", "market_out", "telemetry_out")
-"""The rings of ``runtime/records.pxd``."""
-ROLES = ("engine", "feed", "bridge")
+RING_SLOTS = {
+    "feed": 1 << 15,
+    "orders_in": 1 << 12,
+    "control_in": 1 << 10,
+    "orders_out": 1 << 14,
+    "market_out": 1 << 15,
+    "telemetry_out": 1 << 12,
+}
+"""The rings of ``runtime/records.pxd`` and their slots of 256 bytes."""
+RINGS = tuple(RING_SLOTS)
+ROLES = ("engine", "bridge", "feed")
 """The processes below the supervisor."""
 MAX_SOCKET_PATH = 107
 """Longest path of a Unix socket on Linux."""
@@ -91,6 +102,7 @@ class RunDir:
         self.state_file = self.path / "state.json"
         self.config_file = self.path / "config.json"
         self.log_file = self.path / "daemon.log"
+        self.console_file = self.path / "console.log"
         shared = Path("/dev/shm")
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         self.ring_dir = (
@@ -102,16 +114,28 @@ class RunDir:
         """The file of one of :data:`RINGS`."""
         return str(self.ring_dir / RINGS[RINGS.index(ring)])
 
+    def bell_path(self, consumer: str) -> str:
+        """The FIFO on which the engine or the bridge sleeps."""
+        return str(self.ring_dir / f"{consumer}.bell")
+
+    def make(self) -> None:
+        """Creates the directory for us alone.
+
+        Raises:
+            ConfigError: It is not ours to write, or its path is too long for sockets.
+        """
+        if len(str(self.path / "telemetry.sock").encode()) > MAX_SOCKET_PATH:
+            raise ConfigError(f"run directory {self.path}: too long for a Unix socket, choose a shorter one")
+        _private_directory(self.path)
+
     def claim(self) -> None:
         """Makes the directory ours until :meth:`release` or our end, and cleans what a dead daemon left.
 
         Raises:
             AlreadyRunning: A living daemon has it; the message names its pid.
-            ConfigError: The directory is not ours to write, or its path is too long for sockets.
+            ConfigError: As :meth:`make`.
         """
-        if len(str(self.path / "telemetry.sock").encode()) > MAX_SOCKET_PATH:
-            raise ConfigError(f"run directory {self.path}: too long for a Unix socket, choose a shorter one")
-        _private_directory(self.path)
+        self.make()
         lock = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,6 +148,7 @@ class RunDir:
         self._lock = lock
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._end_orphans()
         self._remove_leftovers()
         _private_directory(self.ring_dir)
 
@@ -171,6 +196,25 @@ class RunDir:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
         temporary.replace(path)
 
+    def _end_orphans(self) -> None:
+        """Ends processes that outlived their supervisor, before their rings go away beneath them."""
+        state = self.read_state()
+        orphans = [pid for pid in (state.pids.values() if state else ()) if self._is_ours(pid)]
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 2.0
+        while any(self._is_ours(pid) for pid in orphans) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _is_ours(self, pid: int) -> bool:
+        # A pid may have been given to somebody else: the command line must name this directory.
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return b"engine.runtime.processes" in words and str(self.path).encode() in words
+
     def _remove_leftovers(self, *, keep_state: bool = False) -> None:
         shutil.rmtree(self.ring_dir, ignore_errors=True)
         for socket in self.path.glob("*.sock"):
@@ -188,7 +232,6 @@ def _private_directory(path: Path) -> None:
         raise ConfigError(f"run directory {path}: {error.strerror}") from None
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
         raise ConfigError(f"run directory {path}: not a directory of this user")
-    if info.st_mode & 0o022:
-        raise ConfigError(
-            f"run directory {path}: others may write to it (mode {stat.S_IMODE(info.st_mode):o})"
-        )
+    if info.st_mode & 0o077:
+        mode = stat.S_IMODE(info.st_mode)
+        raise ConfigError(f"run directory {path}: others may enter it (mode {mode:o}): chmod 700 it")

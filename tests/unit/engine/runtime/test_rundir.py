@@ -82,7 +82,7 @@ def test_a_directory_of_others_is_refused(tmp_path):
     open_to_all = tmp_path / "main"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    with pytest.raises(ConfigError, match="others may write to it"):
+    with pytest.raises(ConfigError, match="others may enter it"):
         RunDir(open_to_all).claim()
     link = tmp_path / "link"
     link.symlink_to(tmp_path)

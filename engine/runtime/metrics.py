@@ -1,0 +1,171 @@
+"""The status page: what the engine writes about itself into shared memory, and how others read it.
+
+The engine rewrites the page about ten times a second without asking anybody, so ``ringbook status``
+works while the bridge is down. A counter that is odd during a write tells readers to look again.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.core.errors import RingCorrupt
+from engine.core.types import StrategyState, TradingState
+from engine.runtime import config as daemon_config
+from engine.runtime.publish import page_head_dtype, page_position_dtype
+from engine.runtime.records import SLOT_BYTES, FeedState
+from engine.runtime.rundir import RunDir
+
+PAGE_POSITIONS = 4095
+"""Positions that the page has room for."""
+READ_TRIES = 1000
+
+
+def page_path(run: RunDir) -> Path:
+    """Where a run's status page is."""
+    return run.ring_dir / "status.page"
+
+
+def create_page(run: RunDir) -> mmap.mmap:
+    """Makes the page of a run and maps it for the engine."""
+    size = (PAGE_POSITIONS + 1) * SLOT_BYTES
+    fd = os.open(page_path(run), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(fd, size)
+        return mmap.mmap(fd, size)
+    finally:
+        os.close(fd)
+
+
+def read_page(run: RunDir) -> tuple[np.void, np.ndarray] | None:
+    """The page's head and positions as they were at one moment; None before the engine's first.
+
+    Raises:
+        RingCorrupt: The page does not come to rest: its writer died in the middle.
+    """
+    try:
+        fd = os.open(page_path(run), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        size = (PAGE_POSITIONS + 1) * SLOT_BYTES
+        if os.fstat(fd).st_size < size:
+            return None
+        with mmap.mmap(fd, size, prot=mmap.PROT_READ) as page:
+            return _consistent(page)
+    finally:
+        os.close(fd)
+
+
+def _consistent(page: mmap.mmap) -> tuple[np.void, np.ndarray] | None:
+    for _ in range(READ_TRIES):
+        before = int.from_bytes(page[:8], "little")
+        head = np.frombuffer(page[: page_head_dtype.itemsize], page_head_dtype)[0]
+        n = min(int(head["n_positions"]), PAGE_POSITIONS)
+        positions = np.frombuffer(page[SLOT_BYTES : (n + 1) * SLOT_BYTES], page_position_dtype)
+        if before == int.from_bytes(page[:8], "little") and before % 2 == 0:
+            return (head, positions) if before else None
+        time.sleep(0.0001)
+    raise RingCorrupt("the engine's status page is being written for ever")
+
+
+def read(run: RunDir) -> dict[str, Any]:
+    """Everything that ``ringbook status`` tells about a running daemon."""
+    state = run.read_state()
+    report: dict[str, Any] = {"state": "starting", "run_dir": str(run.path), "processes": {}}
+    if state is None:
+        return report
+    report |= {
+        "state": state.state,
+        "name": state.name,
+        "mode": state.mode,
+        "pid": state.pid,
+        "endpoint": state.endpoint,
+        "config": state.config,
+        "config_hash": state.config_hash,
+        "uptime_s": round(max(0.0, (time.time_ns() - state.started) / 1e9), 3),
+        "log": str(run.log_file),
+        "processes": {
+            role: {"pid": state.pids.get(role), "restarts": count} for role, count in state.restarts.items()
+        },
+    }
+    page = read_page(run)
+    if page is not None:
+        report["engine"] = _engine(page[0])
+        report["positions"] = _positions(run, page[1])
+    return report
+
+
+def _engine(head: np.void) -> dict[str, Any]:
+    status = head["status"]
+    fed = int(status["feed_wall_ts"])
+    return {
+        "step": int(head["step"]),
+        "trading_state": TradingState(int(status["trading_state"])).name,
+        "feed_state": FeedState(int(status["feed_state"])).name.lower(),
+        "feed_age_s": round(max(0.0, (time.time_ns() - fed) / 1e9), 3) if fed else None,
+        "market_ts": int(status["market_ts"]),
+        **{
+            name: int(status[name])
+            for name in ("events", "orders", "fills", "denied", "conflated", "dropped")
+        },
+        "events_per_second": round(float(status["events_per_second"]), 1),
+        "loop_ns": round(float(status["loop_ns"]), 1),
+    }
+
+
+def _positions(run: RunDir, entries: np.ndarray) -> list[dict[str, Any]]:
+    symbols = [asset.symbol for asset in daemon_config.of_run(run).instruments]
+    found = []
+    for entry in entries:
+        values = entry["position"]
+        found.append(
+            {
+                "strategy": bytes(entry["name"]).rstrip(b"\0").decode(errors="replace"),
+                "state": StrategyState(int(entry["state"])).name.capitalize(),
+                "symbol": symbols[int(entry["instrument"])],
+                **{name: _plain(values[name]) for name in values.dtype.names if not name.startswith("_")},
+            }
+        )
+    return found
+
+
+def _plain(value: np.generic) -> float | int | None:
+    plain = value.item()
+    return None if plain != plain else plain  # NaN is no JSON
+
+
+def describe(report: dict[str, Any]) -> str:
+    """A report of :func:`read` for people."""
+    lines = [f"{report.get('name', '?')}: {report['state']} ({report['run_dir']})"]
+    if "pid" in report:
+        lines[0] = (
+            f"{report['name']}: {report['state']}, {report['mode']}, pid {report['pid']}, "
+            f"up {report['uptime_s']:.0f} s, {report['endpoint']}"
+        )
+    for role, process in report["processes"].items():
+        pid = f"pid {process['pid']}" if process["pid"] else "not running"
+        restarts = f", restarted {process['restarts']} times" if process["restarts"] else ""
+        lines.append(f"  {role:<7} {pid}{restarts}")
+    if engine := report.get("engine"):
+        age = "never fed" if engine["feed_age_s"] is None else f"{engine['feed_age_s']:.1f} s old"
+        lines.append(
+            f"  trading {engine['trading_state']}; feed {engine['feed_state']}, {age}; step {engine['step']}"
+        )
+        lines.append(
+            f"  {engine['events']} events, {engine['orders']} order requests, {engine['fills']} fills, "
+            f"{engine['denied']} denied"
+        )
+    for position in report.get("positions", []):
+        pnl = (position["realized_pnl"] or 0.0) + (position["unrealized_pnl"] or 0.0) - position["fee"]
+        lines.append(
+            f"  {position['strategy']} {position['symbol']} ({position['state']}): "
+            f"position {position['position']:g}, pnl {pnl:.2f}, {position['num_trades']} trades, "
+            f"{position['open_orders']} open orders"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""The daemon's three processes: ``python -m engine.runtime.processes ROLE RUN_DIR PARENT READY_FD``.
+
+Each says one word on ``READY_FD``: ``ok`` when it does its work, or why it cannot. SIGTERM asks it to end
+in good order, and so does the death of its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from bridge.errors import BridgeError
+from engine.core.errors import RingbookError
+from engine.runtime import config as daemon_config
+from engine.runtime.config import DaemonConfig
+from engine.runtime.logging import configure
+from engine.runtime.rundir import ROLES, RunDir
+
+PR_SET_PDEATHSIG = 1
+
+
+class Ready:
+    """The one word a process owes its supervisor.
+
+    Args:
+        fd: The write end of the supervisor's pipe.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def ok(self) -> None:
+        """The process does its work."""
+        self._say(b"ok\n")
+
+    def fail(self, message: str) -> None:
+        """The process cannot start, and why; after :meth:`ok` it goes to nobody."""
+        self._say(message.encode()[:4096])
+
+    def _say(self, text: bytes) -> None:
+        if self._fd >= 0:
+            os.write(self._fd, text)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def die_with_parent(parent: int) -> None:
+    """Asks the system for SIGTERM at the supervisor's death, where it can; ends at once if it is dead."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def main(argv: list[str]) -> int:
+    """Runs one process of the daemon.
+
+    Args:
+        argv: Role, run directory, the supervisor's pid, the descriptor to say ready on.
+
+    Returns:
+        The exit code: 0 after an ordered end, 2 for a refused input, 3 for a fault of ours.
+    """
+    role, path, parent, ready_fd = argv
+    if role not in ROLES:
+        raise SystemExit(f"unknown role {role!r}")
+    die_with_parent(int(parent))
+    # Control-C in the terminal is the supervisor's to hear; it ends us in its order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run, ready = RunDir(path), Ready(int(ready_fd))
+    log = configure(role, run.log_file)
+    try:
+        config = daemon_config.of_run(run)
+        {"engine": _engine, "feed": _feed, "bridge": _bridge}[role](config, run, log, ready)
+        return 0
+    except (RingbookError, BridgeError) as error:
+        ready.fail(str(error))
+        log.error("%s", error)
+        return 2
+    except Exception as error:
+        ready.fail(f"the {role} process failed: {type(error).__name__}: {error}")
+        log.exception("%s", error)
+        return 3
+
+
+def _engine(
+    config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger], ready: Ready
+) -> None:
+    from engine.runtime.engine import EngineLoop
+
+    if config.engine.cpu is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {config.engine.cpu})
+    EngineLoop.of_run(config, run, log).run(ready.ok)
+
+
+def _feed(
+    config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger], ready: Ready
+) -> None:
+    from engine.runtime.feeder import Feeder
+
+    Feeder.of_run(config, run, log).run(ready.ok)
+
+
+def _bridge(
+    config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger], ready: Ready
+) -> None:
+    from bridge.server import serve
+
+    serve(config, run, log, ready.ok)
+
+
+if __name__ == "__main__":
+    # Strategies given as package.module:Class may lie in the directory the daemon was started from.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,337 @@
+"""The daemon's parent process: starts engine, feed and bridge, restarts the last two, and stops in order.
+
+The engine's death ends the daemon, because its state is gone with it; a killed feed goes on at the cursor
+that its ring holds, a killed bridge asks the engine for a snapshot of everything.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import engine
+from engine.core.errors import RingbookError
+from engine.core.ring import Bell, Ring
+from engine.core.settings import config_hash
+from engine.runtime.config import DaemonConfig
+from engine.runtime.logging import configure
+from engine.runtime.records import SLOT_BYTES
+from engine.runtime.rundir import RING_SLOTS, ROLES, RunState
+
+BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+STABLE_S = 30.0
+"""A process that lived this long starts its back-off from the beginning."""
+START_TIMEOUT_S = 60.0
+STOP_LIMIT_S = 5.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class StartFailed(RingbookError):
+    """A process of the daemon could not start; the message is its own."""
+
+
+@dataclass
+class _Child:
+    role: str
+    process: subprocess.Popen[bytes] | None = None
+    ready_fd: int = -1
+    text: bytes = b""
+    ready: bool = False
+    done: bool = False
+    failures: int = 0
+    restarts: int = 0
+    started: float = 0.0
+    respawn_at: float | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+def describe_exit(code: int) -> str:
+    """What a process's return code says, for people."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+class Supervisor:
+    """Runs one daemon in this process and its children.
+
+    Args:
+        config: The configuration, checked.
+        source: The file it came from.
+        command: What starts a process; role, run directory, our pid and a descriptor are appended.
+    """
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        source: str | Path,
+        *,
+        command: Sequence[str] = (sys.executable, "-m", "engine.runtime.processes"),
+    ) -> None:
+        self._config = config
+        self._run = config.run_dir()
+        self._command = command
+        self._log = configure("daemon", None)
+        self._children = {role: _Child(role) for role in ROLES}
+        self._selector = selectors.DefaultSelector()
+        self._rings: list[Ring | Bell] = []
+        self._signals: list[int] = []
+        self._state = RunState(
+            name=config.engine.name,
+            mode=config.engine.mode,
+            state="starting",
+            pid=os.getpid(),
+            endpoint=config.endpoint(),
+            started=time.time_ns(),
+            config=str(source),
+            config_hash=config_hash(config),
+        )
+
+    def run(self, on_ready: Callable[[RunState], None] | None = None) -> int:
+        """Claims the run directory, starts everything and stays until a signal or the engine's end.
+
+        Args:
+            on_ready: Called once, when the daemon answers.
+
+        Returns:
+            0 after an ordered stop, 1 when the engine died.
+
+        Raises:
+            AlreadyRunning: A daemon has the directory.
+            StartFailed: A process did not start; everything is stopped again.
+        """
+        self._state.pid = os.getpid()
+        self._run.claim()
+        self._log = configure("daemon", self._run.log_file)
+        wakeup_r, wakeup_w = os.pipe()
+        os.set_blocking(wakeup_r, False)
+        os.set_blocking(wakeup_w, False)
+        before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGCHLD)}
+        previous_fd = signal.set_wakeup_fd(wakeup_w)
+        for number in before:
+            signal.signal(number, _ignore)
+        self._selector.register(wakeup_r, selectors.EVENT_READ)
+        self._wakeup = wakeup_r
+        try:
+            return self._supervise(on_ready)
+        finally:
+            self._kill_all()
+            signal.set_wakeup_fd(previous_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            os.close(wakeup_r)
+            os.close(wakeup_w)
+            for ring in self._rings:
+                ring.close()
+            self._write_state("stopped")
+            self._run.release()
+
+    def _supervise(self, on_ready: Callable[[RunState], None] | None) -> int:
+        self._run.write_config(self._config)
+        self._make_rings()
+        self._write_state("starting")
+        for role in ROLES:
+            self._spawn(self._children[role])
+            if not self._await_ready(self._children[role]):
+                return self._stop("stopped while it was starting")
+        self._write_state("running")
+        self._log.info("trading in %s on %s", self._state.mode, self._state.endpoint)
+        if on_ready is not None:
+            on_ready(self._state)
+        while True:
+            # Looks first: a process may have ended while another one was starting.
+            if self._stop_requested():
+                return self._stop("asked to stop")
+            if not self._children["engine"].alive:
+                return self._engine_died()
+            self._reap_and_restart()
+            self._wait(self._until_respawn())
+
+    # --- processes ------------------------------------------------------------------------------
+
+    def _make_rings(self) -> None:
+        for name, slots in RING_SLOTS.items():
+            self._rings.append(Ring.create(self._run.ring_path(name), slots, SLOT_BYTES))
+        for consumer in ("engine", "bridge"):
+            self._rings.append(Bell.named(self._run.bell_path(consumer)))
+
+    def _spawn(self, child: _Child) -> None:
+        read_fd, write_fd = os.pipe()
+        root = str(Path(engine.__file__).resolve().parent.parent)
+        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        arguments = [child.role, str(self._run.path), str(os.getpid()), str(write_fd)]
+        try:
+            child.process = subprocess.Popen(
+                [*self._command, *arguments],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(write_fd,),
+                start_new_session=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
+            )
+        finally:
+            os.close(write_fd)
+        os.set_blocking(read_fd, False)
+        child.ready_fd, child.text, child.ready = read_fd, b"", False
+        child.started, child.respawn_at = time.monotonic(), None
+        self._selector.register(read_fd, selectors.EVENT_READ, child)
+
+    def _await_ready(self, child: _Child) -> bool:
+        """Waits for a process's first word; False when a signal came before it."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not child.ready:
+            if self._stop_requested():
+                return False
+            if child.ready_fd < 0 or time.monotonic() > deadline:
+                text = child.text.decode(errors="replace").strip()
+                end = describe_exit(child.process.wait(1)) if not self._still_runs(child) else "no answer"
+                raise StartFailed(text or f"the {child.role} process did not start: {end}")
+            self._wait(max(0.0, deadline - time.monotonic()))
+        self._write_state(self._state.state)
+        return True
+
+    def _still_runs(self, child: _Child) -> bool:
+        try:
+            child.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def _reap_and_restart(self) -> None:
+        now = time.monotonic()
+        changed = False
+        for child in self._children.values():
+            if child.role == "engine" or child.done:
+                continue
+            if child.respawn_at is None and not child.alive:
+                changed = True
+                self._note_end(child, now)
+            elif child.respawn_at is not None and now >= child.respawn_at:
+                changed = True
+                child.restarts += 1
+                self._spawn(child)
+        if changed:
+            self._write_state("running")
+
+    def _note_end(self, child: _Child, now: float) -> None:
+        code = child.process.returncode
+        while child.ready_fd >= 0:
+            self._read_ready(child)
+        if code == 0:
+            child.done = True
+            self._log.info("the %s has ended", child.role)
+            return
+        if now - child.started > STABLE_S:
+            child.failures = 0
+        delay = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
+        child.failures += 1
+        child.respawn_at = now + delay
+        said = child.text.decode(errors="replace").strip()
+        self._log.warning(
+            "the %s is gone (%s%s); starting it again in %g s; the engine goes on",
+            child.role,
+            describe_exit(code),
+            f": {said}" if said else "",
+            delay,
+        )
+
+    def _engine_died(self) -> int:
+        code = self._children["engine"].process.returncode
+        if code == 0:
+            return self._stop("the engine has stopped")
+        message = f"the engine died ({describe_exit(code)}); its open orders and positions are lost with it"
+        self._state.message = message
+        self._log.error("%s", message)
+        self._stop(message)
+        return 1
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    def _stop(self, why: str) -> int:
+        self._write_state("stopping")
+        self._log.info("stopping: %s", why)
+        limit = time.monotonic() + STOP_LIMIT_S
+        self._signals.clear()
+        self._end(["engine"], limit - 1.5)
+        # The engine's last records are in the rings by now: the bridge passes them on and leaves.
+        self._end(["feed", "bridge"], limit - 0.5)
+        killed = self._kill_all()
+        if killed:
+            self._log.warning("had to kill %s", ", ".join(killed))
+        self._log.info("stopped")
+        return 0
+
+    def _end(self, roles: list[str], deadline: float) -> None:
+        children = [self._children[role] for role in roles]
+        for child in children:
+            if child.alive:
+                child.process.terminate()
+        while any(child.alive for child in children) and time.monotonic() < deadline:
+            if self._stop_requested():
+                return  # asked twice: no more patience
+            self._wait(max(0.0, deadline - time.monotonic()))
+
+    def _kill_all(self) -> list[str]:
+        killed = []
+        for child in self._children.values():
+            if child.alive:
+                killed.append(child.role)
+                child.process.kill()
+            if child.process is not None:
+                child.process.wait()
+            self._close_ready(child)
+        return killed
+
+    # --- waiting --------------------------------------------------------------------------------
+
+    def _until_respawn(self) -> float | None:
+        times = [child.respawn_at for child in self._children.values() if child.respawn_at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _wait(self, timeout: float | None) -> None:
+        for key, _ in self._selector.select(timeout):
+            if key.data is None:
+                self._signals.extend(os.read(self._wakeup, 256))
+            else:
+                self._read_ready(key.data)
+
+    def _read_ready(self, child: _Child) -> None:
+        data = os.read(child.ready_fd, 65536)
+        child.text += data
+        if child.text == b"ok\n":
+            child.ready, child.text = True, b""
+            self._write_state(self._state.state)
+        if not data or child.ready:
+            self._close_ready(child)
+
+    def _close_ready(self, child: _Child) -> None:
+        if child.ready_fd >= 0:
+            self._selector.unregister(child.ready_fd)
+            os.close(child.ready_fd)
+            child.ready_fd = -1
+
+    def _stop_requested(self) -> bool:
+        return any(number in STOP_SIGNALS for number in self._signals)
+
+    def _write_state(self, state: str) -> None:
+        self._state.state = state
+        self._state.pids = {c.role: c.process.pid for c in self._children.values() if c.alive}
+        self._state.restarts = {c.role: c.restarts for c in self._children.values()}
+        self._run.write_state(self._state)
+
+
+def _ignore(number: int, frame: object) -> None:
+    """The wake-up descriptor has the signal's number; nothing is left to do here."""
