@@ -1,0 +1,189 @@
+"""Control commands: what comes in on ``control_in``, what the engine does, what it answers.
+
+A command is a CONTROL blob ``{"request_id": int, "command": str, ...}``. Fields that are not given have
+their defaults; the rest are those of the bridge protocol's structs:
+
+======================  =================================================================================
+``pause``               ``strategy_id``: one strategy, or all if empty
+``resume``              ``strategy_id``; empty also ends a halt
+``emergency_stop``      ``cancel_orders`` (true), ``close_position`` (false)
+``cancel_orders``       ``strategy_id``, ``symbol``: empty means all
+``update_params``       ``strategy_id``, ``params``
+``update_risk_limits``  ``strategy_id``, ``symbol``, ``max_position``, ``max_order_qty``, ``max_notional``,
+                        ``max_open_orders``: null leaves one as it is
+``query_status``        ``strategy_id``: the strategy's state, or the engine's if empty
+``register``            ``strategy_id``, ``symbols`` (empty: all), ``params``: seats an external trader
+``disconnect``          ``strategy_id``: an external trader has gone, its orders are cancelled
+``resync``              tells everything again: a STRATEGY record of each, all live orders, positions, and
+                        the books as snapshots; the reply comes after all of it
+``stop``                ends the daemon in good order
+======================  =================================================================================
+
+The answer is a REPLY blob on ``orders_out``: ``{"request_id", "success", "message", "strategy_state",
+"trading_state", "current_params", "slot"}``. The slot is that of the strategy named, null without one; the
+header's ``step`` is the engine step that applied the command, before any other input of that step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from engine.core.errors import ConfigError
+from engine.kernel import ControlResult, Kernel, StrategyInfo
+from engine.risk.limits import RiskLimits
+
+LIMITS = ("max_position", "max_order_qty", "max_notional", "max_open_orders")
+
+
+class Commands:
+    """Carries commands out on a kernel.
+
+    Args:
+        kernel: The kernel, between two inputs.
+        resync: Tells everything again; False when there is no room for it.
+        stop: Asks for the daemon's end.
+        external: Whether external traders may register.
+        limits: Risk limits that each of them gets.
+        on_register: Told the name and slot of an external trader.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        *,
+        resync: Callable[[], bool],
+        stop: Callable[[], None],
+        external: bool = True,
+        limits: RiskLimits | None = None,
+        on_register: Callable[[str, int], None] = lambda name, slot: None,
+    ) -> None:
+        self._kernel = kernel
+        self._resync_all, self._stop_all = resync, stop
+        self._external, self._limits = external, limits
+        self._on_register = on_register
+        self._handlers: dict[str, Callable[[dict[str, Any]], ControlResult]] = {
+            "pause": lambda m: kernel.pause(_text(m, "strategy_id")),
+            "resume": lambda m: kernel.resume(_text(m, "strategy_id")),
+            "emergency_stop": lambda m: kernel.emergency_stop(
+                _flag(m, "cancel_orders", True), _flag(m, "close_position", False)
+            ),
+            "cancel_orders": lambda m: kernel.cancel_orders(_text(m, "strategy_id"), _text(m, "symbol")),
+            "update_params": lambda m: kernel.update_params(_text(m, "strategy_id"), _table(m, "params")),
+            "update_risk_limits": self._limit,
+            "query_status": lambda m: kernel.query_status(_text(m, "strategy_id")),
+            "register": self._register,
+            "disconnect": lambda m: kernel.disconnect_external(_text(m, "strategy_id")),
+            "resync": self._resync,
+            "stop": self._stop,
+        }
+
+    def handle(self, message: Any) -> dict[str, Any]:
+        """Carries one command out.
+
+        Args:
+            message: The decoded blob.
+
+        Returns:
+            What the REPLY blob holds. A command that is malformed or unknown is answered, never raised.
+        """
+        request_id = message.get("request_id") if isinstance(message, dict) else None
+        if not isinstance(request_id, int):
+            request_id = 0
+        try:
+            if not isinstance(message, dict):
+                raise ConfigError("a command is a table")
+            handler = self._handlers.get(message.get("command", ""))
+            if handler is None:
+                raise ConfigError(f"unknown command {message.get('command')!r}")
+            result = handler(message)
+        except ConfigError as error:
+            result = self._say(False, str(error))
+        return {
+            "request_id": request_id,
+            "success": result.success,
+            "message": result.message,
+            "strategy_state": result.strategy_state,
+            "trading_state": result.trading_state,
+            "current_params": result.current_params,
+            "slot": self._slot(message),
+        }
+
+    def _say(self, success: bool, message: str) -> ControlResult:
+        return ControlResult(success, message, "", self._kernel.trading_state.name, {})
+
+    def _slot(self, message: Any) -> int | None:
+        name = message.get("strategy_id") if isinstance(message, dict) else None
+        return self._kernel.slot(name) if name in self._kernel.strategy_names else None
+
+    def _limit(self, message: dict[str, Any]) -> ControlResult:
+        limits = {name: message[name] for name in LIMITS if message.get(name) is not None}
+        for name, value in limits.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+                raise ConfigError(f"{name}: {value!r} is not a number")
+        return self._kernel.update_limits(_text(message, "strategy_id"), _text(message, "symbol"), **limits)
+
+    def _register(self, message: dict[str, Any]) -> ControlResult:
+        if not self._external:
+            raise ConfigError("this daemon takes no external traders (external.enabled = false)")
+        symbols = message.get("symbols") or self._kernel.symbols
+        if not isinstance(symbols, list | tuple) or not all(isinstance(s, str) for s in symbols):
+            raise ConfigError("symbols: expected a list of names")
+        name = _text(message, "strategy_id")
+        result = self._kernel.register_external(name, tuple(symbols), _table(message, "params"), self._limits)
+        if result.success:
+            self._on_register(name, self._kernel.slot(name))
+        return result
+
+    def _resync(self, message: dict[str, Any]) -> ControlResult:
+        if self._resync_all():
+            return self._say(True, "told again")
+        return self._say(False, "busy: the rings have no room for everything, ask again")
+
+    def _stop(self, message: dict[str, Any]) -> ControlResult:
+        self._stop_all()
+        return self._say(True, "stopping")
+
+
+def strategy_blob(info: StrategyInfo) -> dict[str, Any]:
+    """What a STRATEGY blob says of a strategy."""
+    return {
+        "strategy_id": info.name,
+        "kind": info.kind,
+        "state": info.state,
+        "message": info.message[:2000],
+        "symbols": list(info.symbols),
+        "params": [
+            {
+                "name": name,
+                "kind": spec.kind,
+                "value": info.params[name],
+                "ge": spec.ge,
+                "le": spec.le,
+                "doc": spec.doc,
+            }
+            for name, spec in info.specs.items()
+        ],
+    }
+
+
+def _text(message: dict[str, Any], name: str) -> str:
+    value = message.get(name, "")
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: expected text, not {type(value).__name__}")
+    return value
+
+
+def _flag(message: dict[str, Any], name: str, default: bool) -> bool:
+    value = message.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}: expected true or false, not {type(value).__name__}")
+    return value
+
+
+def _table(message: dict[str, Any], name: str) -> dict[str, Any]:
+    value = message.get(name, {})
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{name}: expected a table")
+    return value

@@ -1,0 +1,303 @@
+"""The engine process: the compiled loop and everything about it that needs Python."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine.core.errors import DataError, RingCorrupt, StrategyError, raise_for_code
+from engine.core.ring import Bell, Ring
+from engine.core.settings import convert
+from engine.gateways.paper import Paper
+from engine.kernel import Kernel
+from engine.risk.limits import RiskLimits
+from engine.runtime.commands import Commands, strategy_blob
+from engine.runtime.config import DaemonConfig
+from engine.runtime.feeder import CLIENT_IS_THERE
+from engine.runtime.loop import LoopCore, Want, catch_sigterm
+from engine.runtime.metrics import create_page
+from engine.runtime.publish import Publisher
+from engine.runtime.records import BlobJoiner, Kind, record_dtype
+from engine.runtime.rundir import RunDir
+from engine.strategy import loader
+
+COMMANDS_A_STEP = 32
+SETTLE_EVENTS = 100_000
+"""Venue events that an ordered stop waits for at most."""
+MAX_LOG_TEXT = 8192
+
+
+def make_kernel(config: DaemonConfig) -> Kernel:
+    """The kernel of a configuration, with its strategies seated and not yet started.
+
+    Args:
+        config: The daemon's.
+
+    Raises:
+        ConfigError: A strategy cannot be loaded, or a parameter or limit is wrong; the message has its id.
+    """
+    kernel = Kernel(config.instruments, max_orders=config.engine.max_orders)
+    for index, chosen in enumerate(config.strategies):
+        where = f"$.strategies[{index}]"
+        limits = convert(chosen.limits, RiskLimits, source=f"{where}.limits")
+        strategy = loader.load(chosen.cls)(**chosen.params)
+        kernel.add_strategy(chosen.id, strategy, chosen.symbols or None, limits)
+    return kernel
+
+
+class EngineLoop(LoopCore):
+    """The loop with commands, signals, logs, start and stop.
+
+    Args:
+        config: The daemon's configuration.
+        kernel: The kernel, strategies seated.
+        out: The producer side of the outgoing rings.
+        feed: Ring of market records.
+        orders_in: Ring of order requests and signals.
+        control_in: Ring of commands.
+        bell: Rung by the producers of these three.
+        log: Where strategies' log lines go, besides telemetry.
+    """
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        kernel: Kernel,
+        out: Publisher,
+        feed: Ring,
+        orders_in: Ring,
+        control_in: Ring,
+        bell: Bell,
+        log: logging.LoggerAdapter[logging.Logger],
+    ) -> None:
+        paper = Paper(config.instruments, config.engine.max_orders)
+        super().__init__(
+            kernel,
+            paper,
+            out,
+            feed,
+            orders_in,
+            control_in,
+            bell,
+            status_interval_ms=config.engine.status_interval_ms,
+        )
+        self._stop_timeout_s = config.engine.stop_timeout_s
+        self._log = log
+        self._control_blobs, self._signal_blobs = BlobJoiner(), BlobJoiner()
+        self._stopping = False
+        self._market_first = False
+        self._commands = Commands(
+            kernel,
+            resync=self._resync,
+            stop=self.ask_stop,
+            external=config.external.enabled,
+            limits=convert(config.external.limits, RiskLimits, source="$.external.limits"),
+            on_register=self._registered,
+        )
+        for slot, name in enumerate(kernel.strategy_names):
+            out.set_name(slot, name)
+
+    @classmethod
+    def of_run(
+        cls, config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger]
+    ) -> EngineLoop:
+        """The engine of a daemon's run directory.
+
+        Raises:
+            ConfigError: As :func:`make_kernel`.
+            RingCorrupt: A ring cannot be right.
+        """
+        bell = Bell.named(run.bell_path("bridge"))
+        kernel = make_kernel(config)
+        out = Publisher(
+            kernel,
+            *(
+                Ring.attach(run.ring_path(name), bell=bell)
+                for name in ("orders_out", "market_out", "telemetry_out")
+            ),
+            page=create_page(run),
+            depth_interval_us=config.engine.depth_interval_us,
+        )
+        inputs = (Ring.attach(run.ring_path(name)) for name in ("feed", "orders_in", "control_in"))
+        return cls(config, kernel, out, *inputs, Bell.named(run.bell_path("engine")), log)
+
+    # --- running --------------------------------------------------------------------------------
+
+    def run(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Runs until it is told to stop, and stops in good order.
+
+        Args:
+            on_ready: Called once the loop takes inputs.
+
+        Raises:
+            RingbookError: An input cannot be right, or a capacity was exceeded.
+        """
+        catch_sigterm()
+        if on_ready is not None:
+            on_ready()
+        while self.turn():
+            pass
+        self.stop()
+
+    def turn(self, seconds: float = -1.0) -> bool:
+        """Runs steps until the interpreter is wanted, and does what is wanted.
+
+        Args:
+            seconds: Wall time after which it returns all the same; negative for ever.
+
+        Returns:
+            False once it is time to stop.
+        """
+        want = self.run_until_wanted(seconds, skip_control=self._market_first)
+        self._market_first = False
+        if want == Want.CONTROL:
+            self._control()
+        elif want == Want.SIGNAL:
+            self._signals()
+        elif want == Want.TELL:
+            self.tell()
+        elif want == Want.START:
+            self._start()
+        elif want == Want.FAULT:
+            self._fault()
+        return want != Want.STOP and not self._stopping
+
+    def ask_stop(self) -> None:
+        """Makes :meth:`turn` return False."""
+        self._stopping = True
+
+    def _start(self) -> None:
+        self.new_step()
+        self.kernel.start(self.first_ts())
+        self.set_started()
+        self.drain()
+        self._check()
+
+    def _control(self) -> None:
+        """Applies the waiting commands, all at the start of one step, and answers them."""
+        step = self.new_step()
+        for record in _records(self.control_in, COMMANDS_A_STEP):
+            if record["kind"] != Kind.CONTROL:
+                continue
+            try:
+                message = self._control_blobs.add(record)
+            except RingCorrupt as error:
+                # The half of a command whose sender was killed in the middle of it.
+                self._log.warning("dropped a command: %s", error)
+                continue
+            if message is None:
+                continue
+            reply = self._commands.handle(message)
+            self.drain()
+            self._check()
+            self.tell()
+            self.out.blob(Kind.REPLY, reply)
+            self._note_command(message, reply, step)
+        # A step of the market goes before the next commands, so that a flood of them cannot starve it.
+        self._market_first = True
+
+    def _note_command(self, message: Any, reply: dict[str, Any], step: int) -> None:
+        command = message.get("command") if isinstance(message, dict) else None
+        if command in ("query_status", "resync"):
+            return
+        self._log.info(
+            "%s%s: %s",
+            command,
+            f" {message['strategy_id']}" if message.get("strategy_id") else "",
+            reply["message"],
+            extra={"step": step, "success": reply["success"]},
+        )
+
+    def _signals(self) -> None:
+        """Gives the signals at the head of the order ring to the strategies."""
+        self.new_step()
+        while self.signal_waits():
+            for record in _records(self.orders_in, 1):
+                try:
+                    message = self._signal_blobs.add(record)
+                    if message is not None:
+                        value = float(message["value"])
+                        self.kernel.send_signal(str(message["name"]), str(message.get("symbol", "")), value)
+                except (RingCorrupt, KeyError, TypeError, ValueError) as error:
+                    self._log.warning("dropped a signal: %s", error)
+            self.drain()
+            self._check()
+
+    def _registered(self, name: str, slot: int) -> None:
+        self.out.set_name(slot, name)
+        self.release_feed(CLIENT_IS_THERE)
+
+    def _resync(self) -> bool:
+        infos = [self.kernel.strategy(name) for name in self.kernel.strategy_names]
+        if not self.out.room_for_resync(8 * len(infos)):
+            return False
+        for info in infos:
+            self.out.blob(Kind.STRATEGY, strategy_blob(info), strategy=info.slot)
+        self.out.resend_orders()
+        self.out.snapshot_books()
+        self.flush()
+        return True
+
+    def tell(self) -> None:
+        """Publishes changed strategies and log lines."""
+        for slot in self.out.changed_strategies():
+            info = self.kernel.strategy(self.kernel.strategy_names[slot])
+            self.out.blob(Kind.STRATEGY, strategy_blob(info), strategy=slot)
+        for ts, step, name, level, text in self.out.take_logs():
+            line = {"level": level, "source": name, "text": text[:MAX_LOG_TEXT]}
+            self.out.blob(Kind.LOG, line, telemetry=True)
+            self._log.log(
+                getattr(logging, level.upper(), logging.INFO),
+                "%s: %s",
+                name,
+                text,
+                extra={"engine_ts": ts, "step": step},
+            )
+
+    def _fault(self) -> None:
+        """A feed record that cannot be right: everything before it stands, and the daemon ends."""
+        if 40 <= self.code < 80:
+            raise DataError(
+                f"the feed sent a record at {self.now} that the engine cannot take (code {self.code})"
+            )
+        self._check()
+
+    def _check(self) -> None:
+        raise_for_code(self.code, f"at engine time {self.now}")
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """``on_stop`` of all strategies, cancels all orders, waits for the answers, tells all of it.
+
+        Raises:
+            StrategyError: Orders are still live although nothing is on its way any more.
+        """
+        self.new_step()
+        self.kernel.stop()
+        self.kernel.cancel_orders()
+        self.drain()
+        self._check()
+        deadline = time.monotonic() + self._stop_timeout_s
+        settled = 0
+        while (done := self.settle_venue(1000)) and settled < SETTLE_EVENTS and time.monotonic() < deadline:
+            self._check()
+            settled += done
+        self.flush()
+        self.tell()
+        self.flush()
+        live = self.kernel.counters["live_orders"]
+        self._log.info(
+            "engine stopped", extra={"live_orders": live, "events": self.events, "step": self.step}
+        )
+        if live:
+            raise StrategyError(f"{live} orders are still live after a stop")
+
+
+def _records(ring: Ring, most: int) -> np.ndarray:
+    """Up to ``most`` records of a ring."""
+    return ring.pop_many(most).view(record_dtype).reshape(-1)

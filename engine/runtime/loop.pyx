@@ -1,0 +1,410 @@
+"""The engine loop's compiled part; see loop.pxd. Commands, start and stop are in runtime/engine.py."""
+
+cimport cython
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
+
+from engine.core.clock cimport CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
+from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_UNSORTED, OK
+from engine.core.ring cimport (
+    SPSC_CORRUPT,
+    SPSC_EMPTY,
+    SPSC_OK,
+    Bell,
+    Ring,
+    SpscRing,
+    bell_wait,
+    spsc_claim,
+    spsc_consume,
+    spsc_is_empty,
+    spsc_peek,
+    spsc_set_consumer_cursor,
+)
+from engine.core.types cimport EV_KIND_MASK, Event
+from engine.gateways.paper cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Paper, VenueDriver
+from engine.kernel cimport Kernel
+from engine.runtime.publish cimport ORDERS_RESERVE, Publisher
+from engine.runtime.records cimport *
+from engine.strategy.desk cimport Output
+
+from enum import IntEnum
+
+from engine.core.errors import CapacityError
+from engine.runtime.records import SLOT_BYTES, FeedState, Kind
+
+
+cdef extern from *:
+    """
+    #include <signal.h>
+    #include <string.h>
+    /* Set by SIGTERM. A C handler, because Python's own run only between bytecodes, and the loop has none. */
+    static volatile sig_atomic_t ringbook_stop_asked = 0;
+    static void ringbook_ask_stop(int number) { (void)number; ringbook_stop_asked = 1; }
+    static int ringbook_catch_sigterm(void) {
+        struct sigaction action;
+        memset(&action, 0, sizeof action);
+        action.sa_handler = ringbook_ask_stop;
+        return sigaction(SIGTERM, &action, NULL);
+    }
+    """
+    int ringbook_stop_asked
+    int ringbook_catch_sigterm() noexcept nogil
+
+cdef enum:
+    BRIDGE_PATIENCE_NS = 50_000_000   # without progress of the bridge before the feed goes on without it
+    STALL_SLEEP_NS = 50_000
+    FEED_LOST_NS = 1_000_000_000      # a running feed says something much more often
+    IDLE_MAX_NS = 50_000_000          # a signal between the last look and the sleep is seen after this
+
+cdef ClockState _wall
+_wall.kind = CLOCK_WALL
+_wall.now = 0
+cdef ClockState _steady
+_steady.kind = CLOCK_STEADY
+_steady.now = 0
+
+cdef int FEED_WAITING = FeedState.WAITING
+cdef int FEED_RUNNING = FeedState.RUNNING
+cdef int FEED_ENDED = FeedState.ENDED
+cdef int FEED_LOST = FeedState.LOST
+
+
+class Want(IntEnum):
+    """Why the loop has returned to the interpreter."""
+
+    NOTHING = WANT_NOTHING
+    CONTROL = WANT_CONTROL
+    SIGNAL = WANT_SIGNAL
+    TELL = WANT_TELL
+    START = WANT_START
+    STOP = WANT_STOP
+    FAULT = WANT_FAULT
+
+
+def catch_sigterm() -> None:
+    """Makes SIGTERM end the loop in good order instead of the process at once."""
+    ringbook_catch_sigterm()
+
+
+@cython.final
+cdef class LoopDriver(VenueDriver):
+    """The paper driver whose outputs go into the rings.
+
+    Args:
+        kernel: The kernel.
+        paper: The venue.
+        out: The producer side of the outgoing rings.
+    """
+
+    def __init__(self, Kernel kernel not None, Paper paper not None, Publisher out not None):
+        VenueDriver.__init__(self, kernel, paper)
+        self.out = out
+
+    cdef int emitted(self, const Output* output) noexcept nogil:
+        self.out.output(output)
+        return OK
+
+
+cdef class LoopCore:
+    """The loop without its Python side: takes inputs, drives the kernel, publishes.
+
+    Args:
+        kernel: The kernel.
+        paper: The paper venue, with the same instruments.
+        out: The producer side of the outgoing rings.
+        feed: Ring of market records.
+        orders_in: Ring of order requests and signals.
+        control_in: Ring of commands.
+        bell: Rung by the producers of these three.
+        status_interval_ms: Wall time between two status records.
+    """
+
+    def __init__(
+        self,
+        Kernel kernel not None,
+        Paper paper not None,
+        Publisher out not None,
+        Ring feed not None,
+        Ring orders_in not None,
+        Ring control_in not None,
+        Bell bell not None,
+        *,
+        status_interval_ms=100,
+    ):
+        for ring in (feed, orders_in, control_in):
+            if ring.slot_size != SLOT_BYTES:
+                raise CapacityError(f"ring slots of {ring.slot_size} bytes instead of {SLOT_BYTES}")
+        self.kernel, self.out = kernel, out
+        self.driver = LoopDriver(kernel, paper, out)
+        self.feed, self.orders_in, self.control_in, self.bell = feed, orders_in, control_in, bell
+        self.inputs[0], self.inputs[1], self.inputs[2] = &control_in.spsc, &orders_in.spsc, &feed.spsc
+        self.status_interval = status_interval_ms * 1_000_000
+        self.feed_state = FEED_WAITING
+
+    # --- Python's handles ----------------------------------------------------------------------
+
+    def run_until_wanted(self, double seconds=-1.0, *, bint skip_control=False) -> int:
+        """Runs steps without the GIL until the interpreter is wanted.
+
+        Args:
+            seconds: Wall time after which it returns all the same; negative for ever.
+            skip_control: Whether the first step goes before waiting commands, so that a flood of them
+                cannot starve the market.
+
+        Returns:
+            A ``Want``.
+        """
+        cdef int64_t deadline = INT64_MAX
+        cdef int want
+        if seconds >= 0.0:
+            deadline = clock_now(&_steady) + <int64_t>(seconds * 1e9)
+        with nogil:
+            want = self.spin(deadline, skip_control)
+        return want
+
+    def new_step(self) -> int:
+        """Begins a step for inputs that Python applies; returns its number."""
+        self.begin_step()
+        self.kernel.advance(self.now)
+        return self.step
+
+    def flush(self) -> None:
+        """Publishes what the last inputs put out, all changed books, the status and all positions."""
+        cdef int code
+        with nogil:
+            code = self.driver.drain()
+            self.publish(clock_now(&_steady), True)
+        if code != OK:
+            self.code = code
+
+    def drain(self) -> None:
+        """Sends what the last inputs put out on its way: requests to the venue, the rest to the rings."""
+        with nogil:
+            self.code = self.driver.drain()
+            self.out.notify()
+
+    def settle_venue(self, uint32_t most) -> int:
+        """Lets at most ``most`` things happen that are on their way; returns how many did."""
+        cdef uint32_t done = 0
+        with nogil:
+            self.code = self.settle(most, &done)
+        return done
+
+    def set_started(self) -> None:
+        """The strategies have been started: market records may come."""
+        self.started = True
+
+    def first_ts(self) -> int:
+        """The time of the market record that waits at the head of the feed ring."""
+        cdef void* slot = NULL
+        cdef uint64_t n = 0
+        if spsc_peek(&self.feed.spsc, &slot, &n) != SPSC_OK:
+            return 0
+        return (<Record*>slot).header.ts
+
+    def signal_waits(self) -> bool:
+        """Whether the order ring's next record is a piece of a signal."""
+        cdef void* slot = NULL
+        cdef uint64_t n = 0
+        if spsc_peek(&self.orders_in.spsc, &slot, &n) != SPSC_OK:
+            return False
+        return (<Record*>slot).header.kind == RECORD_SIGNAL
+
+    def release_feed(self, uint64_t word) -> None:
+        """Tells a feed that waits for the first trader to begin."""
+        spsc_set_consumer_cursor(&self.feed.spsc, word)
+
+    @property
+    def events(self) -> int:
+        """Market events applied."""
+        return self.out.status.events
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    cdef void begin_step(self) noexcept nogil:
+        self.step += 1
+        self.kernel.desk.step = self.step
+
+    cdef int spin(self, int64_t deadline, bint skip_control) noexcept nogil:
+        cdef uint32_t done
+        cdef int64_t began = clock_now(&_steady)
+        cdef int64_t ended
+        cdef int want
+        while True:
+            if ringbook_stop_asked:
+                return WANT_STOP
+            if not skip_control and not spsc_is_empty(self.inputs[0]):
+                return WANT_CONTROL
+            if self.out.strategies_changed or self.out.logs_wait:
+                return WANT_TELL
+            skip_control = False
+            self.begin_step()
+            done = 0
+            want = self.take_requests(&done)
+            if want == WANT_NOTHING:
+                want = self.take_feed(began, &done)
+            if want == WANT_NOTHING and self.feed_state == FEED_ENDED:
+                self.code = self.settle(SETTLE_BATCH, &done)
+                if self.code != OK:
+                    want = WANT_FAULT
+            self.publish(began, False)
+            if want != WANT_NOTHING:
+                return want
+            ended = clock_now(&_steady)
+            if done > 0:
+                self.step_ns += 0.01 * (<double>(ended - began) - self.step_ns)
+            elif ended < deadline:
+                self.idle(ended, deadline - ended)
+                ended = clock_now(&_steady)
+            began = ended
+            if ended >= deadline:
+                return WANT_NOTHING
+
+    cdef int take_requests(self, uint32_t* done) noexcept nogil:
+        cdef void* slot = NULL
+        cdef uint64_t n = 0, i
+        cdef Record* record
+        cdef int code = spsc_peek(self.inputs[1], &slot, &n)
+        if code == SPSC_EMPTY:
+            return WANT_NOTHING
+        if code != SPSC_OK:
+            self.code = ERR_CORRUPT
+            return WANT_FAULT
+        self.kernel.desk.busy = spsc_claim(self.out.orders_out, ORDERS_RESERVE) != SPSC_OK
+        n = min(n, <uint64_t>REQUEST_BATCH)
+        for i in range(n):
+            record = <Record*>(<unsigned char*>slot + i * SLOT_SIZE)
+            if record.header.kind == RECORD_SIGNAL:
+                spsc_consume(self.inputs[1], i)
+                done[0] += <uint32_t>i
+                return WANT_SIGNAL
+            if record.header.kind == RECORD_ORDER_REQUEST:
+                # The kernel refuses what no client of the bridge can have sent; nothing changes then.
+                self.kernel.apply_request(&record.payload.order.order, self.now)
+                self.code = self.driver.drain()
+                if self.code != OK:
+                    return WANT_FAULT
+        spsc_consume(self.inputs[1], n)
+        done[0] += <uint32_t>n
+        return WANT_NOTHING
+
+    cdef bint orders_fit(self, int64_t steady) noexcept nogil:
+        """Whether the next feed record may be taken: outputs fit, or the bridge is not worth waiting for."""
+        cdef uint64_t room
+        if spsc_claim(self.out.orders_out, ORDERS_RESERVE) == SPSC_OK:
+            self.kernel.desk.busy = False
+            self.stalled_since = 0
+            return True
+        room = self.out.orders_room()
+        if self.stalled_since == 0 or room > self.stalled_room:
+            self.stalled_since = steady
+        self.stalled_room = room
+        if steady - self.stalled_since < BRIDGE_PATIENCE_NS:
+            return False
+        self.kernel.desk.busy = True
+        return True
+
+    cdef int take_feed(self, int64_t steady, uint32_t* done) noexcept nogil:
+        cdef void* slot = NULL
+        cdef uint64_t n = 0, i
+        cdef int want = WANT_NOTHING
+        cdef int code = spsc_peek(self.inputs[2], &slot, &n)
+        if code == SPSC_EMPTY:
+            if self.feed_state == FEED_RUNNING and steady - self.last_feed > FEED_LOST_NS:
+                self.feed_state = FEED_LOST
+            return WANT_NOTHING
+        if code != SPSC_OK:
+            self.code = ERR_CORRUPT
+            return WANT_FAULT
+        n = min(n, <uint64_t>FEED_BATCH)
+        i = 0
+        while i < n and want == WANT_NOTHING and self.orders_fit(steady):
+            want = self.take_record(<Record*>(<unsigned char*>slot + i * SLOT_SIZE), steady)
+            if want != WANT_START:
+                i += 1
+        spsc_consume(self.inputs[2], i)
+        done[0] += <uint32_t>i
+        return want
+
+    cdef int take_record(self, const Record* record, int64_t steady) noexcept nogil:
+        cdef int64_t ts = record.header.ts
+        cdef const Event* event = &record.payload.market.event
+        cdef bint is_local = (record.header.flags & FLAG_LOCAL) != 0
+        self.last_feed = steady
+        if record.header.kind == RECORD_FEED_STATUS:
+            self.feed_state = record.payload.feed_status.state
+            if self.feed_state == FEED_RUNNING and ts > self.now and self.started:
+                self.code = self.driver.catch_up(ts, 0)
+                self.now = ts
+                return WANT_NOTHING if self.code == OK else WANT_FAULT
+            return WANT_NOTHING
+        if record.header.kind != RECORD_MARKET or record.header.instrument >= self.kernel.desk.n_instruments:
+            self.code = ERR_BAD_EVENT
+            return WANT_FAULT
+        if not self.started:
+            return WANT_START
+        if ts < self.now:
+            self.code = ERR_UNSORTED
+            return WANT_FAULT
+        self.feed_state = FEED_RUNNING
+        self.now = ts
+        self.code = self.driver.item(
+            ts,
+            record.header.instrument,
+            ITEM_LOCAL_MARKET if is_local else ITEM_VENUE_MARKET,
+            event,
+            (record.header.flags & FLAG_LAST) != 0,
+        )
+        if self.code != OK:
+            return WANT_FAULT
+        if is_local:
+            self.out.market(record.header.instrument, event)
+            self.out.status.events += 1
+            self.out.status.market_ts = ts
+            self.last_market = steady
+        return WANT_NOTHING
+
+    cdef int settle(self, uint32_t most, uint32_t* done) noexcept nogil:
+        """Once no market time comes any more: what is on its way arrives, with the timers before it."""
+        cdef int64_t ts = 0, key = 0
+        cdef uint32_t i
+        cdef int code
+        for i in range(most):
+            if not self.driver.paper.paper_next(&ts, &key):
+                break
+            code = self.driver.catch_up(ts, key + 1)
+            if code != OK:
+                return code
+            self.now = max(self.now, ts)
+            done[0] += 1
+        return OK
+
+    cdef void publish(self, int64_t steady, bint force) noexcept nogil:
+        self.out.fills()
+        self.out.depth(steady, force)
+        if force or self.out.status_due or steady >= self.next_status:
+            self.out.status_due = False
+            self.next_status = steady + self.status_interval
+            self.report(steady, clock_now(&_wall))
+        self.out.notify()
+
+    cdef void report(self, int64_t steady, int64_t wall) noexcept nogil:
+        cdef double seconds = <double>(steady - self.rated_at) / 1e9
+        if seconds > 0.0:
+            self.out.status.events_per_second = <double>(self.out.status.events - self.rated_events) / seconds
+        self.rated_events, self.rated_at = self.out.status.events, steady
+        self.out.status.feed_state = self.feed_state
+        self.out.status.loop_ns = self.step_ns
+        if self.out.status.events > 0:
+            self.out.status.feed_wall_ts = wall - (steady - self.last_market)
+        self.out.telemetry(wall)
+
+    cdef void idle(self, int64_t steady, int64_t left) noexcept nogil:
+        """Sleeps until something comes, a batch or the status is due, or ``left`` is over."""
+        cdef int64_t timeout = min(min(self.next_status - steady, <int64_t>IDLE_MAX_NS), left)
+        if self.out.waiting():
+            timeout = min(timeout, self.out.depth_interval)
+        if self.stalled_since != 0 and not spsc_is_empty(self.inputs[2]):
+            # The feed has something but waits for the bridge: its ring must not wake us at once.
+            bell_wait(self.bell.fd, self.inputs, 2, STALL_SLEEP_NS)
+        elif timeout > 0:
+            bell_wait(self.bell.fd, self.inputs, 3, timeout)
