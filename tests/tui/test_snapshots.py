@@ -23,6 +23,7 @@ CASES = {
     "light-120x36": {"theme": "ringbook-light", "keys": ["4"]},
     "live-80x24": {"mode": "LIVE"},
     "live-120x36": {"mode": "LIVE"},
+    "no-colour-80x24": {"mode": "LIVE", "silent": 3.2, "colour": False},
     "stale-80x24": {"silent": 3.2},
     "lost-120x36": {"silent": 12.5, "lost": True},
     "feed-stale-120x36": {"feed_silent": 2.5},
@@ -71,7 +72,10 @@ async def render(
 @pytest.mark.parametrize("name", CASES)
 async def test_the_screen_looks_as_it_did(name, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
-    found = f"{await render(name, **CASES[name])}\n"
+    case = dict(CASES[name])
+    if not case.pop("colour", True):
+        monkeypatch.setenv("NO_COLOR", "1")
+    found = f"{await render(name, **case)}\n"
     path = SNAPSHOTS / f"{name}.svg"
     if os.environ.get("RINGBOOK_UPDATE_SNAPSHOTS") == "1":
         path.write_text(f"{VERSIONS}\n{found}", encoding="utf-8")
