@@ -38,6 +38,9 @@ class FakeLink:
         """Stays until it is cancelled."""
         await asyncio.Event().wait()
 
+    def drain(self) -> None:
+        """Nothing ever comes in."""
+
     def watch(self, symbol: str) -> None:
         """Notes a change of the symbol."""
         if not self.watched or self.watched[-1] != symbol:

@@ -83,6 +83,8 @@ class MainScreen(Screen[None]):
 
     def refresh_panels(self) -> None:
         """Brings every panel that can be seen up to date from the store."""
+        if self.app.link is not None:
+            self.app.link.drain()
         staleness = self.store.staleness()
         self._settle_selection()
         if self.app.link is not None:

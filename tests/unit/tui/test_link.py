@@ -23,29 +23,49 @@ class FakeClient:
         self.state = ConnectionState.CONNECTING
         self.welcome = None
         self.topics = set()
+        self.subscriptions = []
         self.calls = []
         self.result = None
-        self.closed = False
+        self.closed = self.started = False
         self.on_state = self.on_message = None
 
     def start(self):
-        pass
+        self.loop = asyncio.get_running_loop()
+        self.started = True
 
     async def close(self, reason=""):
         self.closed = True
 
     def subscribe_telemetry(self):
-        self.topics |= set(p.TELEMETRY_TOPICS)
+        self.subscribe(*p.TELEMETRY_TOPICS)
 
     def subscribe(self, *topics):
         self.topics |= set(topics)
+        self.subscriptions += topics
 
     def unsubscribe(self, *topics):
         self.topics -= set(topics)
 
     def become(self, state, detail=""):
-        self.state = state
-        self.on_state(state, detail)
+        """Changes state in the link's thread, as a client does, and waits for it."""
+
+        async def change():
+            self.state = state
+            self.on_state(state, detail)
+
+        self.run(change())
+
+    def say(self, topic, *messages):
+        """Delivers messages in the link's thread."""
+
+        async def deliver():
+            for message in messages:
+                self.on_message(topic, message)
+
+        self.run(deliver())
+
+    def run(self, coroutine):
+        asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(5)
 
     def connect(self, epoch=1):
         self.welcome = welcome(epoch=epoch)
@@ -75,7 +95,7 @@ async def linked():
 
     link = Link(store, "ipc:///x", make)
     task = asyncio.create_task(link.run())
-    await until(lambda: clients)
+    await until(lambda: clients and clients[0].started)
     yield link, store, clients
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -88,40 +108,82 @@ def reply(success=True, message="paused", state="Paused", trading="ACTIVE"):
 
 
 async def test_it_connects_as_an_admin_and_feeds_the_store(linked):
-    _, store, (client,) = linked
+    link, store, (client,) = linked
     assert client.endpoint == "ipc:///x"
     assert client.options["role"] == "admin"
     assert set(p.TELEMETRY_TOPICS) <= client.topics
     client.connect()
+    link.drain()
     assert store.connection is Connection.CONNECTED
-    client.on_message(p.STATUS_TOPIC, status(0))
+    client.say(p.STATUS_TOPIC, status(0))
+    link.drain()
     assert store.status is not None
     message = p.Snapshot(1, p.STRATEGIES_TOPIC, 1, {p.STRATEGIES_TOPIC: 1}, [strategy("mm", "BTCUSDT", 1)])
-    client.on_message(p.STRATEGIES_TOPIC, message)
+    client.say(p.STRATEGIES_TOPIC, message)
+    link.drain()
     assert list(store.strategies) == ["mm"]
 
 
 async def test_states_reach_the_store(linked):
-    _, store, (client,) = linked
+    link, store, (client,) = linked
     client.become(ConnectionState.CONNECTING, "no answer to hello")
+    link.drain()
     assert store.connection is Connection.CONNECTING
     assert store.connection_detail == "no answer to hello"
     client.connect()
     client.become(ConnectionState.RECONNECTING, "no heartbeat")
+    link.drain()
     assert store.connection is Connection.RECONNECTING
     client.connect(epoch=2)
+    link.drain()
     assert store.connection is Connection.CONNECTED
+
+
+def market(client):
+    return {topic for topic in client.topics if topic.startswith("md.")}
 
 
 async def test_one_symbol_is_watched_at_a_time(linked):
     link, _, (client,) = linked
     link.watch("A")
     link.watch("A")
-    assert {"md.A.depth", "md.A.trade"} <= client.topics
+    await until(lambda: market(client) == {"md.A.depth", "md.A.trade"})
     link.watch("B")
-    assert {topic for topic in client.topics if topic.startswith("md.")} == {"md.B.depth", "md.B.trade"}
+    await until(lambda: market(client) == {"md.B.depth", "md.B.trade"})
     link.watch("")
-    assert not [topic for topic in client.topics if topic.startswith("md.")]
+    await until(lambda: not market(client))
+
+
+async def test_a_screen_that_does_not_keep_up_begins_again_with_snapshots(linked, monkeypatch):
+    monkeypatch.setattr(link_module, "INBOX", 100)
+    link, store, (client,) = linked
+    link.watch("A")
+    client.connect()
+    await until(lambda: market(client))
+    client.subscriptions.clear()
+    client.say(p.STATUS_TOPIC, *(status(step) for step in range(101)))
+    await until(lambda: client.subscriptions)
+    assert set(client.subscriptions) == {*p.TELEMETRY_TOPICS, "md.A.depth", "md.A.trade"}
+    link.drain()
+    assert store.connection is Connection.CONNECTED, "what happened to the connection is never forgotten"
+    assert store.status is None
+    client.say(p.STATUS_TOPIC, status(200))
+    link.drain()
+    assert store.status is not None
+
+
+async def test_a_fault_of_the_thread_is_raised_in_the_screen():
+    def broken(endpoint, **options):
+        raise RuntimeError("broken")
+
+    link = Link(Store(), "ipc:///x", broken)
+    task = asyncio.create_task(link.run())
+    await until(lambda: link._inbox)
+    with pytest.raises(RuntimeError, match="broken"):
+        link.drain()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def test_a_final_refusal_is_tried_again_with_a_new_client(linked, monkeypatch):
@@ -130,10 +192,13 @@ async def test_a_final_refusal_is_tried_again_with_a_new_client(linked, monkeypa
     link.watch("A")
     clients[0].become(ConnectionState.CLOSED, "client speaks version 1, server 2")
     await until(lambda: len(clients) == 2)
+    await until(lambda: clients[1].started)
     assert clients[0].closed
+    link.drain()
     assert "server 2" in store.connection_detail
     assert "md.A.depth" in clients[1].topics
     clients[1].connect()
+    link.drain()
     assert store.connection is Connection.CONNECTED
 
 
