@@ -28,9 +28,10 @@ _TIFS = {code.name: int(code) for code in TimeInForce}
 
 
 class Live(NamedTuple):
-    """What the bridge knows of a live order."""
+    """What the bridge knows of a live order; its requests carry the side, since a denial echoes them."""
 
     instrument: int
+    side: int
     done: float = 0.0
 
 
@@ -197,7 +198,7 @@ class Router:
         if order_ended(message.status, message.prev_status, message.reason):
             external.live.pop(message.client_order_id, None)
         elif message.status != "DENIED" and message.client_order_id:
-            external.live[message.client_order_id] = Live(header.instrument, row.cum_exec_qty)
+            external.live[message.client_order_id] = Live(header.instrument, order.side, row.cum_exec_qty)
             if external.told is not None:
                 external.told.add(message.client_order_id)
         frame = codec.encode(message)
@@ -281,21 +282,22 @@ class Router:
             _TIFS[order.time_in_force],
         )
         self._push(sent)
-        external.live[order.client_order_id] = Live(instrument)
+        external.live[order.client_order_id] = Live(instrument, _SIDES[order.side])
 
     def _modify(self, external: External, order: p.Modify) -> None:
-        instrument = self._live(external, order.client_order_id)
-        info = self._instruments[instrument]
+        live = self._live(external, order.client_order_id)
+        info = self._instruments[live.instrument]
         tick = _units("px", order.px, "tick_size", info.tick_size)
         lots = _units("qty", order.qty, "lot_size", info.lot_size)
         number = order.client_order_id
-        self._push(
-            self._link.order(Status.REPLACED, external.slot, instrument, number, price_tick=tick, lots=lots)
+        sent = self._link.order(
+            Status.REPLACED, external.slot, live.instrument, number, live.side, tick, lots
         )
+        self._push(sent)
 
     def _cancel(self, external: External, order: p.Cancel) -> None:
-        instrument = self._live(external, order.client_order_id)
-        self._push(self._link.order(Status.CANCELED, external.slot, instrument, order.client_order_id))
+        live, number = self._live(external, order.client_order_id), order.client_order_id
+        self._push(self._link.order(Status.CANCELED, external.slot, live.instrument, number, live.side))
 
     def _signal(self, peer: Peer, external: External, signal: p.Signal) -> None:
         if not isfinite(signal.value):
@@ -322,11 +324,11 @@ class Router:
             raise Invalid("unknown_symbol", f"hello did not name {symbol}")
         return number
 
-    def _live(self, external: External, client_order_id: int) -> int:
+    def _live(self, external: External, client_order_id: int) -> Live:
         live = external.live.get(client_order_id)
         if live is None:
             raise Invalid("unknown_order", f"no live order has client_order_id {client_order_id}")
-        return live.instrument
+        return live
 
     def _push(self, sent: bool) -> None:
         if not sent:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from engine.runtime.config import DaemonConfig
     from engine.runtime.rundir import RunDir
 
+    Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
 HIGH_WATER = 100_000
 """Messages that wait for one client before more are dropped; its gaps are healed by replays."""
 MESSAGES_A_TURN = 64
@@ -48,19 +50,20 @@ class Server:
     Args:
         config: As :func:`run_bridge`.
         link: The engine's rings.
+        log: Where to say what happens.
 
     Raises:
         BridgeError: An endpoint is not allowed or is taken.
     """
 
-    def __init__(self, config: BridgeConfig, link: EngineLink) -> None:
+    def __init__(self, config: BridgeConfig, link: EngineLink, log: Log) -> None:
         check_endpoint(config.endpoint, config.allow_remote)
         self.config = config
         self.epoch = time.time_ns()
         self.dropped = 0
         self.corrupt = 0
         self._link = link
-        self._log = logging.getLogger("ringbook.bridge")
+        self._log = log
         self._blobs = BlobJoiner()
         self._resyncing = self._must_resync = False
         self._unnamed: list[tuple[int, records.Header, Any]] = []
@@ -169,12 +172,17 @@ class Server:
         return len(batch) == RECORDS_A_TURN
 
     def _on_order(self, kind: int, header: records.Header, row: tuple[Any, ...]) -> None:
-        if kind == Kind.FILL:
-            self.publisher.fill(header, records.FillRow(*row))
-            return
-        order = records.OrderRow(*row)
-        self.publisher.order(header, order)
-        self.router.order(header, order, self.publisher.symbol(header.instrument))
+        try:
+            if kind == Kind.FILL:
+                self.publisher.fill(header, records.FillRow(*row))
+            else:
+                order = records.OrderRow(*row)
+                self.publisher.order(header, order)
+                self.router.order(header, order, self.publisher.symbol(header.instrument))
+        except (KeyError, RingCorrupt) as error:
+            # A code without a name, or no such instrument: better one record less than no bridge.
+            self.corrupt += 1
+            self._log.error("dropped a record of kind %d: %r", kind, error)
 
     def _name(self, slot: int) -> None:
         """A slot has its name: what a bridge before us left unread about it can be told now."""
@@ -276,7 +284,11 @@ class Server:
 
 
 def run_bridge(
-    config: BridgeConfig, *, stop: Callable[[], bool], ready: Callable[[], None] = lambda: None
+    config: BridgeConfig,
+    *,
+    stop: Callable[[], bool],
+    ready: Callable[[], None] = lambda: None,
+    log: Log | None = None,
 ) -> None:
     """Runs a bridge in this thread until it is told to stop.
 
@@ -284,6 +296,7 @@ def run_bridge(
         config: Endpoint, engine and rings.
         stop: Asked at least every heartbeat interval whether to end.
         ready: Called once the sockets are bound.
+        log: Where to say what happens; the logger ``ringbook.bridge`` by default.
 
     Raises:
         BridgeError: The endpoint is not allowed or is taken.
@@ -293,7 +306,7 @@ def run_bridge(
     check_endpoint(config.endpoint, config.allow_remote)
     link = EngineLink.attach(config.rings, config.bell, config.engine_bell)
     try:
-        server = Server(config, link)
+        server = Server(config, link, log or logging.getLogger("ringbook.bridge"))
     except BaseException:
         link.close()
         raise
@@ -307,7 +320,7 @@ def run_bridge(
 def serve(
     config: DaemonConfig,
     run: RunDir,
-    log: logging.LoggerAdapter[logging.Logger],
+    log: Log,
     ready: Callable[[], None],
 ) -> None:
     """The main function of the daemon's bridge process; SIGTERM ends it in good order.
@@ -328,6 +341,6 @@ def serve(
     bridge = BridgeConfig.of_run(config, run)
     log.info("listening on %s", bridge.endpoint)
     try:
-        run_bridge(bridge, stop=stopped.is_set, ready=ready)
+        run_bridge(bridge, stop=stopped.is_set, ready=ready, log=log)
     except BridgeError as error:
         raise ConfigError(f"bridge: {error}") from None

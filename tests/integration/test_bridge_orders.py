@@ -90,6 +90,37 @@ def test_duplicate_and_unknown_orders(engine, bridge):
         assert engine.requests == [("NEW", 7)]
 
 
+def test_a_change_that_comes_too_late_is_denied_and_changes_nothing(engine, bridge):
+    with connect(bridge, **TRADER) as client:
+        client.submit("BTCUSDT", "sell", 100.0, 0.001, client_order_id=7)
+        client.wait_order(7)
+        with engine._lock:
+            # The order fills in the engine while a cancel and a modify are on their way to it.
+            client.cancel(7)
+            client.modify(7, 100.1, 0.001)
+            wait_until(lambda: len(engine.rings["orders_in"]) == 2)
+            engine.fill(7, 0.001)
+        got = []
+        wait_until(lambda: got.extend(client.executions(timeout=0.05)) or len(got) == 4)
+        assert [e.status for e in got] == ["NEW", "FILLED", "DENIED", "DENIED"]
+        assert {e.reason for e in got[2:]} == {"UNKNOWN_ORDER"}
+        assert {e.side for e in got} == {"sell"}
+        assert client.order(7).status == "FILLED"
+
+
+def test_a_record_that_cannot_be_right_does_not_end_the_bridge(engine, bridge):
+    with connect(bridge, **TRADER) as client:
+        client.submit("BTCUSDT", "sell", 100.0, 0.001, client_order_id=7)
+        client.wait_order(7)
+        (live,) = engine.orders.values()
+        with engine._lock:
+            live.order["side"] = 0
+            engine.emit(live, 1)
+            live.order["side"] = -1
+            engine.fill(7, 0.001)
+        wait_until(lambda: client.order(7).status == "FILLED")
+
+
 def test_market_orders_and_cancel_all(engine, bridge):
     with connect(bridge, **TRADER | {"symbols": []}) as client:
         client.submit("BTCUSDT", "buy", 100.0, 0.001, client_order_id=1)

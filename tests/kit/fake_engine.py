@@ -361,6 +361,13 @@ class FakeEngine:
             self.emit(live, Status.NONE)
             self.on_order(live)
             return
+        known = {(live.slot, int(live.order["client_order_id"])) for live in self.orders.values()}
+        if number and (slot, number) not in known:
+            record = np.zeros((), order_record_dtype)
+            record["order"] = request
+            record["order"]["status"], record["order"]["reason"] = Status.DENIED, Reason.UNKNOWN_ORDER
+            self.emit(FakeOrder(record, int(request["instrument"]), slot), Status.NONE)
+            return
         for live in list(self.orders.values()):
             if live.slot != slot:
                 continue
