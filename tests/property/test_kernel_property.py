@@ -272,38 +272,31 @@ class KernelMachine(RuleBasedStateMachine):
         else:
             self.follow_up(order)
 
-    @rule(bid=st.integers(100, 200), spread=st.integers(1, 5))
     def market(self, bid, spread):
         self.apply("market", bid, bid + spread)
 
-    @rule(wait=st.integers(0, 500))
     def timer(self, wait):
         self.apply("timer", wait)
 
-    @rule(owner=SLOTS, pause=st.booleans())
     def pause(self, owner, pause):
         self.apply("command", "pause" if pause else "resume", owner)
         self.running[owner] = not pause
 
-    @rule(owner=st.sampled_from(["a", "b", "bot", ""]))
     def cancel_all(self, owner):
         self.apply("command", "cancel_orders", owner)
         for order in self.live.values():
             if owner in ("", order.owner):
                 self.want(order)
 
-    @rule()
     def halt(self):
         self.apply("command", "emergency_stop", False, False)
         self.halted = True
 
-    @rule()
     def resume_all(self):
         self.apply("command", "resume")
         self.halted = False
         self.running = dict.fromkeys(self.running, True)
 
-    @rule()
     def leave_and_return(self):
         self.apply("command", "disconnect_external", "bot")
         self.apply("command", "register_external", "bot", ["BTC"])
@@ -311,6 +304,30 @@ class KernelMachine(RuleBasedStateMachine):
         for order in self.live.values():
             if order.owner == "bot":
                 self.want(order)
+
+    @rule(what=st.integers(0, 11), owner=SLOTS, bid=st.integers(100, 200), wait=st.integers(0, 500))
+    def world(self, what, owner, bid, wait):
+        """Markets and timers, and now and then a command; most commands are undone before long."""
+        if what <= 2:
+            self.market(bid, 1 + wait % 5)
+        elif what <= 4:
+            self.timer(wait)
+        elif what <= 6:
+            self.resume_all()
+        elif what <= 8:
+            self.pause(owner, what == 7)
+        elif what == 9:
+            self.cancel_all(owner if wait % 3 else "")
+        elif what == 10:
+            self.halt()
+        else:
+            self.leave_and_return()
+
+    @rule(places=st.lists(st.integers(0, 50), min_size=1, max_size=4))
+    def answer_some(self, places):
+        for place in places:
+            if self.requests:
+                self.answer(place, True)
 
     @invariant()
     def the_twin_agrees(self):
@@ -335,3 +352,34 @@ class KernelMachine(RuleBasedStateMachine):
 
 KernelMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
 TestKernelMachine = KernelMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_walk(seed):
+    """As the machine, but far: short runs seldom fill a position to its limit or a table to its end."""
+    rng = np.random.default_rng(seed)
+    machine = KernelMachine()
+
+    def draw(low, high):
+        return int(rng.integers(low, high + 1))
+
+    def pick(*values):
+        return values[draw(0, len(values) - 1)]
+
+    for _ in range(600):
+        what, place = rng.random(), draw(0, 50)
+        if what < 0.30:
+            machine.submit(pick("a", "b", "bot"), pick(1, -1), draw(150, 250), draw(1, 12))
+        elif what < 0.36 and machine.live:
+            machine.cancel(place)
+        elif what < 0.46 and machine.live:
+            same = machine.live[machine.pick(place)].tick
+            machine.modify(place, pick(same, draw(150, 250)), draw(1, 12))
+        elif what < 0.72 and machine.requests:
+            machine.answer(place, rng.random() < 0.75)
+        elif what < 0.94 and any(o.status is not Status.NONE for o in machine.live.values()):
+            machine.fill(place, draw(1, 12))
+        elif what > 0.94:
+            machine.world(draw(0, 11), pick("a", "b", "bot"), draw(100, 200), draw(0, 500))
+        machine.the_twin_agrees()
+    machine.teardown()

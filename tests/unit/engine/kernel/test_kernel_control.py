@@ -414,3 +414,14 @@ def test_commands_wait_while_outputs_do():
     assert kernel.trading_state is TradingState.ACTIVE
     venue.collect()
     assert kernel.emergency_stop().success
+
+
+def test_a_halt_denies_even_what_a_pause_lets_through(world):
+    kernel, venue, strategy, ctx = world
+    order_id = ctx.buy(99.0, 0.5)
+    venue.answer()
+    kernel.pause()
+    kernel.emergency_stop(cancel_orders=False)
+    assert ctx.modify(order_id, 99.0, 0.3) is False
+    assert denied(strategy, kernel) == [Reason.TRADING_HALTED]
+    assert ctx.order(order_id).qty == pytest.approx(0.5)
