@@ -18,11 +18,12 @@ $(VENV)/.installed: pyproject.toml
 	@echo "Setting up $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check 'setuptools>=77' wheel build 'cython>=3.1,<4'
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[test,lint]'
+	@RINGBOOK_SKIP_CORE=1 $(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[test,lint]'
 	@touch $@
 
 # The compiled core: rebuilt, only where needed, when a source changes.
 $(VENV)/.built: $(VENV)/.installed setup.py $(SOURCES)
+	@mkdir -p build
 	@$(PY) setup.py --quiet build_ext --inplace
 	@touch $@
 

@@ -1,9 +1,10 @@
 """Build of the compiled core.
 
 Every ``.pyx`` below ``engine/`` becomes one extension; generated C goes to ``build/``, never into
-the tree. Two environment switches change the build:
+the tree. Three environment switches change the build:
 
 * ``RINGBOOK_DEBUG=1``: no optimisation, assertions and ``check_invariants()`` after every step.
+* ``RINGBOOK_SKIP_CORE=1``: no extensions at all; ``make`` installs so, then builds the core in place once.
 * ``RINGBOOK_SANITIZE=address,undefined``: those sanitizers (run Python with the runtime preloaded).
 """
 
@@ -16,6 +17,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 DEBUG = os.environ.get("RINGBOOK_DEBUG", "") not in ("", "0")
+SKIP_CORE = os.environ.get("RINGBOOK_SKIP_CORE", "") not in ("", "0")
 SANITIZE = os.environ.get("RINGBOOK_SANITIZE", "")
 
 compile_args = ["-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-unreachable-code"]
@@ -52,7 +54,7 @@ def extensions() -> list[Extension]:
 
 setup(
     ext_modules=cythonize(
-        extensions(),
+        [] if SKIP_CORE else extensions(),
         build_dir="build/cython-debug" if DEBUG else "build/cython",
         nthreads=0 if sys.platform == "darwin" else os.cpu_count() or 1,
         compiler_directives={
