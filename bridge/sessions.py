@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_PEERS = 1024
 """Sessions that the bridge keeps at once; more are told to come back."""
+WATCHER_PATIENCE = 10
+"""How many times longer a session that owns no strategy may be silent: no order hangs on its end."""
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 
 
@@ -172,7 +174,8 @@ class Sessions:
         """One heartbeat interval: clients that were silent too long are gone."""
         for peer in list(self.peers.values()):
             peer.misses += 1
-            if peer.live and peer.misses > self.heartbeat_misses:
+            patience = 1 if peer.hello.strategy_id else WATCHER_PATIENCE
+            if peer.live and peer.misses > patience * self.heartbeat_misses:
                 self._gone(peer, "missed heartbeats")
 
     def close(self, reason: str) -> None:

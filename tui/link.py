@@ -37,8 +37,8 @@ from tui.store import Store
 
 ANSWER_S = 2.0
 """How long an answer may take before the outcome counts as unknown."""
-HEARTBEAT_MISSES = 8
-"""A screen may be busy for longer than a trader may: 0.8 s of silence end the connection."""
+HEARTBEAT_MISSES = 15
+"""A screen may be busy for longer than a trader may: 1.5 s of silence end the connection."""
 AGAIN_S = 3.0
 """Pause before a new client is tried after a refusal that the old one took for final."""
 DRAIN_S = 0.05

@@ -157,6 +157,18 @@ def test_registration_that_fails():
     parts.trader()
 
 
+def test_a_watcher_may_be_silent_for_longer_than_a_trader():
+    parts = Parts()
+    parts.trader(b"t")
+    parts.tell(p.Hello(1, "screen", "admin"), b"w", "control")
+    for _ in range(4):
+        parts.tick()
+    assert [identity for _, identity in parts.sessions.peers] == [b"w"]
+    for _ in range(27):
+        parts.tick()
+    assert not parts.sessions.peers
+
+
 def test_a_full_ring_does_not_forget_a_lost_trader():
     parts = Parts()
     parts.trader()
