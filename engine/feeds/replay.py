@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,36 @@ class CaptureSource(EventSource):
             self._events = convert(self.name).events
         for first in range(start, len(self._events), CHUNK_ROWS):
             yield self._events[first : first + CHUNK_ROWS]
+
+
+class ChainedSource(EventSource):
+    """Recordings of one instrument one after another, in time order, as one.
+
+    Args:
+        sources: At least one, of one symbol.
+    """
+
+    def __init__(self, sources: Sequence[EventSource]) -> None:
+        self.symbol = sources[0].symbol
+        self.name = " + ".join(source.name for source in sources)
+        self._sources = tuple(sources)
+
+    @property
+    def rows(self) -> int:
+        """Rows in all; 0 while some source's are not known yet."""
+        counts = [source.rows for source in self._sources]
+        return sum(counts) if all(counts) else 0
+
+    def chunks(self, start: int = 0) -> Iterator[np.ndarray]:
+        """Begins a pass.
+
+        Args:
+            start: The first row wanted.
+
+        Raises:
+            DataError: As the sources' own passes.
+        """
+        return from_row(itertools.chain.from_iterable(source.chunks() for source in self._sources), start)
 
 
 class LoopedSource(EventSource):
@@ -183,21 +214,26 @@ class _Span:
         return row
 
 
-def open_source(symbol: str, path: str | Path, *, loop: int = 1) -> EventSource:
-    """Opens a recording of any kind; its first bytes tell which.
+def open_source(symbol: str, *paths: str | Path, loop: int = 1) -> EventSource:
+    """Opens recordings of any kind; their first bytes tell which.
 
     Args:
         symbol: The instrument's symbol.
-        path: An npz or npy file, or a raw capture.
-        loop: How often to play it; 0 for ever.
+        *paths: Npz or npy files, or raw captures, in time order.
+        loop: How often to play all of it; 0 for ever.
 
     Raises:
         DataError: The file is missing or no recording.
     """
+    sources = [_open_one(symbol, path) for path in paths]
+    source = sources[0] if len(sources) == 1 else ChainedSource(sources)
+    return source if loop == 1 else LoopedSource(source, loop)
+
+
+def _open_one(symbol: str, path: str | Path) -> EventSource:
     try:
         with open(path, "rb") as file:
             is_array = file.read(6).startswith(_ARRAY_MAGIC)
     except OSError as error:
         raise DataError(error.strerror or str(error), file=str(path)) from None
-    source: EventSource = NpzSource(symbol, path) if is_array else CaptureSource(symbol, path)
-    return source if loop == 1 else LoopedSource(source, loop)
+    return NpzSource(symbol, path) if is_array else CaptureSource(symbol, path)

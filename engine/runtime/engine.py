@@ -72,7 +72,7 @@ class EngineLoop(LoopCore):
         orders_in: Ring,
         control_in: Ring,
         bell: Bell,
-        log: logging.LoggerAdapter[logging.Logger],
+        log: logging.Logger,
     ) -> None:
         paper = Paper(config.instruments, config.engine.max_orders)
         super().__init__(
@@ -102,9 +102,7 @@ class EngineLoop(LoopCore):
             out.set_name(slot, name)
 
     @classmethod
-    def of_run(
-        cls, config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger]
-    ) -> EngineLoop:
+    def of_run(cls, config: DaemonConfig, run: RunDir, log: logging.Logger) -> EngineLoop:
         """The engine of a daemon's run directory.
 
         Raises:

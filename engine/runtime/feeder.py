@@ -79,7 +79,7 @@ class Feeder:
         self._bytes = self._records.view(np.uint8).reshape(BATCH, SLOT_BYTES)
 
     @classmethod
-    def of_run(cls, config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger]) -> Feeder:
+    def of_run(cls, config: DaemonConfig, run: RunDir, log: logging.Logger) -> Feeder:
         """The feed of a daemon.
 
         Raises:

@@ -8,8 +8,12 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import logging.handlers
 import os
+import queue
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LOGGER = "ringbook"
@@ -18,11 +22,19 @@ _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m", 
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in record.__dict__.items() if name not in _PLAIN and name != "role"}
+    return {name: value for name, value in record.__dict__.items() if name not in _PLAIN}
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"ts", "level", "source", "pid", "text", ...}`` on one line; extra fields keep their names."""
+    """``{"ts", "level", "source", "pid", "text", ...}`` on one line; extra fields keep their names.
+
+    Args:
+        role: The source of all lines.
+    """
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
 
     def format(self, record: logging.LogRecord) -> str:
         """One JSON object without a newline."""
@@ -30,7 +42,7 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, object] = {
             "ts": moment.isoformat(timespec="microseconds"),
             "level": record.levelname.lower(),
-            "source": getattr(record, "role", record.name),
+            "source": self._role,
             "pid": record.process,
             "text": record.getMessage(),
         }
@@ -41,20 +53,23 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """``12:00:01.250 engine  text  key=value``, coloured where it is a terminal."""
+    """``12:00:01.250 engine  text  key=value``, coloured where it is a terminal.
 
-    def __init__(self, *, colour: bool = False) -> None:
+    Args:
+        role: The source of all lines.
+        colour: Whether to colour warnings and errors.
+    """
+
+    def __init__(self, role: str, *, colour: bool = False) -> None:
         super().__init__()
-        self._colour = colour
+        self._role, self._colour = role, colour
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback below it where there is one."""
         moment = datetime.datetime.fromtimestamp(record.created)
-        source = getattr(record, "role", record.name)
-        text = f"{moment:%H:%M:%S}.{int(record.msecs):03d} {source:<8} {record.getMessage()}"
+        level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
+        text = f"{moment:%H:%M:%S}.{int(record.msecs):03d} {self._role:<8} {level}{record.getMessage()}"
         text += "".join(f"  {name}={value}" for name, value in _fields(record).items())
-        if record.levelno >= logging.WARNING:
-            text = text.replace(f" {source:<8} ", f" {source:<8} {record.levelname}: ", 1)
         if self._colour and (start := _COLOURS.get(record.levelname)):
             text = f"{start}{text}\x1b[0m"
         if record.exc_info:
@@ -62,7 +77,7 @@ class ConsoleFormatter(logging.Formatter):
         return text
 
 
-def configure(role: str, file: Path | None, *, console: bool = True) -> logging.LoggerAdapter[logging.Logger]:
+def configure(role: str, file: Path | None, *, console: bool = True) -> logging.Logger:
     """Sets the process's log up and returns it.
 
     Args:
@@ -80,16 +95,30 @@ def configure(role: str, file: Path | None, *, console: bool = True) -> logging.
     logger.setLevel(logging.INFO)
     if console:
         stream = logging.StreamHandler(sys.stderr)
-        stream.setFormatter(ConsoleFormatter(colour=sys.stderr.isatty() and "NO_COLOR" not in os.environ))
+        colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        stream.setFormatter(ConsoleFormatter(role, colour=colour))
         logger.addHandler(stream)
     if file is not None:
-        handler = logging.FileHandler(file, mode="a", encoding="utf-8")
-        handler.setFormatter(JsonFormatter())
-        logger.addHandler(handler)
-    return _RoleAdapter(logger, {"role": role})
+        lines = logging.FileHandler(file, mode="a", encoding="utf-8")
+        lines.setFormatter(JsonFormatter(role))
+        logger.addHandler(lines)
+    return logger
 
 
-class _RoleAdapter(logging.LoggerAdapter):
-    def process(self, msg, kwargs):
-        kwargs["extra"] = {**self.extra, **kwargs.get("extra", {})}
-        return msg, kwargs
+@contextmanager
+def in_background(logger: logging.Logger) -> Iterator[None]:
+    """Writes lines in a thread of their own for as long as the block lasts; nobody waits for a disk.
+
+    Args:
+        logger: What :func:`configure` returned.
+    """
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handlers = list(logger.handlers)
+    listener = logging.handlers.QueueListener(lines, *handlers, respect_handler_level=True)
+    logger.handlers[:] = [logging.handlers.QueueHandler(lines)]
+    listener.start()
+    try:
+        yield
+    finally:
+        logger.handlers[:] = handlers
+        listener.stop()

@@ -17,7 +17,7 @@ from bridge.errors import BridgeError
 from engine.core.errors import RingbookError
 from engine.runtime import config as daemon_config
 from engine.runtime.config import DaemonConfig
-from engine.runtime.logging import configure
+from engine.runtime.logging import configure, in_background
 from engine.runtime.rundir import ROLES, RunDir
 
 PR_SET_PDEATHSIG = 1
@@ -87,27 +87,22 @@ def main(argv: list[str]) -> int:
         return 3
 
 
-def _engine(
-    config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger], ready: Ready
-) -> None:
+def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
     from engine.runtime.engine import EngineLoop
 
     if config.engine.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {config.engine.cpu})
-    EngineLoop.of_run(config, run, log).run(ready.ok)
+    with in_background(log):
+        EngineLoop.of_run(config, run, log).run(ready.ok)
 
 
-def _feed(
-    config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger], ready: Ready
-) -> None:
+def _feed(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
     from engine.runtime.feeder import Feeder
 
     Feeder.of_run(config, run, log).run(ready.ok)
 
 
-def _bridge(
-    config: DaemonConfig, run: RunDir, log: logging.LoggerAdapter[logging.Logger], ready: Ready
-) -> None:
+def _bridge(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
     from bridge.server import serve
 
     serve(config, run, log, ready.ok)

@@ -19,7 +19,7 @@ def of_config(config: DaemonConfig) -> list[EventSource]:
     if feed.kind == "replay":
         from engine.feeds.replay import open_source
 
-        return [open_source(asset.symbol, asset.data[0], loop=feed.loop) for asset in config.instruments]
+        return [open_source(asset.symbol, *asset.data, loop=feed.loop) for asset in config.instruments]
     from engine.feeds.simulated import SimulatedMarket
 
     return [

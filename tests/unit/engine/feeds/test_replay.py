@@ -43,6 +43,18 @@ def test_every_kind_of_file_gives_its_rows_from_any_row(tmp_path, kind, start):
     assert all(len(chunk) <= CHUNK_ROWS for chunk in source.chunks())
 
 
+@pytest.mark.parametrize("start", [0, 1, 6, 7, 8, 12, 13])
+def test_recordings_in_time_order_are_one(tmp_path, start):
+    data = sample(13)
+    paths = [tmp_path / "one.npz", tmp_path / "two.npy"]
+    save_events(paths[0], data[:7])
+    np.save(paths[1], data[7:])
+    source = open_source("X", *paths)
+    assert (source.symbol, source.rows) == ("X", 13)
+    assert whole(source, start).tobytes() == data[start:].tobytes()
+    assert open_source("X", *paths, loop=3).rows == 13 * 3 + 2
+
+
 def test_a_bad_row_is_named(tmp_path):
     data = sample(CHUNK_ROWS + 5)
     data["px"][CHUNK_ROWS + 3] = np.nan
