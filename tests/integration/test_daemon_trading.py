@@ -94,7 +94,15 @@ def test_a_replay_at_full_speed_gives_the_backtests_fills_to_a_client(piece):
         position = it.status()["positions"][0]
     assert found == expected
     values = result.states[0].values
-    for name in ("position", "balance", "fee", "num_trades", "trading_volume", "trading_value", "realized_pnl"):
+    for name in (
+        "position",
+        "balance",
+        "fee",
+        "num_trades",
+        "trading_volume",
+        "trading_value",
+        "realized_pnl",
+    ):
         assert position[name] == getattr(values, name), name
 
 
@@ -113,11 +121,12 @@ def test_pausing_over_the_bridge_stops_new_orders_within_one_step_at_full_speed(
                 resumed = client.resume("mm")
                 steps = []
                 for message in messages:
-                    if isinstance(message, p.OrderUpdate) and message.prev_status == "NONE":
-                        if message.status == "NONE":
-                            steps.append(message.step)
-                            if message.step > resumed.step:
-                                break
+                    if not isinstance(message, p.OrderUpdate):
+                        continue
+                    if message.status == message.prev_status == "NONE":
+                        steps.append(message.step)
+                        if message.step > resumed.step:
+                            break
         assert any(step <= reply.step for step in steps)
         assert not [step for step in steps if reply.step < step < resumed.step]
 
