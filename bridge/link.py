@@ -60,6 +60,10 @@ class EngineLink:
         """Takes records out of one of the incoming rings: ``record_dtype``, shape (n,), n <= ``most``."""
         return as_records(self._rings[name].pop_many(most))
 
+    def backlog(self, name: str) -> int:
+        """Records that wait in one of the incoming rings."""
+        return len(self._rings[name])
+
     def arm(self) -> bool:
         """Asks for the bell; False when a ring has something already."""
         return self.bell.arm(self._incoming)

@@ -47,6 +47,34 @@ class Topic:
         self.kept.clear()
 
 
+class Batch:
+    """Changes of a book that make one message: the last word on each price."""
+
+    def __init__(self) -> None:
+        self.bids: dict[float, float] = {}
+        self.asks: dict[float, float] = {}
+        self.ts = self.exch_ts = 0
+        self.snapshot = self.conflated = False
+
+    def add(self, header: records.Header, row: records.DepthRow) -> None:
+        """Takes the next record of the batch."""
+        bids, asks = records.levels(row)
+        self.bids.update(bids)
+        self.asks.update(asks)
+        self.ts, self.exch_ts = header.ts, row.exch_ts
+        self.snapshot |= bool(header.flags & Flag.SNAPSHOT)
+        self.conflated |= bool(header.flags & Flag.CONFLATED)
+
+    def merge(self, later: Batch) -> Batch:
+        """One batch for two: the later one alone if it starts from an empty book."""
+        later.conflated = True
+        if not later.snapshot:
+            later.bids = self.bids | later.bids
+            later.asks = self.asks | later.asks
+            later.snapshot = self.snapshot
+        return later
+
+
 class Publisher:
     """Turns records into published messages.
 
@@ -78,7 +106,8 @@ class Publisher:
         self._trades = [self._topics[name] for name in trades]
         self._books = [Book(s) for s in self._symbols]
         self._told = [False] * len(self._symbols)
-        self._batches: list[tuple[list[Any], list[Any]]] = [([], []) for _ in self._symbols]
+        self._open = [Batch() for _ in self._symbols]
+        self._closed: dict[int, Batch] = {}
         self._state: dict[str, dict[Any, Any]] = {
             name: {} for name in (p.ORDERS_TOPIC, p.POSITIONS_TOPIC, p.STRATEGIES_TOPIC, p.STATUS_TOPIC)
         }
@@ -104,12 +133,19 @@ class Publisher:
 
     # --- records in ----------------------------------------------------------------------------
 
-    def market(self, batch: Any) -> None:
-        """Publishes records of ``market_out``."""
+    def market(self, batch: Any, conflate: bool = False) -> None:
+        """Publishes records of ``market_out``.
+
+        Args:
+            batch: Array of ``record_dtype``, shape (n,).
+            conflate: Whether to merge all changes of a book in it, to be up to date again sooner.
+        """
         for kind, headers, rows in records.runs(batch):
             if kind == Kind.DEPTH:
                 for header, row in zip(headers, rows, strict=True):
                     self._on_depth(header, records.DepthRow(*row))
+                    if not conflate:
+                        self._send_depth()
             elif kind == Kind.TRADE:
                 for header, row in zip(headers, rows, strict=True):
                     symbol = self.symbol(header.instrument)
@@ -117,33 +153,39 @@ class Publisher:
                     message = records.trade(row[0], header, self.epoch, topic.seq + 1, symbol)
                     self._recent[topic.name].append(message)
                     self._publish(topic, message)
+        self._send_depth()
 
     def _on_depth(self, header: records.Header, row: records.DepthRow) -> None:
-        symbol = self.symbol(header.instrument)
-        more_bids, more_asks = records.levels(row)
-        bids, asks = self._batches[header.instrument]
-        bids += more_bids
-        asks += more_asks
+        instrument = header.instrument
+        self.symbol(instrument)
+        changes = self._open[instrument]
+        changes.add(header, row)
         if not header.flags & Flag.LAST:
             return
-        self._batches[header.instrument] = ([], [])
-        self._told[header.instrument] |= bool(header.flags & Flag.SNAPSHOT)
-        if not self._told[header.instrument]:
-            return  # changes of a book that the resync has not told yet mean nothing
-        topic = self._depth[header.instrument]
-        message = p.Depth(
-            self.epoch,
-            topic.seq + 1,
-            symbol,
-            header.ts,
-            row.exch_ts,
-            bids,
-            asks,
-            bool(header.flags & Flag.SNAPSHOT),
-            bool(header.flags & Flag.CONFLATED),
-        )
-        self._books[header.instrument].apply(message)
-        self._publish(topic, message)
+        self._open[instrument] = Batch()
+        self._told[instrument] |= changes.snapshot
+        # Changes of a book that the resync has not told yet mean nothing.
+        if self._told[instrument]:
+            before = self._closed.get(instrument)
+            self._closed[instrument] = changes if before is None else before.merge(changes)
+
+    def _send_depth(self) -> None:
+        for instrument, changes in self._closed.items():
+            topic = self._depth[instrument]
+            message = p.Depth(
+                self.epoch,
+                topic.seq + 1,
+                self._symbols[instrument],
+                changes.ts,
+                changes.exch_ts,
+                list(changes.bids.items()),
+                list(changes.asks.items()),
+                changes.snapshot,
+                changes.conflated,
+            )
+            self._books[instrument].apply(message)
+            self._publish(topic, message)
+        self._closed.clear()
 
     def telemetry(self, batch: Any) -> None:
         """Publishes records of ``telemetry_out``."""

@@ -39,6 +39,9 @@ HIGH_WATER = 100_000
 """Messages that wait for one client before more are dropped; its gaps are healed by replays."""
 MESSAGES_A_TURN = 64
 RECORDS_A_TURN = 512
+MARKET_BACKLOG = 2048
+"""Records in ``market_out`` beyond which books are conflated: clients want the present, not the past."""
+CONFLATED_A_TURN = 1 << 15
 MAX_UNNAMED = 1 << 14
 """Orders and fills that wait for the name of their strategy after a restart: a ring of them."""
 LINGER_MS = 200
@@ -251,8 +254,9 @@ class Server:
         more |= self._receive("orders")
         telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
         self.publisher.telemetry(telemetry)
-        market = self._link.take("market_out", RECORDS_A_TURN)
-        self.publisher.market(market)
+        behind = self._link.backlog("market_out") > MARKET_BACKLOG
+        market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
+        self.publisher.market(market, conflate=behind)
         if time.monotonic() >= self._next_tick:
             # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
             self._next_tick = time.monotonic() + self._interval

@@ -92,13 +92,19 @@ def test_a_lost_last_message_is_noticed(engine, bridge):
         assert client.book("BTCUSDT").bids[55.5] == 1.0
 
 
-def test_a_gap_too_old_for_replay_is_healed_by_a_snapshot(engine, bridge):
+@pytest.fixture
+def short_memory(monkeypatch):
+    """A bridge that keeps few messages for replays."""
+    monkeypatch.setattr("bridge.publisher.REPLAY_MESSAGES", 50)
+
+
+def test_a_gap_too_old_for_replay_is_healed_by_a_snapshot(short_memory, engine, bridge):
     with Client(bridge, **PATIENT) as client:
         messages = client.messages(DEPTH, timeout=0.5)
         assert type(next(messages)) is p.Snapshot
         first = client.book("BTCUSDT").seq
-        lose(client, lambda topic, seq: first < seq < first + 4500)
-        walk(engine, 4600)
+        lose(client, lambda topic, seq: first < seq < first + 200)
+        walk(engine, 300)
         wait_until(lambda: same_book(client, engine))
         assert p.Snapshot in {type(m) for m in messages}
 

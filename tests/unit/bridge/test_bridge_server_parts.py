@@ -249,6 +249,44 @@ def test_a_book_is_unknown_until_its_first_snapshot():
     assert (depth.snapshot, depth.seq, depth.bids) == (True, 1, [(100.0, 2.0)])
 
 
+def depth_batch(*levels, snapshot=False, last=True, instrument=0):
+    batch = np.zeros(1, record_dtype)
+    batch["kind"], batch["instrument"] = Kind.DEPTH, instrument
+    batch["flags"] = Flag.LAST * last | Flag.SNAPSHOT * snapshot
+    row = batch["payload"].view(depth_record_dtype)
+    row["n_bids"] = len(levels)
+    for place, level in enumerate(levels):
+        row["levels"][0, place] = level
+    return batch
+
+
+@pytest.mark.parametrize("conflate", [False, True])
+def test_conflated_books_end_the_same(conflate):
+    parts = Parts()
+    batches = [
+        depth_batch((1.0, 1.0), (2.0, 2.0), snapshot=True),
+        depth_batch((2.0, 0.0)),
+        depth_batch((9.0, 9.0), instrument=1, snapshot=True),
+        depth_batch((3.0, 3.0), last=False),
+        depth_batch((4.0, 4.0)),
+        depth_batch((5.0, 5.0), snapshot=True),
+        depth_batch((6.0, 6.0)),
+        depth_batch((5.0, 5.5), last=False),
+    ]
+    parts.publisher.market(np.concatenate(batches), conflate)
+    sent = [codec.decode_stream(frames)[1] for frames in parts.published]
+    assert len(sent) == (2 if conflate else 6)
+    assert {m.conflated for m in sent if m.symbol == "BTCUSDT"} == {conflate}
+    assert not [m for m in sent if m.symbol == "ETH" and m.conflated]
+    first = [m for m in sent if m.symbol == "BTCUSDT"][-1]
+    assert first.snapshot == conflate
+    (book,) = parts.publisher.snapshot(p.SnapshotRequest(1, p.depth_topic("BTCUSDT"))).messages
+    assert book.bids == [(6.0, 6.0), (5.0, 5.0)]
+    parts.publisher.market(depth_batch((7.0, 7.0)), conflate)
+    (book,) = parts.publisher.snapshot(p.SnapshotRequest(1, p.depth_topic("BTCUSDT"))).messages
+    assert book.bids == [(7.0, 7.0), (6.0, 6.0), (5.0, 5.5)]
+
+
 def test_who_comes_back_after_a_restart():
     live = records.StrategyBlob("mm", "Running", "external", symbols=["ETH"])
 
