@@ -217,7 +217,7 @@ def crosser(hbt, interval_ns, order_qty, fills):
     """Runs to the end of the data and returns the number of fills."""
     tick_size = hbt.depth(0).tick_size
     lot_size = hbt.depth(0).lot_size
-    lots = math.floor(order_qty / lot_size + 0.5)
+    lots = max(1, math.floor(order_qty / lot_size + 0.5))
     qty = lots * lot_size
     order_id = 1
     k = -1

@@ -30,11 +30,9 @@ Progress = Callable[[float], None]
 SLICES = 200
 """Parts a run is cut into, between which progress is shown and an interrupt is noticed."""
 
-TAIL_NS = 60_000_000_000
-"""Market time after the last row after which a run ends though requests are still on their way.
-
-A strategy that asks for something at every poll, faster than answers come, would otherwise never end.
-"""
+TAIL_ROUND_TRIPS = 100
+"""How long a run goes on after the last row, in round trips to the slowest venue, though requests are still
+on their way: a strategy that asks for something at every poll would otherwise never end."""
 
 
 class StrategyState(NamedTuple):
@@ -189,7 +187,8 @@ class BacktestRunner:
         )
         first, last = _span(chunks)
         started = time.perf_counter()
-        self._replay(kernel, scheduler, first, last)
+        trips = (asset.entry_latency_ns + asset.response_latency_ns for asset in config.assets)
+        self._replay(kernel, scheduler, first, last, last + TAIL_ROUND_TRIPS * max(trips) + 1)
         seconds = time.perf_counter() - started
         return BacktestResult(
             fills=recorder.fill_array(),
@@ -208,12 +207,12 @@ class BacktestRunner:
             logs=kernel.take_logs(),
         )
 
-    def _replay(self, kernel: Kernel, scheduler: Scheduler, first: int, last: int) -> None:
+    def _replay(self, kernel: Kernel, scheduler: Scheduler, first: int, last: int, end: int) -> None:
         kernel.start(first)
         scheduler.begin()
         for part in range(1, SLICES + 1):
             done = part == SLICES
-            scheduler.run_until(last + TAIL_NS if done else first + (last - first) * part // SLICES)
+            scheduler.run_until(end if done else first + (last - first) * part // SLICES)
             _raise_failures(kernel)
             if self._check_invariants:
                 scheduler.check_invariants()

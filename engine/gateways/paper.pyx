@@ -224,12 +224,16 @@ cdef class PaperDriver(VenueDriver):
                 )
         raise_for_code(code)
 
-    def finish(self):
-        """After the last item: what is still on its way arrives, with the timers due before it."""
+    def finish(self, int64_t until=INT64_MAX):
+        """After the last item: what is still on its way arrives, with the timers due before it.
+
+        Args:
+            until: When to stop at the latest, for strategies that ask for something at every poll.
+        """
         cdef int code = OK
         cdef int64_t ts = 0
         cdef int64_t key = 0
         with nogil:
-            while code == OK and self.paper.paper_next(&ts, &key):
+            while code == OK and self.paper.paper_next(&ts, &key) and ts < until:
                 code = self.catch_up(ts, key + 1)
         raise_for_code(code)

@@ -29,7 +29,7 @@ class Crosser(Strategy):
         self._polls += 1
         resting = [o for o in ctx.orders() if o.status is Status.NEW and o.req is Status.NONE]
         oldest = min(resting, key=lambda o: o.order_id, default=None)
-        lots = round(self.order_qty / book.lot_size)
+        lots = max(1, round(self.order_qty / book.lot_size))
         if oldest is not None:
             own = round(oldest.qty / book.lot_size)
             if k % 5 == 3:

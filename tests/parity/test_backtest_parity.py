@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks.peers.hftbacktest_mm import run_crosser, run_market_maker
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
+from engine.backtest.recorder import Recorder
 from engine.backtest.runner import BacktestRunner
 from engine.core.types import Reason
+from engine.feeds.merge import Merger
+from engine.feeds.replay import NpzSource
+from engine.gateways.paper import Paper, PaperDriver
+from engine.kernel import Kernel
+from engine.strategy.loader import load
 from tests.kit.compare import assert_same, fill_rows
 from tests.kit.recordings import LOT_SIZE, TICK_SIZE, events
 
@@ -125,3 +132,22 @@ def test_batches_are_the_same_as_steps(name):
     assert batched.fills.tobytes() == stepped.fills.tobytes()
     assert batched.orders.tobytes() == stepped.orders.tobytes()
     assert batched.states == stepped.states
+
+
+@pytest.mark.recording
+@pytest.mark.parametrize("name", ["fast polls", "latency beyond the poll"])
+def test_paper_on_the_merged_stream_has_the_backtests_fills(name):
+    changes, params = GRID[name]
+    market, data = asset(**changes), events("usdm")
+    kernel = Kernel([market])
+    kernel.add_strategy("s", load(NATIVE)(**params))
+    recorder = Recorder()
+    driver = PaperDriver(kernel, Paper([market]), recorder)
+    merger = Merger([NpzSource(market.symbol, data)])
+    kernel.start(merger.next_ts)
+    while len(items := merger.read()):
+        driver.push(*(np.ascontiguousarray(items[c]) for c in ("event", "ts", "instrument", "flags")))
+    driver.finish()
+    result = run(NATIVE, market, data, params)
+    assert recorder.fill_array().tobytes() == result.fills.tobytes()
+    assert kernel.state("s", market.symbol) == result.states[0].values

@@ -1,0 +1,107 @@
+"""``ringbook backtest``: text, JSON, flags and one-line errors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from engine.cli.main import main
+from tests.kit.markets import LOT_SIZE, TICK_SIZE, random_market
+
+MAKER = "engine.strategy.native:MarketMaker"
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "market.npz"
+    np.savez(path, data=random_market(3, 600))
+    return path
+
+
+@pytest.fixture
+def flags(recording):
+    return [
+        *("backtest", "--data", str(recording), "--symbol", "X", "--strategy", MAKER),
+        *("--tick-size", str(TICK_SIZE), "--lot-size", str(LOT_SIZE), "--entry-latency-ns", "1000"),
+        *("--response-latency-ns", "1000", "--param", "interval_ns=5000", "--param", "half_spread=0.5"),
+        *("--param", "order_qty=0.02", "--param", "max_position=0.1", "--maker-fee", "-0.0001"),
+    ]
+
+
+def test_the_text_says_what_came_of_it(flags, capsys):
+    assert main(flags) == 0
+    out, err = capsys.readouterr()
+    assert "MarketMaker on X" in out
+    assert "equity" in out
+    assert "fills by reason" in out
+    assert err == ""
+
+
+def test_config_and_flags_give_the_same(flags, recording, tmp_path, capsys):
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f"""
+        [[assets]]
+        symbol = "X"
+        tick_size = {TICK_SIZE}
+        lot_size = {LOT_SIZE}
+        data = ["{recording}"]
+        entry_latency_ns = 1000
+        response_latency_ns = 1000
+        maker_fee = -0.0001
+        [[strategies]]
+        id = "MarketMaker"
+        class = "{MAKER}"
+        params = {{interval_ns = 5000, half_spread = 0.5, order_qty = 0.02, max_position = 0.1}}
+        """
+    )
+    assert main([*flags, "--json"]) == 0
+    by_flags = json.loads(capsys.readouterr().out)
+    assert main(["backtest", "--config", str(file), "--json"]) == 0
+    by_file = json.loads(capsys.readouterr().out)
+    for result in (by_flags, by_file):
+        del result["events_per_second"]
+    assert by_flags == by_file
+    assert len(by_flags["fills"]) > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--data, --strategy, --tick-size, --lot-size must be given"),
+        (["--config", "nowhere.toml"], "nowhere.toml: No such file"),
+        (["--config", "x.toml", "--tick-size", "1"], "--tick-size does not go with --config"),
+    ],
+)
+def test_what_is_missing(arguments, message, capsys):
+    assert main(["backtest", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--param", "spread"], "expected NAME=VALUE"),
+        (["--param", "spread=1"], "unknown parameter spread"),
+        (["--queue-model", "fifo"], "queue_model"),
+        (["--asset", "quanto"], "asset"),
+        (["--data", "nowhere.npz"], "nowhere.npz: No such file"),
+    ],
+)
+def test_bad_flags_are_one_line(flags, extra, message, capsys):
+    assert main([*flags, *extra]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["backtest", "--help"])
+    assert caught.value.code == 0
+    assert "ringbook backtest --config" in capsys.readouterr().out
