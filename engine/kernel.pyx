@@ -5,7 +5,7 @@ from libc.stdint cimport INT64_MAX, uint8_t, uint64_t
 from engine.book.l2 cimport L2Change, l2_apply
 from engine.core.codes cimport ERR_OUTBOX_FULL, ERR_UNKNOWN_INSTRUMENT, OK
 from engine.core.types cimport *
-from engine.strategy.audit cimport desk_audit, desk_hash
+from engine.strategy.audit cimport DESK_AUDITS, desk_audit, desk_hash, desk_must_hold
 from engine.strategy.desk cimport (
     ANY_INSTRUMENT,
     ANY_STRATEGY,
@@ -31,8 +31,6 @@ from engine.strategy.desk cimport (
 from engine.strategy.external cimport external_request
 from engine.strategy.views cimport make_state
 
-from typing import NamedTuple
-
 import msgspec
 import numpy as np
 
@@ -41,61 +39,11 @@ from engine.core.types import TradingState
 from engine.risk.limits import RiskLimits
 from engine.strategy.params import ParamSpec
 from engine.strategy.roster import InstrumentSpec  # re-exported: what a kernel is made of
+from engine.strategy.status import KIND_NAMES, STATE_NAMES, ControlResult, StrategyInfo
 from engine.strategy.views import Signal
 
 cdef Output _output
 output_dtype = np.asarray(<Output[:1]>&_output).dtype
-
-STATE_NAMES = ("Starting", "Running", "Paused", "Stopping", "Stopped", "Error")
-"""Names of strategy states on the wire, by ``StrategyState``."""
-KIND_NAMES = ("python", "native", "external")
-"""Names of kinds of strategies on the wire, by ``StrategyKind``."""
-
-
-class ControlResult(NamedTuple):
-    """The answer to a control command.
-
-    Attributes:
-        success: Whether it was done.
-        message: What was done, or why not.
-        strategy_state: The state of the strategy that it named; empty if it named none.
-        trading_state: ACTIVE, REDUCING or HALTED.
-        current_params: The strategy's parameters after it.
-    """
-
-    success: bool
-    message: str
-    strategy_state: str
-    trading_state: str
-    current_params: dict
-
-
-class StrategyInfo(NamedTuple):
-    """A strategy as it is now.
-
-    Attributes:
-        name: Its name.
-        slot: Its number in outputs and records.
-        kind: ``python``, ``native`` or ``external``.
-        state: A name of ``STATE_NAMES``.
-        message: What its last change of state said.
-        symbols: What it trades.
-        params: Present values.
-        specs: Declared parameters; of an external strategy, made from what it registered.
-        limits: ``RiskLimits`` by symbol.
-        traceback: Of the exception that put it into Error; empty without one.
-    """
-
-    name: str
-    slot: int
-    kind: str
-    state: str
-    message: str
-    symbols: tuple
-    params: dict
-    specs: dict
-    limits: dict
-    traceback: str
 
 
 cdef class Kernel(Roster):
@@ -154,6 +102,8 @@ cdef class Kernel(Roster):
                     CALL_FILL, report.strategy, effect.order.instrument, &effect.order, &effect.fill
                 )
             desk_retire(&self.desk, &effect)
+        if DESK_AUDITS:
+            desk_must_hold(&self.desk)
         return code
 
     cdef int apply_timer(self, int64_t now) noexcept nogil:
@@ -167,13 +117,19 @@ cdef class Kernel(Roster):
                 self.desk.slots[slot].timer_due += self.desk.slots[slot].timer_interval
                 self.callback(CALL_TIMER, slot, 0, NULL, NULL)
         desk_find_next_timer(&self.desk)
+        if DESK_AUDITS:
+            desk_must_hold(&self.desk)
         return OK
 
     cdef int apply_request(self, const Order* request, int64_t now) noexcept nogil:
+        cdef int code
         if self.desk.n_outputs > self.desk.outbox_soft:
             return ERR_OUTBOX_FULL
         self.advance(now)
-        return external_request(&self.desk, request)
+        code = external_request(&self.desk, request)
+        if DESK_AUDITS:
+            desk_must_hold(&self.desk)
+        return code
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -572,11 +528,14 @@ cdef class Kernel(Roster):
         Raises:
             RingbookError: The exception of the first row's result code that is not OK.
         """
-        cdef Py_ssize_t i
-        cdef int code
-        for i in range(events.shape[0]):
-            with nogil:
-                code = self.apply_market(instrument, &events[i], i + 1 == events.shape[0] and last)
+        cdef Py_ssize_t i, n = events.shape[0]
+        cdef int code = OK
+        with nogil:
+            for i in range(n):
+                code = self.apply_market(instrument, &events[i], i + 1 == n and last)
+                if code != OK:
+                    break
+        if code != OK:
             raise_for_code(code, f"row {i}")
 
     def report(self, const Order[::1] reports, int64_t now):

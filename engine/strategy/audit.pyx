@@ -7,6 +7,7 @@ queue estimates are left out. Both functions are linear in the state; neither is
 
 from libc.math cimport isnan
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport abort
 from libc.string cimport memcpy
 
 from engine.book.l2 cimport l2_check, l2_hash
@@ -24,6 +25,8 @@ from engine.strategy.desk cimport (
     desk_live,
     order_ended,
 )
+
+import sys
 
 from engine.core.errors import InvariantError
 
@@ -177,3 +180,12 @@ cdef int desk_audit(const Desk* desk) except -1:
     _must(orders == desk.orders.used == desk.ids.used, f"{orders} orders linked, {desk.orders.used} held")
     _must(clients <= orders, f"{clients} client ids for {orders} orders")
     return 0
+
+
+cdef void desk_must_hold(const Desk* desk) noexcept nogil:
+    with gil:
+        try:
+            desk_audit(desk)
+        except InvariantError as error:
+            print(f"ringbook: invariant broken: {error}", file=sys.stderr, flush=True)
+            abort()

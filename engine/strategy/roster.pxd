@@ -5,7 +5,7 @@ makes its arguments. Only callbacks that a class overrides are ever called. A st
 put into Error and its orders are cancelled; nothing is raised towards the caller.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from engine.strategy.desk cimport MAX_STRATEGIES, Desk
 

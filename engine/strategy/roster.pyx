@@ -36,7 +36,7 @@ from engine.strategy.views cimport BookView, make_book, make_fill, make_order, m
 import traceback
 from typing import NamedTuple
 
-from engine.core.errors import CapacityError, ConfigError, RingbookError, raise_for_code
+from engine.core.errors import CapacityError, ConfigError, raise_for_code
 from engine.risk.limits import UNLIMITED, RiskLimits
 from engine.strategy.base import Strategy
 
