@@ -21,6 +21,7 @@ REPLAY_BYTES = p.MAX_SERVER_FRAME // 2
 RECENT = {p.FILLS_TOPIC: 1000, p.LOG_TOPIC: 500}
 """How much of its past a topic without a present state shows in a snapshot; trades show RECENT_TRADES."""
 RECENT_TRADES = 200
+SNAPSHOT, CONFLATED, LAST = int(Flag.SNAPSHOT), int(Flag.CONFLATED), int(Flag.LAST)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -62,8 +63,8 @@ class Batch:
         self.bids.update(bids)
         self.asks.update(asks)
         self.ts, self.exch_ts = header.ts, row.exch_ts
-        self.snapshot |= bool(header.flags & Flag.SNAPSHOT)
-        self.conflated |= bool(header.flags & Flag.CONFLATED)
+        self.snapshot |= bool(header.flags & SNAPSHOT)
+        self.conflated |= bool(header.flags & CONFLATED)
 
     def merge(self, later: Batch) -> Batch:
         """One batch for two: the later one alone if it starts from an empty book."""
@@ -140,10 +141,15 @@ class Publisher:
             batch: Array of ``record_dtype``, shape (n,).
             conflate: Whether to merge all changes of a book in it, to be up to date again sooner.
         """
+        if conflate:
+            batch, skipped = records.since_snapshot(batch)
+            for instrument in skipped:
+                self._open[instrument] = Batch()
+                self._open[instrument].conflated = True
         for kind, headers, rows in records.runs(batch):
             if kind == Kind.DEPTH:
                 for header, row in zip(headers, rows, strict=True):
-                    self._on_depth(header, records.DepthRow(*row))
+                    self._on_depth(header, row)
                     if not conflate:
                         self._send_depth()
             elif kind == Kind.TRADE:
@@ -160,7 +166,7 @@ class Publisher:
         self.symbol(instrument)
         changes = self._open[instrument]
         changes.add(header, row)
-        if not header.flags & Flag.LAST:
+        if not header.flags & LAST:
             return
         self._open[instrument] = Batch()
         self._told[instrument] |= changes.snapshot

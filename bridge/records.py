@@ -27,8 +27,8 @@ from engine.runtime.records import (
     LEVELS_PER_RECORD,
     PAYLOAD_DTYPES,
     FeedState,
+    Flag,
     Kind,
-    depth_record_dtype,
     fill_record_dtype,
     header_dtype,
     order_record_dtype,
@@ -45,7 +45,7 @@ FillRow = namedtuple("FillRow", fill_record_dtype.names, rename=True)
 FillFields = namedtuple("FillFields", fill_dtype.names, rename=True)
 PositionRow = namedtuple("PositionRow", position_record_dtype.names, rename=True)
 StatusRow = namedtuple("StatusRow", status_record_dtype.names, rename=True)
-DepthRow = namedtuple("DepthRow", depth_record_dtype.names, rename=True)
+DepthRow = namedtuple("DepthRow", ("n_bids", "n_asks", "exch_ts", "levels"))
 EventFields = namedtuple("EventFields", event_dtype.names, rename=True)
 
 STATUS = {int(code): code.name for code in Status}
@@ -80,7 +80,40 @@ def runs(records: np.ndarray) -> Iterator[tuple[int, list[Header], Any]]:
         begin = end
         headers = [Header(*row) for row in part[_HEADER_FIELDS].tolist()]
         dtype = PAYLOAD_DTYPES.get(kind)
-        yield kind, headers, part if dtype is None else part["payload"].view(dtype).tolist()
+        if kind == Kind.DEPTH:
+            yield kind, headers, _depth_rows(part["payload"].view(dtype))
+        else:
+            yield kind, headers, part if dtype is None else part["payload"].view(dtype).tolist()
+
+
+def _depth_rows(payloads: np.ndarray) -> list[DepthRow]:
+    flat = np.ascontiguousarray(payloads["levels"]).view(np.float64).reshape(len(payloads), -1)
+    columns = (payloads[name].tolist() for name in ("n_bids", "n_asks", "exch_ts"))
+    return [DepthRow(*row) for row in zip(*columns, flat.tolist(), strict=True)]
+
+
+def since_snapshot(records: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Leaves out the changes of books that a later whole snapshot in the same array makes void.
+
+    Args:
+        records: Array of ``record_dtype``, shape (n,), of ``market_out``.
+
+    Returns:
+        The records that count, in their order, and the instruments of which some were left out.
+    """
+    depth = records["kind"] == Kind.DEPTH
+    flags, instruments = records["flags"], records["instrument"]
+    keep = np.ones(len(records), bool)
+    skipped = []
+    for instrument in np.unique(instruments[depth]).tolist():
+        places = np.flatnonzero(depth & (instruments == instrument))
+        last = np.flatnonzero(flags[places] & int(Flag.LAST))
+        whole = last[(flags[places[last]] & int(Flag.SNAPSHOT)) != 0]
+        before = last[last < whole[-1]] if len(whole) else whole
+        if len(before):
+            keep[places[: before[-1] + 1]] = False
+            skipped.append(instrument)
+    return records[keep], skipped
 
 
 def as_records(slots: np.ndarray) -> np.ndarray:
@@ -235,15 +268,16 @@ def trade(event: tuple[Any, ...], header: Header, epoch: int, seq: int, symbol: 
 
 
 def levels(row: DepthRow) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Bids and asks of a DEPTH record.
+    """Bids and asks of a DEPTH record, whose levels are one flat list of prices and quantities.
 
     Raises:
         RingCorrupt: It claims more levels than it has room for.
     """
     if row.n_bids + row.n_asks > LEVELS_PER_RECORD:
         raise RingCorrupt(f"a depth record with {row.n_bids} bids and {row.n_asks} asks")
-    both = row.levels[: row.n_bids + row.n_asks].tolist()
-    return both[: row.n_bids], both[row.n_bids :]
+    flat, middle, end = row.levels, 2 * row.n_bids, 2 * (row.n_bids + row.n_asks)
+    bids = list(zip(flat[0:middle:2], flat[1:middle:2], strict=True))
+    return bids, list(zip(flat[middle:end:2], flat[middle + 1 : end : 2], strict=True))
 
 
 class StrategyBlob(msgspec.Struct):

@@ -41,7 +41,7 @@ MESSAGES_A_TURN = 64
 RECORDS_A_TURN = 512
 MARKET_BACKLOG = 2048
 """Records in ``market_out`` beyond which books are conflated: clients want the present, not the past."""
-CONFLATED_A_TURN = 1 << 15
+CONFLATED_A_TURN = 1 << 13
 MAX_UNNAMED = 1 << 14
 """Orders and fills that wait for the name of their strategy after a restart: a ring of them."""
 LINGER_MS = 200

@@ -287,6 +287,23 @@ def test_conflated_books_end_the_same(conflate):
     assert book.bids == [(7.0, 7.0), (6.0, 6.0), (5.0, 5.5)]
 
 
+def test_a_snapshot_makes_what_came_before_it_void():
+    batches = [
+        depth_batch((1.0, 1.0), last=False),
+        depth_batch((2.0, 2.0), instrument=1, snapshot=True),
+        depth_batch((1.1, 1.0)),
+        depth_batch((3.0, 3.0), snapshot=True, last=False),
+        depth_batch((4.0, 4.0), snapshot=True),
+        depth_batch((5.0, 5.0)),
+        depth_batch((6.0, 6.0), snapshot=True, last=False),
+    ]
+    kept, skipped = records.since_snapshot(np.concatenate(batches))
+    assert skipped == [0]
+    levels = kept["payload"].view(depth_record_dtype)["levels"]
+    assert levels["px"][:, 0].tolist() == [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert records.since_snapshot(np.concatenate(batches[:3]))[1] == []
+
+
 def test_who_comes_back_after_a_restart():
     live = records.StrategyBlob("mm", "Running", "external", symbols=["ETH"])
 
@@ -358,10 +375,8 @@ def test_units_refused(value):
 
 
 def test_corrupt_records_are_named():
-    row = np.zeros(1, depth_record_dtype)
-    row["n_bids"], row["n_asks"] = 13, 1
     with pytest.raises(RingCorrupt, match="13 bids and 1 asks"):
-        records.levels(records.DepthRow(*row.tolist()[0]))
+        records.levels(records.DepthRow(13, 1, 0, [0.0] * 26))
     with pytest.raises(RingCorrupt, match="kind 6"):
         records.blob(Kind.REPLY, {"request_id": "x"})
     with pytest.raises(RingCorrupt, match="instrument 9"):
