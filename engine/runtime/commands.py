@@ -88,20 +88,30 @@ class Commands:
         Returns:
             What the REPLY blob holds. A command that is malformed or unknown is answered, never raised.
         """
-        request_id = message.get("request_id") if isinstance(message, dict) else None
-        if not isinstance(request_id, int):
-            request_id = 0
         try:
             if not isinstance(message, dict):
                 raise ConfigError("a command is a table")
-            handler = self._handlers.get(message.get("command", ""))
+            handler = self._handlers.get(str(message.get("command", "")))
             if handler is None:
                 raise ConfigError(f"unknown command {message.get('command')!r}")
             result = handler(message)
         except ConfigError as error:
             result = self._say(False, str(error))
+        return self._reply(message, result)
+
+    def failed(self, message: Any, error: Exception) -> dict[str, Any]:
+        """The reply to a command that ended in a fault of ours.
+
+        Args:
+            message: The command.
+            error: What it raised.
+        """
+        return self._reply(message, self._say(False, f"internal error: {type(error).__name__}: {error}"))
+
+    def _reply(self, message: Any, result: ControlResult) -> dict[str, Any]:
+        request_id = message.get("request_id") if isinstance(message, dict) else None
         return {
-            "request_id": request_id,
+            "request_id": request_id if isinstance(request_id, int) else 0,
             "success": result.success,
             "message": result.message,
             "strategy_state": result.strategy_state,
@@ -115,7 +125,9 @@ class Commands:
 
     def _slot(self, message: Any) -> int | None:
         name = message.get("strategy_id") if isinstance(message, dict) else None
-        return self._kernel.slot(name) if name in self._kernel.strategy_names else None
+        if not isinstance(name, str) or name not in self._kernel.strategy_names:
+            return None
+        return self._kernel.slot(name)
 
     def _limit(self, message: dict[str, Any]) -> ControlResult:
         limits = {name: message[name] for name in LIMITS if message.get(name) is not None}

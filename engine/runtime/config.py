@@ -20,6 +20,9 @@ from engine.core import settings
 from engine.core.errors import ConfigError, NotRunning
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
 
+MAX_STRATEGIES = 64
+"""Strategies that a kernel has room for, external ones included."""
+
 EngineName = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
@@ -33,7 +36,6 @@ class EngineSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             ``/tmp/ringbook-<uid>``. The run itself is in ``<run_dir>/<name>``.
         cpu: The CPU that the engine is pinned to; None leaves it to the system.
         max_orders: Live orders there is room for.
-        max_strategies: Strategies there is room for, external ones included.
         status_interval_ms: Wall time between status and position records.
         depth_interval_us: Least wall time between depth batches of an instrument.
         stop_timeout_s: How long a graceful stop waits for the venue's answers.
@@ -44,7 +46,6 @@ class EngineSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     run_dir: str = ""
     cpu: Annotated[int, Meta(ge=0, le=4095)] | None = None
     max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
-    max_strategies: Annotated[int, Meta(ge=1, le=1024)] = 64
     status_interval_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100
     depth_interval_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 2_000
     stop_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
@@ -68,7 +69,8 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         kind: ``simulated`` (a seeded market) or ``replay`` (the instruments' ``data``).
         speed: 1 is real time, N is N times as fast, 0 is as fast as the engine takes it.
-        loop: How often a replay runs; 0 is for ever.
+        loop: How often a replay runs; 0 is for ever. Each instrument is repeated by its own length, so
+            recordings of several instruments that differ in length drift apart.
         wait_for_client: Whether the first event waits until an external trader is there.
         seed: Of the simulated market.
         rate: How many times as busy as usual the simulated market is.
@@ -106,7 +108,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     feed: FeedSection = msgspec.field(default_factory=FeedSection)
     external: ExternalSection = msgspec.field(default_factory=ExternalSection)
     instruments: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
-    strategies: Annotated[list[StrategyConfig], Meta(max_length=1024)] = []
+    strategies: Annotated[list[StrategyConfig], Meta(max_length=MAX_STRATEGIES)] = []
 
     def run_dir(self, environ: Mapping[str, str] | None = None) -> RunDir:
         """The directory of this run."""
@@ -157,11 +159,6 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
     """
     check_assets(config.instruments, source, "instruments")
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
-    if len(config.strategies) > config.engine.max_strategies:
-        raise ConfigError(
-            f"{source}: $.engine.max_strategies: {config.engine.max_strategies} is less than the "
-            f"{len(config.strategies)} strategies below"
-        )
     try:
         check_endpoint(config.endpoint(), config.bridge.allow_remote)
     except BridgeError as error:

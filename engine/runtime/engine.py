@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.errors import DataError, RingCorrupt, StrategyError, raise_for_code
+from engine.core.errors import ConfigError, DataError, RingCorrupt, StrategyError, raise_for_code
 from engine.core.ring import Bell, Ring
 from engine.core.settings import convert
 from engine.gateways.paper import Paper
@@ -31,21 +31,25 @@ SETTLE_EVENTS = 100_000
 MAX_LOG_TEXT = 8192
 
 
-def make_kernel(config: DaemonConfig) -> Kernel:
+def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
     """The kernel of a configuration, with its strategies seated and not yet started.
 
     Args:
         config: The daemon's.
+        source: The file it came from, for messages.
 
     Raises:
-        ConfigError: A strategy cannot be loaded, or a parameter or limit is wrong; the message has its id.
+        ConfigError: A strategy cannot be loaded, or a parameter or limit is wrong; file and key are named.
     """
     kernel = Kernel(config.instruments, max_orders=config.engine.max_orders)
     for index, chosen in enumerate(config.strategies):
-        where = f"$.strategies[{index}]"
+        where = f"{source}: $.strategies[{index}]"
         limits = convert(chosen.limits, RiskLimits, source=f"{where}.limits")
-        strategy = loader.load(chosen.cls)(**chosen.params)
-        kernel.add_strategy(chosen.id, strategy, chosen.symbols or None, limits)
+        try:
+            strategy = loader.load(chosen.cls)(**chosen.params)
+            kernel.add_strategy(chosen.id, strategy, chosen.symbols or None, limits)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
     return kernel
 
 
@@ -110,7 +114,8 @@ class EngineLoop(LoopCore):
             RingCorrupt: A ring cannot be right.
         """
         bell = Bell.named(run.bell_path("bridge"))
-        kernel = make_kernel(config)
+        state = run.read_state()
+        kernel = make_kernel(config, state.config if state is not None else str(run.config_file))
         out = Publisher(
             kernel,
             *(
@@ -189,7 +194,7 @@ class EngineLoop(LoopCore):
                 continue
             if message is None:
                 continue
-            reply = self._commands.handle(message)
+            reply = self._answer(message)
             self.drain()
             self._check()
             self.tell()
@@ -198,17 +203,21 @@ class EngineLoop(LoopCore):
         # A step of the market goes before the next commands, so that a flood of them cannot starve it.
         self._market_first = True
 
+    def _answer(self, message: Any) -> dict[str, Any]:
+        try:
+            return self._commands.handle(message)
+        except Exception as error:
+            # Whatever a client sends, and whatever fault of ours it finds, must not end the engine.
+            self._log.exception("a command failed: %s", error)
+            return self._commands.failed(message, error)
+
     def _note_command(self, message: Any, reply: dict[str, Any], step: int) -> None:
-        command = message.get("command") if isinstance(message, dict) else None
-        if command in ("query_status", "resync"):
+        fields = message if isinstance(message, dict) else {}
+        if fields.get("command") in ("query_status", "resync"):
             return
-        self._log.info(
-            "%s%s: %s",
-            command,
-            f" {message['strategy_id']}" if message.get("strategy_id") else "",
-            reply["message"],
-            extra={"step": step, "success": reply["success"]},
-        )
+        words = [str(fields[name])[:64] for name in ("command", "strategy_id") if fields.get(name)]
+        extra = {"step": step, "success": reply["success"]}
+        self._log.info("%s: %s", " ".join(words) or "command", reply["message"], extra=extra)
 
     def _signals(self) -> None:
         """Gives the signals at the head of the order ring to the strategies."""
@@ -238,6 +247,7 @@ class EngineLoop(LoopCore):
         self.out.resend_orders()
         self.out.snapshot_books()
         self.flush()
+        self._check()
         return True
 
     def tell(self) -> None:

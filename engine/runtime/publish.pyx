@@ -445,6 +445,11 @@ cdef class Publisher:
         if self.page_head != NULL:
             self._write_page()
 
+    def write_page(self) -> None:
+        """Rewrites the status page, where there is one."""
+        if self.page_head != NULL:
+            self._write_page()
+
     cdef void _write_page(self) noexcept nogil:
         cdef PageHead* head = self.page_head
         cdef PagePosition* entry

@@ -72,6 +72,6 @@ def test_a_missing_recording_is_named(tmp_path):
 
 
 def test_more_strategies_than_there_is_room_for(tmp_path):
-    second = '[[strategies]]\nid = "two"\nclass = "a:B"\n'
-    with pytest.raises(ConfigError, match=r"\$.engine.max_strategies: 1 is less than the 2"):
-        load(tmp_path, SIMULATED + second, {"RINGBOOK__ENGINE__MAX_STRATEGIES": "1"})
+    more = "".join(f'[[strategies]]\nid = "s{i}"\nclass = "a:B"\n' for i in range(64))
+    with pytest.raises(ConfigError, match=r"length <= 64 - at `\$.strategies`"):
+        load(tmp_path, SIMULATED + more)

@@ -406,6 +406,20 @@ def test_stopping_cancels_everything_and_waits_for_the_answers():
     assert next(o for o in outs if o.kind == Kind.REPLY).body["message"] == "stopping"
 
 
+def test_stopping_while_a_trader_is_there_cancels_its_orders_too():
+    loop = Loop()
+    loop.feed(quotes(20))
+    loop.run_dry()
+    slot = external(loop)
+    submit(loop, slot, 7)
+    loop.step()
+    loop.engine.stop()
+    outs = loop.take("orders_out")
+    assert [int(o.body["order"]["status"]) for o in outs if o.kind == Kind.ORDER][-1] == Status.CANCELED
+    assert [o.body["state"] for o in outs if o.kind == Kind.STRATEGY][-1] == "Stopped"
+    assert loop.kernel.counters["live_orders"] == 0
+
+
 # --- inputs that cannot be right -----------------------------------------------------------------
 
 

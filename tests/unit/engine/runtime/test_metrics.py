@@ -1,0 +1,88 @@
+import math
+import os
+
+import pytest
+
+from engine.backtest.config import StrategyConfig
+from engine.core.errors import RingCorrupt
+from engine.runtime import metrics
+from engine.runtime.config import DaemonConfig
+from engine.runtime.engine import make_kernel
+from engine.runtime.publish import Publisher
+from engine.runtime.rundir import RINGS, RunDir, RunState
+from tests.kit.loops import Loop, asset, quotes
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunDir(tmp_path / "main")
+    run.claim()
+    yield run
+    run.release()
+
+
+def started(run):
+    """A run directory as the supervisor leaves it, and a loop whose publisher writes its page."""
+    strategy = StrategyConfig(id="mäker", cls="engine.strategy.native:MarketMaker")
+    config = DaemonConfig(instruments=[asset()], strategies=[strategy])
+    run.write_config(config)
+    run.write_state(
+        RunState(
+            name="main",
+            mode="PAPER",
+            state="running",
+            pid=os.getpid(),
+            endpoint="ipc:///x",
+            started=1,
+            config="d.toml",
+            config_hash="h",
+            pids={"engine": 7, "bridge": 8},
+            restarts={"engine": 0, "bridge": 2, "feed": 0},
+        )
+    )
+    page = metrics.create_page(run)
+    kernel = make_kernel(config)
+    loop = Loop(strategy)
+    out = Publisher(kernel, *(loop.rings[name] for name in RINGS[3:]), page=page)
+    out.set_name(0, "mäker")
+    return out, page
+
+
+def test_before_the_engine_is_there_the_report_says_starting(run):
+    assert metrics.read(run) == {"state": "starting", "run_dir": str(run.path), "processes": {}}
+    assert "starting" in metrics.describe(metrics.read(run))
+    assert metrics.read_page(run) is None
+
+
+def test_the_page_is_what_the_engine_last_wrote(run):
+    out, _page = started(run)
+    assert metrics.read_page(run) is None
+    out.write_page()
+    report = metrics.read(run)
+    assert report["engine"]["trading_state"] == "ACTIVE"
+    assert report["engine"]["feed_state"] == "waiting"
+    assert report["engine"]["feed_age_s"] is None
+    (position,) = report["positions"]
+    assert (position["strategy"], position["state"], position["symbol"]) == ("mäker", "Starting", "BTCUSDT")
+    assert position["avg_px"] is None
+    assert not any(isinstance(v, float) and math.isnan(v) for v in position.values())
+    text = metrics.describe(report)
+    assert "bridge  pid 8, restarted 2 times" in text
+    assert "feed    not running" in text
+    assert "mäker BTCUSDT (Starting): position 0" in text
+
+
+def test_a_page_whose_writer_died_in_the_middle_is_named(run, monkeypatch):
+    out, page = started(run)
+    out.write_page()
+    page[0] = 1
+    monkeypatch.setattr(metrics, "READ_TRIES", 3)
+    with pytest.raises(RingCorrupt, match="for ever"):
+        metrics.read_page(run)
+
+
+def test_the_loop_counts_what_it_tells():
+    loop = Loop()
+    loop.feed(quotes(7))
+    loop.run_dry()
+    assert loop.engine.events == 7
