@@ -89,6 +89,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("4", "panel('fills')", "Fills", "Go to fills", "newest first", VIEW),
     Action("5", "panel('strategies')", "Strategies", "Go to strategies", "Enter edits parameters", VIEW),
     Action("6", "panel('log')", "Log", "Go to the log", "newest first", VIEW),
+    Action("7", "panel('chart')", "Chart", "Go to the PnL chart", "z shows it alone", VIEW),
     Action("c", "chart", "Chart", "Next PnL series", "totals, then each strategy and symbol", VIEW),
     Action("s", "symbol(1)", "Symbol", "Next symbol of the ladder", "S for the one before", VIEW),
     Action("S", "symbol(-1)", "Symbol", "Symbol before in the ladder", "s for the next", VIEW),

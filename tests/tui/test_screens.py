@@ -4,7 +4,7 @@ import pytest
 
 from bridge import protocol as p
 from tests.kit.tui_app import app_without_bridge, drive, main_screen, screen_text, until
-from tests.kit.tui_feed import Session, scripted_store, status, strategy, welcome
+from tests.kit.tui_feed import Session, scripted_store, status, welcome
 from tui.actions import ACTIONS, TRADING, cancel_orders, emergency_stop, pause, resume, update_param
 from tui.model import Answer, Outcome
 from tui.screens.emergency import EmergencyDialog
@@ -19,6 +19,9 @@ def session():
     store, clock = scripted_store(120)
     app, link = app_without_bridge(store)
     return app, link, store, clock
+
+
+PANELS = ("positions", "ladder", "orders", "fills", "strategies", "log", "chart")
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -255,7 +258,7 @@ async def test_a_strategy_without_parameters(session):
 async def test_number_keys_go_to_panels(session, size):
     app, _, _, _ = session
     async with drive(app, size) as pilot:
-        for key, name in enumerate(("positions", "ladder", "orders", "fills", "strategies", "log"), 1):
+        for key, name in enumerate(PANELS, 1):
             await pilot.press(str(key))
             await pilot.pause()
             panel = main_screen(app).query_one(f"#{name}")
@@ -310,7 +313,7 @@ async def test_zoom_and_back(session, size):
     async with drive(app, size) as pilot:
         await pilot.pause()
         screen = main_screen(app)
-        for key, name in enumerate(("positions", "ladder", "orders", "fills", "strategies", "log"), 1):
+        for key, name in enumerate(PANELS, 1):
             await pilot.press(str(key))
             await pilot.pause()
             panel = screen.query_one(f"#{name}")
@@ -514,6 +517,19 @@ async def test_a_lost_bridge_and_its_return(session):
         assert "STALE" not in text
 
 
+async def test_what_matters_most_stays_on_a_narrow_header():
+    store, clock = scripted_store(20, mode="LIVE")
+    store.apply(status(20, mode="LIVE", engine="an-engine-with-a-very-long-name-x", trading_state="HALTED"))
+    store.disconnected("no heartbeat")
+    clock.advance(5)
+    app, _ = app_without_bridge(store)
+    async with drive(app, (80, 24)) as pilot:
+        await pilot.pause()
+        first = screen_text(app).splitlines()[0]
+        for piece in ("LIVE", "HALTED", "reconnecting 5.0s"):
+            assert piece in first
+
+
 async def test_before_anything_is_known():
     app, _ = app_without_bridge(Store())
     async with drive(app, (80, 24)) as pilot:
@@ -528,7 +544,9 @@ async def test_before_anything_is_known():
 async def test_trading_state_and_drops_are_told(session):
     app, _, store, _ = session
     store.apply(status(120, trading_state="HALTED", dropped=17, denied=3))
-    store.apply(strategy("mm_fast", "BTCUSDT", 3, state="Error"))
+    store.apply(
+        p.StrategyStatus(1, 3, 0, "mm_fast", "python", "Error", "ZeroDivisionError:\n in on_book", [], [])
+    )
     async with drive(app) as pilot:
         await pilot.press("5")
         await pilot.pause()
@@ -537,6 +555,7 @@ async def test_trading_state_and_drops_are_told(session):
         assert "drops 17" in text
         assert "denied 3" in text
         assert "Error" in text
+        assert "ZeroDivisionError: in on_book" in text
 
 
 @pytest.mark.parametrize("size", [(20, 6), (40, 10), (60, 15), (300, 90)])

@@ -43,7 +43,12 @@ class Header(Static):
         """Brings the header up to date; costs nothing where no character changes."""
         mode = self._mode(store)
         width = max(20, self.size.width)
-        parts = (mode, width, self._first(store, mode, width), self._second(store, staleness, width))
+        parts = (
+            mode,
+            width,
+            self._first(store, staleness, mode, width),
+            self._second(store, staleness, width),
+        )
         if parts == self._seen:
             return
         self._seen = parts
@@ -59,7 +64,7 @@ class Header(Static):
             return store.status.mode
         return store.welcome.mode if store.welcome else "unknown"
 
-    def _first(self, store: Store, mode: str, width: int) -> tuple[Part, ...]:
+    def _first(self, store: Store, staleness: Staleness, mode: str, width: int) -> tuple[Part, ...]:
         status, now = store.status, store.clock()
         live = "  LIVE: REAL MONEY  " if width >= 100 else "  LIVE  "
         badge = {"LIVE": live, "unknown": " ... "}.get(mode, f" {mode} ")
@@ -69,8 +74,14 @@ class Header(Static):
             text += f" {age(now - store.disconnected_at)}"
         engine = (status.engine if status else store.welcome.engine if store.welcome else "") or "no engine"
         state = status.trading_state.upper() if status else "UNKNOWN"
-        left: list[Part] = [(badge, "badge"), (f" {engine} ", "strong"), (f" {text} ", tone)]
-        left.append((f" {state} ", _TRADING.get(state, "warn")))
+        # A state that nobody confirms any more is a question.
+        known = status is not None and staleness.everything is None
+        left: list[Part] = [
+            (badge, "badge"),
+            (f" {state} ", _TRADING.get(state, "warn")) if known else (f" {state}? ", "warn"),
+            (f" {text} ", tone),
+            (f" {engine} ", "strong"),
+        ]
         clock = time_of_day(status.market_ts, millis=False) if status else ""
         right: list[Part] = [(f"{clock} UTC ", "quiet")] if status and status.market_ts > 0 else []
         if mode == "LIVE":

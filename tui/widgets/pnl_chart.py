@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -27,7 +27,7 @@ def series_name(key: Key) -> str:
 class PnlChart(Panel, Widget):
     """Net PnL over engine time; ``c`` on the main screen goes to the next series."""
 
-    TITLE, KEY, AGES = "Net PnL", "", "market"
+    TITLE, KEY, AGES = "Net PnL", "7", "market"
     SECTIONS = ("positions",)
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chart--axis",
@@ -37,8 +37,10 @@ class PnlChart(Panel, Widget):
         "tone--sell",
         "tone--quiet",
     }
-    BINDINGS: ClassVar[list[BindingType]] = []
-    can_focus = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,right", "screen.chart", "Next series", show=False),
+    ]
+    can_focus = True
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -21,8 +21,7 @@ class Strategies(Table):
         Column("state"),
         Column("kind", leaves=4),
         Column("symbols", leaves=3),
-        Column("parameters", leaves=1, stretch=True),
-        Column("message", leaves=2),
+        Column("message, parameters", leaves=1, stretch=True),
     )
 
     def detail(self, store: Store) -> str:
@@ -35,13 +34,17 @@ class Strategies(Table):
 
         def row(index: int) -> Row:
             strategy = store.strategies[names[index]]
+            params = " ".join(f"{param.name}={value(param.value)}" for param in strategy.params)
+            # Where something is wrong, that is what one wants to read.
+            message = " ".join(strategy.message.split())
+            wrong = strategy.state.lower() == "error"
+            details = f"{message}  {params}" if message else params
             return (
                 Cell(strategy.strategy_id, "strong"),
                 Cell(strategy.state, _TONES.get(strategy.state.lower(), "quiet")),
                 strategy.kind,
                 " ".join(strategy.symbols),
-                Cell(" ".join(f"{param.name}={value(param.value)}" for param in strategy.params), "quiet"),
-                Cell(strategy.message, "bad" if strategy.state.lower() == "error" else ""),
+                Cell(details, "bad" if wrong else "" if message else "quiet"),
             )
 
         self.set_rows(len(names), row, names)
