@@ -17,7 +17,7 @@ from engine.runtime.records import BlobJoiner, Flag, Kind
 REPLAY_MESSAGES = 4096
 """Messages that each topic keeps for replays."""
 REPLAY_BYTES = p.MAX_SERVER_FRAME // 2
-"""Longest replay; a longer one is refused and a snapshot taken instead."""
+"""Bytes that each topic keeps at most: a book of thousands of levels that is always new needs a bound."""
 RECENT = {p.FILLS_TOPIC: 1000, p.LOG_TOPIC: 500}
 """How much of its past a topic without a present state shows in a snapshot; trades show RECENT_TRADES."""
 RECENT_TRADES = 200
@@ -26,26 +26,46 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Topic:
-    """One stream's number, and what it keeps for replays."""
+    """One stream's number, and what it keeps for replays: the newest messages up to REPLAY_BYTES.
+
+    While nobody subscribes, messages are only counted: whoever comes takes a snapshot.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.frame = name.encode()
         self.seq = 0
-        self.kept: deque[bytes] = deque(maxlen=REPLAY_MESSAGES)
+        self.wanted = True
+        self.kept: deque[bytes] = deque()
+        self._size = 0
+
+    def keep(self, frame: bytes) -> None:
+        """Numbers the next message and keeps it."""
+        self.seq += 1
+        self.kept.append(frame)
+        self._size += len(frame)
+        while len(self.kept) > REPLAY_MESSAGES or self._size > REPLAY_BYTES:
+            self._size -= len(self.kept.popleft())
+
+    def count(self, messages: int = 1) -> None:
+        """Numbers messages that nobody wants."""
+        self.seq += messages
+        self._forget()
+
+    def _forget(self) -> None:
+        self.kept.clear()
+        self._size = 0
 
     def since(self, from_seq: int) -> list[bytes] | None:
-        """The messages from a number on; None where they are not all kept, or are too many."""
+        """The messages from a number on; None where they are not all kept."""
         first = self.seq - len(self.kept) + 1
         if from_seq < first or from_seq > self.seq + 1:
             return None
-        missed = [self.kept[i] for i in range(from_seq - first, len(self.kept))]
-        return missed if sum(map(len, missed)) <= REPLAY_BYTES else None
+        return [self.kept[i] for i in range(from_seq - first, len(self.kept))]
 
     def skip(self) -> None:
         """Leaves a gap that no replay closes, so that every subscriber takes a snapshot."""
-        self.seq += 1
-        self.kept.clear()
+        self.count()
 
 
 class Batch:
@@ -115,6 +135,9 @@ class Publisher:
         self._recent = {name: deque[Any](maxlen=length) for name, length in RECENT.items()} | {
             name: deque[Any](maxlen=RECENT_TRADES) for name in trades
         }
+        for topic in (*self._depth, *self._trades):
+            topic.wanted = False
+        self._subscribed: set[str] = set()
         self._resynced: set[int] | None = None
         self._blobs = BlobJoiner()
 
@@ -146,6 +169,10 @@ class Publisher:
             for instrument in skipped:
                 self._open[instrument] = Batch()
                 self._open[instrument].conflated = True
+            for instrument, topic in enumerate(self._trades):
+                if not topic.wanted:
+                    batch, left_out = records.last_trades(batch, instrument, RECENT_TRADES)
+                    topic.count(left_out)
         for kind, headers, rows in records.runs(batch):
             if kind == Kind.DEPTH:
                 for header, row in zip(headers, rows, strict=True):
@@ -154,12 +181,17 @@ class Publisher:
                         self._send_depth()
             elif kind == Kind.TRADE:
                 for header, row in zip(headers, rows, strict=True):
-                    symbol = self.symbol(header.instrument)
-                    topic = self._trades[header.instrument]
-                    message = records.trade(row[0], header, self.epoch, topic.seq + 1, symbol)
-                    self._recent[topic.name].append(message)
-                    self._publish(topic, message)
+                    self._on_trade(header, row[0])
         self._send_depth()
+
+    def _on_trade(self, header: records.Header, event: tuple[Any, ...]) -> None:
+        symbol = self.symbol(header.instrument)
+        topic = self._trades[header.instrument]
+        self._recent[topic.name].append((event, header, topic.seq + 1))
+        if topic.wanted:
+            self._publish(topic, records.trade(event, header, self.epoch, topic.seq + 1, symbol))
+        else:
+            topic.count()
 
     def _on_depth(self, header: records.Header, row: records.DepthRow) -> None:
         instrument = header.instrument
@@ -291,10 +323,22 @@ class Publisher:
             self._topics[p.ORDERS_TOPIC].skip()
 
     def _publish(self, topic: Topic, message: Any) -> None:
-        topic.seq += 1
+        if not topic.wanted:
+            topic.count()
+            return
         frame = codec.encode(message)
-        topic.kept.append(frame)
+        topic.keep(frame)
         self._send(topic.frame, frame)
+
+    def subscribed(self, prefix: str, on: bool) -> None:
+        """The first subscriber of a prefix came to the market socket, or the last one went."""
+        meant = [topic for topic in (*self._depth, *self._trades) if topic.name.startswith(prefix)]
+        if on and meant:
+            self._subscribed.add(prefix)
+        elif not on:
+            self._subscribed.discard(prefix)
+        for topic in meant:
+            topic.wanted = on or any(topic.name.startswith(wanted) for wanted in self._subscribed)
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -312,6 +356,9 @@ class Publisher:
     def _present(self, topic: Topic) -> Iterable[Any]:
         if topic.name in self._state:
             return self._state[topic.name].values()
+        if topic in self._trades:
+            symbol = self._symbols[self._trades.index(topic)]
+            return [records.trade(e, h, self.epoch, seq, symbol) for e, h, seq in self._recent[topic.name]]
         if topic.name in self._recent:
             return self._recent[topic.name]
         instrument = self._depth.index(topic)

@@ -92,6 +92,25 @@ def _depth_rows(payloads: np.ndarray) -> list[DepthRow]:
     return [DepthRow(*row) for row in zip(*columns, flat.tolist(), strict=True)]
 
 
+def last_trades(records: np.ndarray, instrument: int, most: int) -> tuple[np.ndarray, int]:
+    """Leaves out all but an instrument's last trades.
+
+    Args:
+        records: Array of ``record_dtype``, shape (n,), of ``market_out``.
+        instrument: Whose trades.
+        most: How many to keep.
+
+    Returns:
+        The other records and those trades, in their order, and how many trades were left out.
+    """
+    places = np.flatnonzero((records["kind"] == Kind.TRADE) & (records["instrument"] == instrument))
+    if len(places) <= most:
+        return records, 0
+    keep = np.ones(len(records), bool)
+    keep[places[: len(places) - most]] = False
+    return records[keep], len(places) - most
+
+
 def since_snapshot(records: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """Leaves out the changes of books that a later whole snapshot in the same array makes void.
 

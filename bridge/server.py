@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 HIGH_WATER = 100_000
 """Messages that wait for one client before more are dropped; its gaps are healed by replays."""
+MAX_TOPIC = 256
+"""Longest prefix that anybody may subscribe to."""
 MESSAGES_A_TURN = 64
 RECORDS_A_TURN = 512
 MARKET_BACKLOG = 2048
@@ -86,7 +88,7 @@ class Server:
         self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
         self.sessions.on_gone = self._gone
         self._poller = zmq.Poller()
-        for name in ("orders", "control"):
+        for name in ("orders", "control", "market"):
             self._poller.register(self._sockets[name], zmq.POLLIN)
         self._poller.register(link.bell.fd, zmq.POLLIN)
         self._interval = p.HEARTBEAT_NS / 1e9
@@ -97,7 +99,8 @@ class Server:
         if base.startswith("ipc://"):
             private_directory(Path(base.removeprefix("ipc://")))
         for name in p.SOCKETS:
-            kind = zmq.ROUTER if name in ("orders", "control") else zmq.PUB
+            # XPUB tells who subscribes: market data that nobody wants is not worth encoding.
+            kind = {"market": zmq.XPUB, "telemetry": zmq.PUB}.get(name, zmq.ROUTER)
             socket = self._sockets[name] = self._context.socket(kind)
             socket.setsockopt(zmq.LINGER, LINGER_MS)
             socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
@@ -156,6 +159,17 @@ class Server:
                 return False
             self.sessions.receive(channel, frames)
         return True
+
+    def _subscriptions(self) -> None:
+        while True:
+            try:
+                frames = self._sockets["market"].recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            # Subscribers may also send messages of their own, which mean nothing here.
+            if len(frames) == 1 and frames[0][:1] in (b"\x00", b"\x01") and len(frames[0]) <= MAX_TOPIC:
+                prefix = frames[0][1:].decode("latin-1")
+                self.publisher.subscribed(prefix, frames[0][:1] == b"\x01")
 
     # --- rings ---------------------------------------------------------------------------------
 
@@ -249,6 +263,7 @@ class Server:
         armed = self._link.arm()
         self._poller.poll(wait * 1000 if armed else 0)
         self._link.disarm()
+        self._subscriptions()
         more = self._receive("control")
         more |= self._on_orders()
         more |= self._receive("orders")

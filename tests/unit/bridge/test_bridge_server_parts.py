@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 from bridge import codec, records
 from bridge import protocol as p
 from bridge.control import REPLY_TICKS, Control
-from bridge.publisher import REPLAY_MESSAGES, Publisher, Topic
+from bridge.publisher import RECENT_TRADES, REPLAY_BYTES, REPLAY_MESSAGES, Publisher, Topic
 from bridge.router import Invalid, Router, _units
 from bridge.sessions import Sessions
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState
-from engine.runtime.records import Flag, Kind, depth_record_dtype, order_record_dtype, record_dtype
+from engine.runtime.records import (
+    Flag,
+    Kind,
+    depth_record_dtype,
+    market_record_dtype,
+    order_record_dtype,
+    record_dtype,
+)
 
 INSTRUMENTS = [
     p.InstrumentInfo("BTCUSDT", 0.1, 0.001, 1.0, "linear"),
@@ -60,6 +67,7 @@ class Parts:
         self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
         self.sessions.on_gone = lambda peer, why: self.router.gone(peer)
         self.restart()
+        self.publisher.subscribed("md.", True)
 
     def welcome(self, peer):
         return p.Welcome(1, 5, peer.session, "m", "t", "PAPER", "e", INSTRUMENTS)
@@ -111,8 +119,7 @@ def test_names_of_the_protocol_are_the_engines():
 def test_replay_buffer():
     topic = Topic("t")
     for number in range(1, REPLAY_MESSAGES + 11):
-        topic.seq = number
-        topic.kept.append(str(number).encode())
+        topic.keep(str(number).encode())
     last = REPLAY_MESSAGES + 10
     assert topic.since(last + 1) == []
     assert topic.since(last) == [str(last).encode()]
@@ -122,9 +129,11 @@ def test_replay_buffer():
     topic.skip()
     assert topic.since(last + 1) is None
     assert topic.since(last + 2) == []
-    topic.kept.append(b"x" * p.MAX_SERVER_FRAME)
-    topic.seq += 1
-    assert topic.since(last + 2) is None
+    for _ in range(5):
+        topic.keep(b"x" * (REPLAY_BYTES // 3))
+    assert topic.since(last + 3) is None
+    assert len(topic.since(last + 4)) == 3
+    assert sum(map(len, topic.kept)) <= REPLAY_BYTES
 
 
 def test_registration_waits_for_the_engine():
@@ -302,6 +311,38 @@ def test_a_snapshot_makes_what_came_before_it_void():
     levels = kept["payload"].view(depth_record_dtype)["levels"]
     assert levels["px"][:, 0].tolist() == [2.0, 3.0, 4.0, 5.0, 6.0]
     assert records.since_snapshot(np.concatenate(batches[:3]))[1] == []
+
+
+def trade_batch(count, instrument=0):
+    batch = np.zeros(count, record_dtype)
+    batch["kind"], batch["instrument"] = Kind.TRADE, instrument
+    batch["payload"].view(market_record_dtype)["event"]["px"] = np.arange(1, count + 1)
+    return batch
+
+
+@pytest.mark.parametrize("conflate", [False, True])
+def test_what_nobody_wants_is_counted_and_shown_in_snapshots(conflate):
+    parts = Parts()
+    parts.publisher.subscribed("md.", False)
+    parts.publisher.subscribed("md.ETH.trade", True)
+    parts.publisher.market(trade_batch(500), conflate)
+    parts.publisher.market(trade_batch(3, instrument=1), conflate)
+    parts.publisher.market(depth_batch((1.0, 1.0), snapshot=True), conflate)
+    assert [topic for topic, _ in parts.published] == [b"md.ETH.trade"] * 3
+    snapshot = parts.publisher.snapshot(p.SnapshotRequest(1, "md.BTCUSDT"))
+    assert snapshot.seqs == {"md.BTCUSDT.depth": 1, "md.BTCUSDT.trade": 500}
+    trades = [m for m in snapshot.messages if type(m) is p.Trade]
+    assert [t.seq for t in trades] == list(range(501 - RECENT_TRADES, 501))
+    assert [t.px for t in trades] == [float(t.seq) for t in trades]
+    parts.publisher.subscribed("no such topic", True)
+    assert parts.publisher._subscribed == {"md.ETH.trade"}
+    # Whoever subscribes now and has missed something takes a snapshot.
+    parts.publisher.subscribed("md.BTC", True)
+    replay = p.ReplayRequest(1, "md.BTCUSDT.trade", 500)
+    assert not parts.publisher.replay(replay).complete
+    parts.publisher.market(trade_batch(1))
+    assert [m[0] for m in parts.published[3:]] == [b"md.BTCUSDT.trade"]
+    assert parts.publisher.replay(p.ReplayRequest(1, "md.BTCUSDT.trade", 501)).complete
 
 
 def test_who_comes_back_after_a_restart():
