@@ -397,6 +397,13 @@ cdef void desk_find_next_timer(Desk* desk) noexcept nogil:
 # --- reports -------------------------------------------------------------------------------------
 
 
+cdef inline bint _executes(const Order* report) noexcept nogil:
+    return (
+        report.req != STATUS_REJECTED and report.exec_qty > 0
+        and (report.status == STATUS_FILLED or report.status == STATUS_PARTIALLY_FILLED)
+    )
+
+
 cdef void _execute(Desk* desk, const Order* report, ReportEffect* effect) noexcept nogil:
     """Books an execution and describes it as a fill; `effect.order` is the order after it."""
     cdef const Order* order = &effect.order
@@ -483,10 +490,7 @@ cdef int _stray(Desk* desk, const Order* report, ReportEffect* effect) noexcept 
     if report.req == STATUS_REJECTED:
         # Our request met the order's end on its way: there is nothing left that could be refused.
         return OK
-    if (
-        report.exec_qty <= 0
-        or (report.status != STATUS_FILLED and report.status != STATUS_PARTIALLY_FILLED)
-    ):
+    if not _executes(report):
         return ERR_ORDER_NOT_FOUND
     effect.order = report[0]
     effect.changed = True
@@ -504,6 +508,9 @@ cdef int desk_report(Desk* desk, const Order* report, ReportEffect* effect) noex
         return ERR_UNKNOWN_INSTRUMENT
     if report.strategy >= desk.n_strategies:
         return ERR_UNKNOWN_STRATEGY
+    # Money at such a price would be nonsense, infinite for an inverse asset.
+    if _executes(report) and report.exec_price_tick <= 0:
+        return ERR_INVALID_REQUEST
     live = desk_order(desk, report.strategy, report.order_id)
     if live == NULL:
         return _stray(desk, report, effect)
@@ -522,10 +529,7 @@ cdef int desk_report(Desk* desk, const Order* report, ReportEffect* effect) noex
     live.order.reason = report.reason
     if live.order.status == STATUS_CANCELED and live.cancel_reason != REASON_NONE:
         live.order.reason = live.cancel_reason
-    if (
-        report.req != STATUS_REJECTED and report.exec_qty > 0
-        and (report.status == STATUS_FILLED or report.status == STATUS_PARTIALLY_FILLED)
-    ):
+    if _executes(report):
         live.order.cum_exec_qty += report.exec_qty
         effect.order = live.order
         _execute(desk, report, effect)

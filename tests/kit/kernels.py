@@ -14,6 +14,7 @@ from engine.core.types import (
     LOCAL_EVENT,
     SELL_EVENT,
     TRADE_EVENT,
+    OrdType,
     Reason,
     Side,
     Status,
@@ -126,11 +127,14 @@ class Venue:
         maker: bool = True,
         fee: float = 0.0,
     ) -> None:
-        """Executes a resting order, wholly or in part, at its price."""
+        """Executes an order, wholly or in part, at its price; a market order at the opposite best."""
         held = self.resting[order_id] if order is None else order
         lots = int(held["leaves_qty"][0]) if lots is None else lots
         held["leaves_qty"] -= lots
         held["exec_qty"], held["exec_price_tick"], held["fee"] = lots, held["price_tick"], fee
+        if held["order_type"][0] == OrdType.MARKET:
+            book = self.kernel.book(self.kernel.symbols[held["instrument"][0]])
+            held["exec_price_tick"] = book.best_ask_tick if held["side"][0] > 0 else book.best_bid_tick
         held["is_maker"] = maker
         held["reason"] = Reason.QUEUE_FRONT if maker else Reason.TAKER
         held["status"] = Status.PARTIALLY_FILLED if held["leaves_qty"][0] else Status.FILLED

@@ -304,3 +304,17 @@ def test_inputs_are_refused_until_the_outputs_are_taken():
     strategy.ctx.buy(90.0, 0.1)
     kernel.drain()
     assert Venue(kernel).collect() == []
+
+
+@pytest.mark.parametrize("price_tick", [0, -5])
+def test_an_execution_at_a_price_that_cannot_be_is_refused(world, price_tick):
+    kernel, venue, strategy, ctx = world
+    order_id = ctx.buy(99.0, 0.5)
+    venue.answer()
+    before = kernel.state_hash()
+    wrong = venue.resting[order_id].copy()
+    wrong["status"], wrong["exec_qty"], wrong["exec_price_tick"] = Status.FILLED, 5, price_tick
+    with pytest.raises(InvalidOrder):
+        kernel.report(wrong, kernel.now)
+    assert kernel.state_hash() == before
+    assert strategy.of("on_fill") == []
