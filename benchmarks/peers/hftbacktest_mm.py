@@ -98,7 +98,12 @@ def finish(hbt, fills: np.ndarray, n: int) -> PeerResult:
 
 
 def run_market_maker(
-    asset: AssetConfig, events: np.ndarray, roi: tuple[float, float] | None = None, **params: float
+    asset: AssetConfig,
+    events: np.ndarray,
+    roi: tuple[float, float] | None = None,
+    *,
+    record: bool = True,
+    **params: float,
 ) -> PeerResult:
     """Runs the market maker in hftbacktest.
 
@@ -106,12 +111,13 @@ def run_market_maker(
         asset: Our configuration.
         events: The data.
         roi: As :func:`build`.
+        record: Whether to record the fills, which costs another look at each order at each poll.
         **params: Parameters of the market maker that differ from the defaults.
     """
     values = MARKET_MAKER_DEFAULTS | params
     hbt = build(asset, events, roi)
-    fills = np.zeros(max(len(events), 1024), fill_dtype)
-    n = market_maker(hbt, *values.values(), fills)
+    fills = np.zeros(max(len(events), 1024) if record else 1, fill_dtype)
+    n = market_maker(hbt, *values.values(), fills, record)
     return finish(hbt, fills, n)
 
 
@@ -160,6 +166,7 @@ def market_maker(
     grid_num,
     grid_interval,
     fills,
+    record,
 ):
     """Runs to the end of the data and returns the number of fills."""
     tick_size = hbt.depth(0).tick_size
@@ -172,7 +179,10 @@ def market_maker(
     have_bid = np.zeros(grid_num, np.bool_)
     have_ask = np.zeros(grid_num, np.bool_)
     while hbt.elapse(interval_ns) == 0:
-        n = record_fills(hbt, fills, n)
+        if record:
+            n = record_fills(hbt, fills, n)
+        else:
+            hbt.clear_inactive_orders(0)
         depth = hbt.depth(0)
         if math.isnan(depth.best_bid) or math.isnan(depth.best_ask):
             continue
@@ -209,7 +219,7 @@ def market_maker(
             if tick > 0 and not have_ask[i]:
                 hbt.submit_sell_order(0, order_id, tick * tick_size, qty, GTX, LIMIT, False)
                 order_id += 1
-    return record_fills(hbt, fills, n)
+    return record_fills(hbt, fills, n) if record else 0
 
 
 @njit

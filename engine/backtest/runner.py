@@ -255,10 +255,19 @@ def _ranges(chunk: np.ndarray) -> dict[str, tuple[int, int]]:
     """The first and last time on each clock; a chunk is in order on both."""
     found = {}
     for flag, field in ((EXCH_EVENT, "exch_ts"), (LOCAL_EVENT, "local_ts")):
-        rows = np.flatnonzero(chunk["ev"] & np.uint64(flag))
-        if len(rows):
-            found[field] = int(chunk[field][rows[0]]), int(chunk[field][rows[-1]])
+        first = _first_seen(chunk, flag)
+        if first is not None:
+            found[field] = int(first[field]), int(_first_seen(chunk[::-1], flag)[field])
     return found
+
+
+def _first_seen(chunk: np.ndarray, flag: int, block: int = 256) -> np.void | None:
+    """The first row with a flag, without looking at all of them where it comes early."""
+    for start in range(0, len(chunk), block):
+        rows = np.flatnonzero(chunk["ev"][start : start + block] & np.uint64(flag))
+        if len(rows):
+            return chunk[start + rows[0]]
+    return None
 
 
 def _span(chunks: list[list[np.ndarray]]) -> tuple[int, int]:
