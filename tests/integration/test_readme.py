@@ -13,6 +13,7 @@ import pytest
 
 from tests.kit import readme
 from tests.kit.recordings import recording
+from tests.kit.terminal import Terminal
 
 BLOCKS = readme.blocks()
 RUNNABLE = [block for block in BLOCKS if block.language in ("bash", "python")]
@@ -73,7 +74,12 @@ def test_every_snippet_runs(desk):
             target.write_text(block.text)
         if block.runner == "ci" or block.language not in ("bash", "python"):
             continue
-        if block.language == "bash":
+        if block.runner == "terminal":
+            with Terminal(["bash", "-euc", block.text], environment, root) as terminal:
+                terminal.expect("PAPER")
+                terminal.type("q")
+                assert terminal.ended() == 0
+        elif block.language == "bash":
             run(["bash", "-euo", "pipefail", "-c", block.text], block, root, environment)
         elif not block.file:
             script = root / f"snippet_{number}.py"

@@ -19,7 +19,8 @@ class Block:
     file: str | None
     """The file that the block is to be written to (``<!-- file: NAME -->`` on the line before)."""
     runner: str
-    """Who runs it: ``test`` (the README test) or ``ci`` (``.ci/run``, marked ``<!-- runner: ci -->``)."""
+    """Who runs it: ``test``, ``terminal`` (the same test, in a pseudo-terminal) or ``ci`` (``.ci/run``);
+    marked as ``<!-- runner: NAME -->`` on the line before."""
 
 
 _FENCE = re.compile(r"^```(\w*)\s*$")

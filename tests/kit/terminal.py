@@ -1,0 +1,80 @@
+"""A command in a real pseudo-terminal: what it draws is read, keys are typed, its end is awaited."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+
+class Terminal:
+    """Runs a command in a pseudo-terminal of its own.
+
+    Args:
+        command: The program and its arguments.
+        environment: Its environment; ``TERM`` is set.
+        cwd: Where it runs.
+        columns: Width of the terminal.
+        rows: Height of the terminal.
+    """
+
+    def __init__(
+        self, command: list[str], environment: dict[str, str], cwd: Path, columns: int = 120, rows: int = 36
+    ) -> None:
+        self.screen = b""
+        self._end, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, cwd=cwd, start_new_session=True,
+            env={**environment, "TERM": "xterm-256color"},
+        )  # fmt: skip
+        os.close(slave)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._end)
+
+    def expect(self, text: str, seconds: float = 30.0) -> None:
+        """Reads until the text has been drawn.
+
+        Raises:
+            AssertionError: It has not been in time, or the command ended before.
+        """
+        deadline = time.monotonic() + seconds
+        while text.encode() not in self.screen:
+            assert time.monotonic() < deadline, f"{text!r} was not drawn; last: {self.screen[-2000:]!r}"
+            assert self._read(), f"the command ended without {text!r}; last: {self.screen[-2000:]!r}"
+
+    def type(self, keys: str) -> None:
+        """Types keys."""
+        os.write(self._end, keys.encode())
+
+    def ended(self, seconds: float = 15.0) -> int:
+        """Waits for the command's end, reading on, and returns its exit code."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self._read()
+        return self.process.wait(timeout=1)
+
+    def _read(self) -> bool:
+        """Reads what is there, waiting a tenth of a second at most; False at the terminal's end."""
+        if not select.select([self._end], [], [], 0.1)[0]:
+            return True
+        try:
+            data = os.read(self._end, 1 << 16)
+        except OSError:
+            # Linux says EIO when the last process on the other end has gone.
+            return False
+        self.screen += data
+        return bool(data)
