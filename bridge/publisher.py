@@ -244,9 +244,19 @@ class Publisher:
                     )
                     self._state[p.STATUS_TOPIC][0] = status
                     self._publish(topic, status)
-                elif kind == Kind.LOG and (message := self._blobs.add(row)) is not None:
-                    line = records.blob(Kind.LOG, message)
-                    self.log(header.ts, line.level, line.source, line.text)
+                elif kind == Kind.LOG:
+                    self._on_log(header, row)
+
+    def _on_log(self, header: records.Header, slot: Any) -> None:
+        try:
+            message = self._blobs.add(slot)
+            line = None if message is None else records.blob(Kind.LOG, message)
+        except RingCorrupt as error:
+            # The half of a line that a bridge killed before us had taken already looks like this.
+            self.log(header.ts, "warning", "bridge", f"dropped a line of the log: {error}")
+            return
+        if line is not None:
+            self.log(header.ts, line.level, line.source, line.text)
 
     def _on_position(self, header: records.Header, row: records.PositionRow) -> None:
         if header.strategy not in self.names:
