@@ -19,6 +19,7 @@ from engine.core.types import Reason, Status, StrategyState, TradingState
 from engine.runtime.records import (
     Flag,
     Kind,
+    blob_records,
     depth_record_dtype,
     market_record_dtype,
     order_record_dtype,
@@ -343,6 +344,18 @@ def test_what_nobody_wants_is_counted_and_shown_in_snapshots(conflate):
     parts.publisher.market(trade_batch(1))
     assert [m[0] for m in parts.published[3:]] == [b"md.BTCUSDT.trade"]
     assert parts.publisher.replay(p.ReplayRequest(1, "md.BTCUSDT.trade", 501)).complete
+
+
+def test_half_a_line_of_the_log_is_dropped():
+    parts = Parts()
+    line = {"level": "info", "source": "engine", "text": "x" * 600}
+    slots = blob_records(Kind.LOG, line, ts=5)
+    assert len(slots) > 2
+    parts.publisher.telemetry(slots[1:])
+    parts.publisher.telemetry(slots)
+    log = parts.publisher.snapshot(p.SnapshotRequest(1, p.LOG_TOPIC)).messages
+    assert [m.level for m in log] == ["warning", "info"]
+    assert log[1].text == "x" * 600
 
 
 def test_who_comes_back_after_a_restart():
