@@ -36,6 +36,11 @@ cdef extern from *:
     """
     #include <signal.h>
     #include <string.h>
+    #ifdef RINGBOOK_DEBUG
+    #define RINGBOOK_CHECKS 1
+    #else
+    #define RINGBOOK_CHECKS 0
+    #endif
     /* Set by SIGTERM. A C handler, because Python's own run only between bytecodes, and the loop has none. */
     static volatile sig_atomic_t ringbook_stop_asked = 0;
     static void ringbook_ask_stop(int number) { (void)number; ringbook_stop_asked = 1; }
@@ -46,6 +51,7 @@ cdef extern from *:
         return sigaction(SIGTERM, &action, NULL);
     }
     """
+    bint RINGBOOK_CHECKS
     int ringbook_stop_asked
     int ringbook_catch_sigterm() noexcept nogil
 
@@ -155,10 +161,16 @@ cdef class LoopCore:
         """
         cdef int64_t deadline = INT64_MAX
         cdef int want
-        if seconds >= 0.0:
+        if RINGBOOK_CHECKS:
+            deadline = 0
+        elif seconds >= 0.0:
             deadline = clock_now(&_steady) + <int64_t>(seconds * 1e9)
         with nogil:
             want = self.spin(deadline, skip_control)
+        if RINGBOOK_CHECKS:
+            # A debug build looks at everything after every step.
+            self.kernel.check_invariants()
+            self.driver.paper.check_invariants()
         return want
 
     def new_step(self) -> int:

@@ -79,7 +79,7 @@ class Supervisor:
         config: DaemonConfig,
         source: str | Path,
         *,
-        command: Sequence[str] = (sys.executable, "-m", "engine.runtime.processes"),
+        command: Sequence[str] = (sys.executable, "-P", "-m", "engine.runtime.processes"),
     ) -> None:
         self._config = config
         self._run = config.run_dir()

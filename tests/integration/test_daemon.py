@@ -119,7 +119,7 @@ def test_a_killed_process_comes_back_and_the_engine_loses_nothing(one, role):
     for older, newer in itertools.pairwise(seen):
         assert all(a <= b for a, b in zip(older, newer, strict=True))
     if role == "feed":
-        assert any("going on after" in line["text"] for line in one.log())
+        until(lambda: any("going on after" in line["text"] for line in one.log()), "the feed's word")
     # It goes on to work: more fills, and an ordered end.
     trading(one, one.status()["engine"]["fills"] + 1)
     assert one.end()[0] == 0

@@ -202,9 +202,10 @@ class Loop:
     # --- driving --------------------------------------------------------------------------------
 
     def step(self, n: int = 1) -> None:
-        """Runs ``n`` turns of at least a step each."""
+        """Runs ``n`` turns of at least a step each, and checks the kernel after each."""
         for _ in range(n):
             self.engine.turn(0.0)
+            self.kernel.check_invariants()
 
     def run_dry(self, limit: int = 100_000) -> None:
         """Steps until the feed ring is empty, nothing waits for the interpreter, and once more."""

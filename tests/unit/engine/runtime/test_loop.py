@@ -298,19 +298,31 @@ def test_requests_that_no_bridge_would_send_change_nothing():
 # --- full rings ----------------------------------------------------------------------------------
 
 
-def test_the_feed_waits_for_a_bridge_that_reads_and_goes_on_without_one_that_does_not():
+def test_the_feed_waits_for_a_bridge_that_reads():
+    loop = Loop(strategy(Taker), slots={"orders_out": 1 << 14})
+    loop.feed(quotes(6000, every=10_000))
+    ring = loop.rings["orders_out"]
+    fullest = 0
+    while len(loop.rings["feed"]):
+        loop.step()
+        fullest = max(fullest, len(ring))
+        ring.pop_many(200)
+    # The reserve was touched, again and again, and nothing was denied or lost for it.
+    assert 8192 < fullest < 8192 + 1000
+    assert loop.kernel.counters["denials"] == 0
+    assert ring.dropped == 0
+
+
+def test_the_feed_goes_on_without_a_bridge_that_does_not_read():
     loop = Loop(strategy(Taker), slots={"orders_out": 1 << 14})
     loop.feed(quotes(12_000, every=10_000))
-    for _ in range(200):
-        loop.step()
-    assert len(loop.rings["feed"]) > 0
-    assert loop.kernel.counters["denials"] == 0
-    end = time.monotonic() + 10
+    end = time.monotonic() + 20
     while len(loop.rings["feed"]) and time.monotonic() < end:
         loop.step()
-    # Nobody has read: the feed went on, new orders were denied, nothing was overwritten.
     assert len(loop.rings["feed"]) == 0
+    # New orders were denied, and nothing was overwritten.
     outs = [o for o in loop.take("orders_out") if o.kind == Kind.ORDER]
+    assert len(outs) > 8192
     reasons = {int(o.body["order"]["reason"]) for o in outs if o.body["order"]["status"] == Status.DENIED}
     assert reasons == {Reason.BUSY}
     loop.feed(quotes(10, start=5 * S))
