@@ -100,7 +100,8 @@ class BacktestResult:
     def fill_records(self) -> list[dict[str, Any]]:
         """The fills as plain dicts: ``ts`` (at the venue), ``strategy``, ``symbol``, ``side``, ...
 
-        Prices and quantities are in price and quantity units, ``reason`` is a lower-case ``Reason`` name.
+        Prices and quantities are in price and quantity units, to 12 digits, without the noise of ticks
+        times tick size; ``reason`` is a lower-case ``Reason`` name.
         """
         return [
             {
@@ -108,8 +109,8 @@ class BacktestResult:
                 "strategy": self.strategies[fill["strategy"]],
                 "symbol": self.symbols[fill["instrument"]],
                 "side": "buy" if fill["side"] > 0 else "sell",
-                "px": float(fill["px"]),
-                "qty": float(fill["qty"] * self.lot_sizes[fill["instrument"]]),
+                "px": _tidy(fill["px"]),
+                "qty": _tidy(fill["qty"] * self.lot_sizes[fill["instrument"]]),
                 "fee": float(fill["fee"]),
                 "reason": Reason(fill["reason"]).name.lower(),
             }
@@ -130,6 +131,10 @@ class BacktestResult:
             "config_hash": self.config_hash,
             "seed": self.seed,
         }
+
+
+def _tidy(value: float) -> float:
+    return float(f"{value:.12g}")
 
 
 class BacktestRunner:

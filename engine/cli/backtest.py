@@ -98,7 +98,7 @@ def _configuration(args: argparse.Namespace) -> tuple[BacktestConfig, str]:
         missing = [
             f"--{name.replace('_', '-')}"
             for name in ("data", "strategy", "tick_size", "lot_size")
-            if not getattr(args, name)
+            if getattr(args, name) is None
         ]
         if missing:
             raise ConfigError(f"without --config, {', '.join(missing)} must be given")

@@ -69,6 +69,7 @@ def test_the_json_has_exactly_its_keys(data):
     ]
     assert set(plain["fills"][0]) == {"ts", "strategy", "symbol", "side", "px", "qty", "fee", "reason"}
     assert {fill["side"] for fill in plain["fills"]} == {"buy", "sell"}
+    assert all(len(str(fill["qty"])) < 8 for fill in plain["fills"])
 
 
 def test_progress_goes_to_the_end(data):

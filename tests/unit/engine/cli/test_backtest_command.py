@@ -89,6 +89,7 @@ def test_what_is_missing(arguments, message, capsys):
         (["--param", "spread"], "expected NAME=VALUE"),
         (["--param", "spread=1"], "unknown parameter spread"),
         (["--queue-model", "fifo"], "queue_model"),
+        (["--tick-size", "0"], "tick_size"),
         (["--asset", "quanto"], "asset"),
         (["--data", "nowhere.npz"], "nowhere.npz: No such file"),
     ],
