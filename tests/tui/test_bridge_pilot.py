@@ -44,12 +44,17 @@ async def connected(app):
     await until(lambda: main_screen(app).strategy)
 
 
+async def look_at(app, pilot, symbol):
+    while main_screen(app).symbol != symbol:
+        await pilot.press("s")
+    await until(lambda: symbol in app.store.books)
+
+
 async def test_everything_the_engine_says_is_shown(session, bridge):
     app = RingbookApp(bridge)
     async with drive(app) as pilot:
         await connected(app)
-        await pilot.press("s")
-        await until(lambda: "BTCUSDT" in app.store.books)
+        await look_at(app, pilot, "BTCUSDT")
         telemetry(session)
         session.trade("BTCUSDT", "buy", 100.1, 0.25)
         session.log("warning", "something is odd")
@@ -207,7 +212,7 @@ async def test_a_flood_does_not_starve_the_keyboard(session, bridge):
 
     async with drive(app) as pilot:
         await connected(app)
-        await pilot.press("s")
+        await look_at(app, pilot, "BTCUSDT")
         thread = threading.Thread(target=flood, daemon=True)
         thread.start()
         try:

@@ -53,6 +53,7 @@ class MainScreen(Screen[None]):
         self.store = store
         self.strategy = ""
         self.symbol = ""
+        self._picked = ""
         self.tab = DOCK[0]
 
     def compose(self) -> ComposeResult:
@@ -101,12 +102,14 @@ class MainScreen(Screen[None]):
     def _settle_selection(self) -> None:
         if self.strategy not in self.store.strategies:
             self.strategy = min(self.store.strategies, default="")
-        if self.symbol not in self.store.instruments:
-            named = self.store.strategies.get(self.strategy)
-            known = [
-                symbol for symbol in (named.symbols if named else ()) if symbol in self.store.instruments
-            ]
-            self.symbol = (known or sorted(self.store.instruments) or [""])[0]
+        known = self.store.instruments
+        if self._picked in known:
+            self.symbol = self._picked
+        else:
+            # Until the user picks one: the selected strategy's, which may arrive after the instruments.
+            strategy = self.store.strategies.get(self.strategy)
+            own = [symbol for symbol in (strategy.symbols if strategy else ()) if symbol in known]
+            self.symbol = (own or sorted(known) or [""])[0]
         self.query_one(DepthLadder).symbol = self.symbol
         self.query_one(Trades).symbol = self.symbol
 
@@ -123,14 +126,16 @@ class MainScreen(Screen[None]):
 
     @on(RowPicked, "#positions")
     def _position_picked(self, event: RowPicked) -> None:
-        self.strategy, self.symbol = event.key
+        self.strategy, self._picked = event.key
+        self._settle_selection()
 
     @on(RowPicked, "#strategies")
     def _strategy_picked(self, event: RowPicked) -> None:
         self.strategy = event.key
         symbols = self.store.strategies[event.key].symbols if event.key in self.store.strategies else []
         if symbols and self.symbol not in symbols:
-            self.symbol = symbols[0]
+            self._picked = symbols[0]
+        self._settle_selection()
 
     @on(RowChosen, "#strategies")
     def _strategy_chosen(self) -> None:
@@ -188,7 +193,7 @@ class MainScreen(Screen[None]):
         symbols = sorted(self.store.instruments)
         if symbols:
             at = symbols.index(self.symbol) if self.symbol in symbols else 0
-            self.symbol = symbols[(at + by) % len(symbols)]
+            self._picked = symbols[(at + by) % len(symbols)]
             self.refresh_panels()
 
     # --- trading -----------------------------------------------------------------------------
