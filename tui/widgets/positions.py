@@ -22,7 +22,7 @@ class Positions(Table):
     CURSOR = True
     EMPTY = "no position reported yet"
     COLUMNS = (
-        Column("strategy", stretch=True),
+        Column("strategy", stretch=True, least=12),
         Column("symbol", leaves=2),
         Column("position", right=True),
         Column("avg px", right=True, leaves=3),
