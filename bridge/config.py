@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.runtime.config import DaemonConfig
     from engine.runtime.rundir import RunDir
 
-RINGS = ("orders_in", "control_in", "orders_out", "market_out", "telemetry_out")
+RINGS = ("orders_in", "control_in", "orders_out", "market_out", "telemetry_out", "control_out")
 """The rings between the engine and its bridge."""
 
 
@@ -30,7 +30,7 @@ class BridgeConfig:
         engine: The engine's name.
         mode: What clients are told: PAPER, LIVE or REPLAY.
         instruments: In the engine's order.
-        rings: Files of ``orders_in, control_in, orders_out, market_out, telemetry_out``.
+        rings: Files of :data:`RINGS`.
         bell: FIFO on which the engine wakes the bridge.
         engine_bell: FIFO on which the bridge wakes the engine.
         allow_remote: Whether a tcp endpoint may be other than loopback; there is no authentication yet.

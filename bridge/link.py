@@ -1,4 +1,4 @@
-"""The bridge's end of the engine's rings: drains three, fills two, sleeps on one bell."""
+"""The bridge's end of the engine's rings: drains four, fills two, sleeps on one bell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.core.ring import Bell, Ring
 from engine.core.types import Status
 from engine.runtime.records import Kind, blob_records, order_record_dtype, record_dtype
 
-INCOMING = ("orders_out", "telemetry_out", "market_out")
+INCOMING = ("control_out", "orders_out", "telemetry_out", "market_out")
 """Rings that the bridge drains, the most urgent first."""
 OUTGOING = ("orders_in", "control_in")
 """Rings that the bridge fills."""
@@ -25,7 +25,7 @@ class EngineLink:
     """Rings and bells of one engine.
 
     Args:
-        rings: The five rings by name.
+        rings: The six rings by name.
         bell: What the engine rings when the bridge sleeps.
     """
 
@@ -43,7 +43,7 @@ class EngineLink:
         """Maps the rings of a running engine.
 
         Args:
-            paths: Files of the five rings by name.
+            paths: Files of the six rings by name.
             bell: FIFO that the engine rings for the bridge.
             engine_bell: FIFO that the bridge rings for the engine.
 

@@ -69,7 +69,7 @@ class Server:
         self.corrupt = 0
         self._link = link
         self._log = log
-        self._blobs = BlobJoiner()
+        self._blobs, self._replies = BlobJoiner(), BlobJoiner()
         self._resyncing = self._must_resync = False
         self._unnamed: list[tuple[int, records.Header, Any]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -173,6 +173,12 @@ class Server:
 
     # --- rings ---------------------------------------------------------------------------------
 
+    def _on_replies(self) -> None:
+        # On a ring of their own and read first: an operator is answered while orders wait.
+        for kind, headers, rows in records.runs(self._link.take("control_out", RECORDS_A_TURN)):
+            for header, row in zip(headers, rows, strict=True):
+                self._on_blob(kind, header, row, self._replies)
+
     def _on_orders(self) -> bool:
         batch = self._link.take("orders_out", RECORDS_A_TURN)
         for kind, headers, rows in records.runs(batch):
@@ -181,7 +187,7 @@ class Server:
                     self._log.warning("the engine dropped %d records for want of room", header.dropped)
                     self.resync()
                 if kind not in (Kind.ORDER, Kind.FILL):
-                    self._on_blob(kind, header, row)
+                    self._on_blob(kind, header, row, self._blobs)
                 elif header.strategy in self.publisher.names or len(self._unnamed) >= MAX_UNNAMED:
                     self._on_order(kind, header, row)
                 else:
@@ -210,9 +216,9 @@ class Server:
             else:
                 self._unnamed.append((kind, header, row))
 
-    def _on_blob(self, kind: int, header: records.Header, slot: object) -> None:
+    def _on_blob(self, kind: int, header: records.Header, slot: object, joiner: BlobJoiner) -> None:
         try:
-            message = self._blobs.add(slot)
+            message = joiner.add(slot)
             if message is None:
                 return
             blob = records.blob(kind, message)
@@ -265,6 +271,7 @@ class Server:
         self._link.disarm()
         self._subscriptions()
         more = self._receive("control")
+        self._on_replies()
         more |= self._on_orders()
         more |= self._receive("orders")
         telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tui.format import SECOND
 
 
@@ -20,7 +22,12 @@ class History:
         self.values: list[float] = []
 
     def add(self, ts: int, value: float) -> None:
-        """Takes in a value; time that goes back starts a new series."""
+        """Takes in a value; time that goes back starts a new series.
+
+        A value that is not finite is no point: equity is NaN while a book has only one side.
+        """
+        if not math.isfinite(value):
+            return
         times, values = self.times, self.values
         if times and ts < times[-1]:
             times.clear()

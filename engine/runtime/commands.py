@@ -19,9 +19,11 @@ their defaults; the rest are those of the bridge protocol's structs:
 ``stop``                ends the daemon in good order
 ======================  =================================================================================
 
-The answer is a REPLY blob on ``orders_out``: ``{"request_id", "success", "message", "strategy_state",
+The answer is a REPLY blob: ``{"request_id", "success", "message", "strategy_state",
 "trading_state", "current_params", "slot"}``. The slot is that of the strategy named, null without one; the
-header's ``step`` is the engine step that applied the command, before any other input of that step.
+header's ``step`` is the engine step that applied the command, before any other input of that step. Operators
+are answered on ``control_out``, so that no flood of orders delays the answer; the bridge's own commands
+(:data:`IN_ORDER`) on ``orders_out``, where the answer comes after all that the command has made.
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ from engine.kernel import ControlResult, Kernel, StrategyInfo
 from engine.risk.limits import RiskLimits
 
 LIMITS = ("max_position", "max_order_qty", "max_notional", "max_open_orders")
+
+
+IN_ORDER = frozenset({"register", "disconnect", "resync"})
+"""Commands whose reply keeps its place among the orders."""
 
 
 class Commands:

@@ -15,7 +15,7 @@ from engine.core.settings import convert
 from engine.gateways.paper import Paper
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
-from engine.runtime.commands import Commands, strategy_blob
+from engine.runtime.commands import IN_ORDER, Commands, strategy_blob
 from engine.runtime.config import DaemonConfig
 from engine.runtime.feeder import CLIENT_IS_THERE
 from engine.runtime.loop import LoopCore, Want, catch_sigterm
@@ -120,7 +120,7 @@ class EngineLoop(LoopCore):
             kernel,
             *(
                 Ring.attach(run.ring_path(name), bell=bell)
-                for name in ("orders_out", "market_out", "telemetry_out")
+                for name in ("orders_out", "market_out", "telemetry_out", "control_out")
             ),
             page=create_page(run),
             depth_interval_us=config.engine.depth_interval_us,
@@ -198,7 +198,8 @@ class EngineLoop(LoopCore):
             self.drain()
             self._check()
             self.tell()
-            self.out.blob(Kind.REPLY, reply)
+            in_order = isinstance(message, dict) and str(message.get("command")) in IN_ORDER
+            self.out.blob(Kind.REPLY, reply, ring="orders_out" if in_order else "control_out")
             self._note_command(message, reply, step)
         # A step of the market goes before the next commands, so that a flood of them cannot starve it.
         self._market_first = True
@@ -257,7 +258,7 @@ class EngineLoop(LoopCore):
             self.out.blob(Kind.STRATEGY, strategy_blob(info), strategy=slot)
         for ts, step, name, level, text in self.out.take_logs():
             line = {"level": level, "source": name, "text": text[:MAX_LOG_TEXT]}
-            self.out.blob(Kind.LOG, line, telemetry=True)
+            self.out.blob(Kind.LOG, line, ring="telemetry_out")
             self._log.log(
                 getattr(logging, level.upper(), logging.INFO),
                 "%s: %s",

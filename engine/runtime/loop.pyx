@@ -56,7 +56,7 @@ cdef extern from *:
     int ringbook_catch_sigterm() noexcept nogil
 
 cdef enum:
-    BRIDGE_PATIENCE_NS = 50_000_000   # without progress of the bridge before the feed goes on without it
+    BRIDGE_PATIENCE_NS = 500_000_000   # without progress of the bridge before the feed goes on without it
     STALL_SLEEP_NS = 50_000
     FEED_LOST_NS = 1_000_000_000      # a running feed says something much more often
     IDLE_MAX_NS = 50_000_000          # a signal between the last look and the sleep is seen after this

@@ -1,4 +1,4 @@
-"""What the engine tells the outside: outputs of the kernel into the three outgoing rings.
+"""What the engine tells the outside: outputs of the kernel into the four outgoing rings.
 
 Nothing here waits. ``orders_out`` keeps a reserve: once it is touched the desk is busy, so new orders are
 denied while the answers of live ones still find room. Depth conflates in its own sets until
@@ -50,6 +50,7 @@ cdef class Publisher:
     cdef Ring orders_ring
     cdef Ring market_ring
     cdef Ring telemetry_ring
+    cdef Ring control_ring
     cdef SpscRing* orders_out
     cdef SpscRing* market_out
     cdef SpscRing* telemetry_out

@@ -109,19 +109,20 @@ page_position_dtype = _slot_dtype(np.asarray(<PagePosition[:1]>&_page_position).
 
 @cython.final
 cdef class Publisher:
-    """The producer side of the three outgoing rings.
+    """The producer side of the four outgoing rings.
 
     Args:
         kernel: Whose outputs are published; it must outlive the publisher.
-        orders_out: Ring for orders, fills, replies and strategies.
+        orders_out: Ring for orders, fills, strategies and the replies that belong among them.
         market_out: Ring for depth and trades.
         telemetry_out: Ring for positions, status and logs.
+        control_out: Ring for the replies to operators.
         page: Writable buffer for the status page, or None; a multiple of 256 bytes.
         depth_interval_us: Least wall time between two depth batches of an instrument.
     """
 
     def __init__(self, Kernel kernel not None, Ring orders_out not None, Ring market_out not None,
-                 Ring telemetry_out not None, page=None, depth_interval_us=2000):
+                 Ring telemetry_out not None, Ring control_out not None, page=None, depth_interval_us=2000):
         cdef uint8_t[::1] view
         cdef uint32_t i
         self.kernel = kernel
@@ -129,7 +130,8 @@ cdef class Publisher:
         self.orders_ring, self.market_ring, self.telemetry_ring = orders_out, market_out, telemetry_out
         self.orders_out, self.market_out = &orders_out.spsc, &market_out.spsc
         self.telemetry_out = &telemetry_out.spsc
-        for ring in (orders_out, market_out, telemetry_out):
+        self.control_ring = control_out
+        for ring in (orders_out, market_out, telemetry_out, control_out):
             if ring.slot_size != SLOT_BYTES:
                 raise CapacityError(f"ring slots of {ring.slot_size} bytes instead of {SLOT_BYTES}")
         self.depth_interval = depth_interval_us * 1000
@@ -254,36 +256,39 @@ cdef class Publisher:
                     record.payload.order.order.prev_handle = 0
                     spsc_publish(self.orders_out, 1)
 
-    def blob(self, kind, message, *, strategy=NO_STRATEGY, telemetry=False) -> bool:
-        """Publishes a blob on ``orders_out``, or on ``telemetry_out``.
+    def blob(self, kind, message, *, strategy=NO_STRATEGY, str ring="orders_out") -> bool:
+        """Publishes a blob.
 
         Args:
             kind: One of ``records.BLOB_KINDS``.
             message: What to encode.
             strategy: The strategy's slot, where it is about one.
-            telemetry: Which ring.
+            ring: ``orders_out``, ``telemetry_out`` or ``control_out``.
 
         Returns:
             False, and counted as dropped, when the ring has no room.
         """
-        cdef Ring ring = self.telemetry_ring if telemetry else self.orders_ring
+        cdef Ring target = {
+            "orders_out": self.orders_ring, "telemetry_out": self.telemetry_ring, "control_out": self.control_ring
+        }[ring]
         cdef uint32_t n
         records = blob_records(kind, message, strategy=strategy, step=self.desk.step, ts=self.desk.now)
         n = len(records)
-        if spsc_claim(&ring.spsc, n) != SPSC_OK:
-            spsc_drop(&ring.spsc, n)
-            if telemetry:
+        if spsc_claim(&target.spsc, n) != SPSC_OK:
+            spsc_drop(&target.spsc, n)
+            if target is self.telemetry_ring:
                 self.telemetry_dropped += n
                 self.status.dropped += n
-            else:
+            elif target is self.orders_ring:
                 self.orders_dropped += n
             return False
-        records["dropped"][0] = self.telemetry_dropped if telemetry else self.orders_dropped
-        if telemetry:
+        if target is self.telemetry_ring:
+            records["dropped"][0] = self.telemetry_dropped
             self.telemetry_dropped = 0
-        else:
+        elif target is self.orders_ring:
+            records["dropped"][0] = self.orders_dropped
             self.orders_dropped = 0
-        ring.push_many(records.view("u1").reshape(n, SLOT_BYTES))
+        target.push_many(records.view("u1").reshape(n, SLOT_BYTES))
         return True
 
     def changed_strategies(self) -> list:
@@ -479,3 +484,4 @@ cdef class Publisher:
         ring_notify(self.orders_ring)
         ring_notify(self.market_ring)
         ring_notify(self.telemetry_ring)
+        ring_notify(self.control_ring)

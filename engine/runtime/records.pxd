@@ -12,7 +12,8 @@ ring               from, to            kinds                                    
 ``feed``           feed, engine        MARKET, FEED_STATUS                      the feed waits (replay)
 ``orders_in``      bridge, engine      ORDER_REQUEST, SIGNAL                    the bridge answers BUSY
 ``control_in``     bridge, engine      CONTROL                                  the bridge answers BUSY
-``orders_out``     engine, bridge      ORDER, FILL, REPLY, STRATEGY             new orders get BUSY
+``orders_out``     engine, bridge      ORDER, FILL, STRATEGY, some REPLY        new orders get BUSY
+``control_out``    engine, bridge      REPLY to an operator's command           drops: the asker times out
 ``market_out``     engine, bridge      DEPTH, TRADE                             conflates, marked so
 ``telemetry_out``  engine, bridge      POSITION, STATUS, LOG                    drops and counts
 =================  ==================  =======================================  =======================

@@ -30,6 +30,7 @@ RING_SLOTS = {
     "orders_out": 1 << 14,
     "market_out": 1 << 15,
     "telemetry_out": 1 << 12,
+    "control_out": 1 << 10,
 }
 """The rings of ``runtime/records.pxd`` and their slots of 256 bytes."""
 RINGS = tuple(RING_SLOTS)

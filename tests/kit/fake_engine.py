@@ -27,6 +27,7 @@ from bridge.config import RINGS, BridgeConfig
 from bridge.server import run_bridge
 from engine.core.ring import Bell, Ring
 from engine.core.types import BUY_EVENT, SELL_EVENT, TRADE_EVENT, Reason, Status
+from engine.runtime.commands import IN_ORDER
 from engine.runtime.records import (
     LEVELS_PER_RECORD,
     UNOWNED,
@@ -435,7 +436,8 @@ class FakeEngine:
             "trading_state": self.trading_state,
             "current_params": strategy.params if strategy else {},
         }
-        self._push("orders_out", blob_records(Kind.REPLY, reply | fields, step=self.step, ts=self.now))
+        ring = "orders_out" if message["command"] in IN_ORDER else "control_out"
+        self._push(ring, blob_records(Kind.REPLY, reply | fields, step=self.step, ts=self.now))
 
 
 @contextlib.contextmanager

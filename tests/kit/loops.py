@@ -109,7 +109,15 @@ class Loop:
             strategies=list(strategies),
         )
         self.bell, self.bridge_bell = Bell(), Bell()
-        names = ("feed", "orders_in", "control_in", "orders_out", "market_out", "telemetry_out")
+        names = (
+            "feed",
+            "orders_in",
+            "control_in",
+            "orders_out",
+            "market_out",
+            "telemetry_out",
+            "control_out",
+        )
         self.rings = {name: Ring((slots or {}).get(name, 1 << 15), SLOT_BYTES) for name in names}
         self.kernel = make_kernel(config)
         out = [self.rings[name] for name in names[3:]]
@@ -156,7 +164,7 @@ class Loop:
         request_id = self.command(command, **fields)
         for _ in range(10):
             self.step()
-            for out in self.take("orders_out"):
+            for out in self.take("orders_out") + self.take("control_out"):
                 if out.kind == Kind.REPLY and out.body["request_id"] == request_id:
                     return out
         raise AssertionError(f"no reply to {command}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
 import termios
 import time
 from pathlib import Path
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?<>=]*[A-Za-z]|\][^\x07]*\x07|[()][A-Z0-9]|[=>78])")
 
 
 class Terminal:
@@ -52,13 +55,23 @@ class Terminal:
             AssertionError: It has not been in time, or the command ended before.
         """
         deadline = time.monotonic() + seconds
-        while text.encode() not in self.screen:
-            assert time.monotonic() < deadline, f"{text!r} was not drawn; last: {self.screen[-2000:]!r}"
-            assert self._read(), f"the command ended without {text!r}; last: {self.screen[-2000:]!r}"
+        while text not in (drawn := self.drawn()):
+            assert time.monotonic() < deadline, f"{text!r} was not drawn; last: {drawn[-2000:]}"
+            assert self._read(), f"the command ended without {text!r}; last: {drawn[-2000:]}"
+
+    def drawn(self) -> str:
+        """Everything drawn so far, in the order of drawing, without colours and movements of the cursor."""
+        return _ESCAPE.sub("", self.screen.decode(errors="replace"))
 
     def type(self, keys: str) -> None:
         """Types keys."""
         os.write(self._end, keys.encode())
+
+    def rest(self, seconds: float = 0.5) -> None:
+        """Reads on for a while, as a person looks before the next key."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._read()
 
     def ended(self, seconds: float = 15.0) -> int:
         """Waits for the command's end, reading on, and returns its exit code."""

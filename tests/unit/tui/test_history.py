@@ -1,3 +1,4 @@
+from tui.format import SECOND
 from tui.history import History
 
 
@@ -31,3 +32,10 @@ def test_time_that_goes_back_starts_anew():
     assert history.times == [5]
     assert history.values == [2.0]
     assert history.interval == 1
+
+
+def test_a_value_that_is_not_finite_is_no_point():
+    history = History()
+    for ts, value in enumerate((1.0, float("nan"), float("inf"), 2.0)):
+        history.add(ts * SECOND, value)
+    assert history.values == [1.0, 2.0]

@@ -42,7 +42,7 @@ def test_a_change_is_told_to_everyone_before_its_reply(loop):
     loop.take("orders_out")
     loop.command("update_params", strategy_id="mm", params={"half_spread": 3.0})
     loop.step(2)
-    told, reply = loop.take("orders_out")[:2]
+    (told,), (reply,) = loop.take("orders_out"), loop.take("control_out")
     assert (told.kind, reply.kind) == (Kind.STRATEGY, Kind.REPLY)
     assert told.body["params"][1]["value"] == 3.0
     assert told.header["step"] == reply.header["step"]
@@ -98,7 +98,7 @@ def test_commands_that_are_no_tables_are_answered_too(loop):
     for message in (7, "pause", [1, 2]):
         loop.push("control_in", blob_records(Kind.CONTROL, message))
     loop.step(3)
-    replies = [out.body for out in loop.take("orders_out") if out.kind == Kind.REPLY]
+    replies = [out.body for out in loop.take("control_out") if out.kind == Kind.REPLY]
     assert [(r["request_id"], r["success"], r["message"]) for r in replies] == [
         (0, False, "a command is a table")
     ] * 3

@@ -153,7 +153,7 @@ def test_pausing_stops_new_orders_within_the_step_of_the_reply():
     loop.command("pause", strategy_id="s")
     loop.run_dry()
     outs = loop.take("orders_out")
-    reply = next(out for out in outs if out.kind == Kind.REPLY)
+    (reply,) = loop.of_kind("control_out", Kind.REPLY)
     assert (reply.body["success"], reply.body["strategy_state"]) == (True, "Paused")
     requested = [
         int(out.header["step"])
@@ -178,7 +178,7 @@ def test_a_flood_of_commands_does_not_starve_the_market():
     assert loop.engine.events > 0
     loop.run_dry()
     loop.step(20)
-    assert len([out for out in loop.take("orders_out") if out.kind == Kind.REPLY]) == 300
+    assert len(loop.of_kind("control_out", Kind.REPLY)) == 300
 
 
 def test_timers_fire_at_their_times_and_go_on_while_the_feed_only_tells_the_time():
@@ -415,7 +415,7 @@ def test_stopping_cancels_everything_and_waits_for_the_answers():
     outs = loop.take("orders_out")
     assert [o.body["state"] for o in outs if o.kind == Kind.STRATEGY][-1] == "Stopped"
     assert [int(o.body["order"]["status"]) for o in outs if o.kind == Kind.ORDER][-1] == Status.CANCELED
-    assert next(o for o in outs if o.kind == Kind.REPLY).body["message"] == "stopping"
+    assert loop.of_kind("control_out", Kind.REPLY)[0].body["message"] == "stopping"
 
 
 def test_stopping_while_a_trader_is_there_cancels_its_orders_too():
