@@ -23,8 +23,9 @@ $(VENV)/.installed: pyproject.toml
 
 # The compiled core: rebuilt, only where needed, when a source changes.
 $(VENV)/.built: $(VENV)/.installed setup.py $(SOURCES)
+	@echo "Building the core (a minute or two the first time) ..."
 	@mkdir -p build
-	@$(PY) setup.py --quiet build_ext --inplace
+	@$(PY) setup.py --quiet build_ext --inplace > build/build.log 2>&1 || { cat build/build.log; exit 1; }
 	@touch $@
 
 build: $(VENV)/.built  ## make the virtual environment and build the core

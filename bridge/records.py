@@ -49,7 +49,7 @@ DepthRow = namedtuple("DepthRow", ("n_bids", "n_asks", "exch_ts", "levels"))
 EventFields = namedtuple("EventFields", event_dtype.names, rename=True)
 
 STATUS = {int(code): code.name for code in Status}
-REASON = {int(code): "" if code == Reason.NONE else code.name for code in Reason}
+REASON = {int(code): "" if code == Reason.NONE else code.name.lower() for code in Reason}
 TIF: dict[int, p.TimeInForce] = {int(code): code.name for code in TimeInForce}
 ORDER_TYPE: dict[int, p.OrderType] = {int(OrdType.LIMIT): "limit", int(OrdType.MARKET): "market"}
 TRADING_STATE = {int(code): code.name for code in TradingState}

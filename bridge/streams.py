@@ -19,7 +19,7 @@ ENDED_KEPT = 10_000
 """Ended orders that a client remembers."""
 ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "DENIED", "REFUSED", "LOST"})
 """Statuses of an order that is over; REFUSED (by the bridge) and LOST (not live after a restart) are ours."""
-_STILL_LIVE = frozenset({"REQUEST_IN_FLIGHT", "DUPLICATE_ORDER_ID"})
+_STILL_LIVE = frozenset({"request_in_flight", "duplicate_order_id"})
 
 
 def order_ended(status: str, prev_status: str, reason: str) -> bool:

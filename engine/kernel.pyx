@@ -54,6 +54,7 @@ cdef class Kernel(Roster):
         max_orders: Live orders of all strategies together.
         outbox_size: Outputs that may wait before new orders are denied with BUSY and inputs refused.
         window_ticks: Width of a book's dense window; 0 leaves it to the book.
+        seed: What strategies read as ``ctx.seed``.
 
     Raises:
         ConfigError: A symbol is named twice, or a size is not a positive number.

@@ -17,7 +17,7 @@ LOST_NS = 10 * SECOND
 """Time without a connection after which it reads lost instead of reconnecting."""
 LIVE_STATUSES = frozenset(("NONE", "NEW", "PARTIALLY_FILLED", "REPLACED"))
 
-STILL_LIVE = frozenset(("REQUEST_IN_FLIGHT", "DUPLICATE_ORDER_ID"))
+STILL_LIVE = frozenset(("request_in_flight", "duplicate_order_id"))
 """Reasons of a denial that is about a second request: the order of that id lives on."""
 
 
@@ -98,7 +98,7 @@ def denied_change(update: OrderUpdate) -> bool:
     """Whether an update tells of a denied request about an order that stays as it was."""
     if update.status.upper() != "DENIED":
         return False
-    return update.prev_status.upper() != "NONE" or update.reason.upper() in STILL_LIVE
+    return update.prev_status.upper() != "NONE" or update.reason in STILL_LIVE
 
 
 def net_pnl(position: PositionSnapshot) -> float:

@@ -87,14 +87,14 @@ class BacktestConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         assets: At least one.
         strategies: At least one.
-        seed: Given to strategies that draw random numbers; part of the result.
+        seed: What strategies read as ``ctx.seed``; part of the result.
         max_orders: Live orders the kernel and each venue model have room for.
         equity_sample_ns: Interval of the equity samples; 0 takes none.
     """
 
     assets: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(min_length=1, max_length=1024)]
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
     equity_sample_ns: Annotated[int, Meta(ge=0)] = 0
 

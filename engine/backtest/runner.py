@@ -285,7 +285,7 @@ def _span(chunks: list[list[np.ndarray]]) -> tuple[int, int]:
 
 def _kernel(config: BacktestConfig, source: str) -> Kernel:
     """A kernel with the configured strategies seated."""
-    kernel = Kernel(config.assets, max_orders=config.max_orders)
+    kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
     for index, entry in enumerate(config.strategies):
         where = f"{source}: $.strategies[{index}]"
         try:

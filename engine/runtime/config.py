@@ -82,7 +82,7 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     speed: Annotated[float, Meta(ge=0, le=1e9)] = 1.0
     loop: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     wait_for_client: bool = False
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     rate: Annotated[float, Meta(ge=0.001, le=1000)] = 1.0
     start_px: Annotated[float, Meta(gt=0, le=1e12)] = 60_000.0
     seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0.0

@@ -41,7 +41,7 @@ def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
     Raises:
         ConfigError: A strategy cannot be loaded, or a parameter or limit is wrong; file and key are named.
     """
-    kernel = Kernel(config.instruments, max_orders=config.engine.max_orders)
+    kernel = Kernel(config.instruments, max_orders=config.engine.max_orders, seed=config.feed.seed)
     for index, chosen in enumerate(config.strategies):
         where = f"{source}: $.strategies[{index}]"
         limits = convert(chosen.limits, RiskLimits, source=f"{where}.limits")

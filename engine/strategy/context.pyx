@@ -44,6 +44,11 @@ cdef class Context:
         return self.desk.now
 
     @property
+    def seed(self):
+        """The run's seed: draw random numbers from it, and the same run draws the same ones."""
+        return self.owner.seed
+
+    @property
     def trading(self):
         """Whether new orders can pass: the strategy is running and trading is not halted or reducing."""
         return desk_trading(self.desk, self.slot)

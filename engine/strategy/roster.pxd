@@ -16,6 +16,7 @@ cdef class Roster:
     cdef uint64_t* trade_calls
     cdef void* natives[MAX_STRATEGIES]   # borrowed from `strategies`: called without the GIL
     cdef bint started
+    cdef readonly uint64_t seed          # of the run, for strategies that draw random numbers
     cdef readonly tuple symbols          # in the order of the instruments' numbers
     cdef list views                      # a BookView an instrument
     cdef list strategies                 # Strategy, NativeStrategy, or None for an external one

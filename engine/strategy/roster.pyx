@@ -68,10 +68,12 @@ cdef class Roster:
     """The slots of a kernel; see ``Kernel`` for its arguments."""
 
     def __cinit__(
-        self, instruments, *, uint32_t max_orders=4096, uint32_t outbox_size=4096, uint32_t window_ticks=0
+        self, instruments, *, uint32_t max_orders=4096, uint32_t outbox_size=4096, uint32_t window_ticks=0,
+        uint64_t seed=0
     ):
         cdef int code
         cdef uint16_t i
+        self.seed = seed
         specs = list(instruments)
         if not 0 < len(specs) < ANY_INSTRUMENT:
             raise ConfigError(f"{len(specs)} instruments; a kernel has 1 to {ANY_INSTRUMENT - 1}")

@@ -45,7 +45,7 @@ def test_it_quotes_fills_and_leaves_nothing_behind(engine, endpoint, ending):
             assert 1000 < prices[1] < prices[-1] < 1010
             assert all(int(o.order["time_in_force"]) == 1 for o in engine.orders.values())
             engine.fill(fills[0], 0.001)
-            assert process.stdout.readline() == "buy 0.001 @ 100.4 QUEUE_FRONT\n"
+            assert process.stdout.readline() == "buy 0.001 @ 100.4 queue_front\n"
             # It leans against its position now: both quotes are lower than before.
             wait_until(lambda: len(engine.orders) == 2)
             if ending != "seconds":

@@ -42,7 +42,7 @@ def test_order_round_trip_over_both_transports(engine, any_endpoint):
             assert [e.status for e in got] == ["NEW", "NEW", "PARTIALLY_FILLED", "CANCELED"]
             assert [e.seq for e in got] == [1, 2, 3, 4]
             assert got[2].fee == pytest.approx(0.01)
-            assert got[2].reason == "QUEUE_FRONT"
+            assert got[2].reason == "queue_front"
             assert got[2].is_maker
             # An execution is told once, though the order carries it on.
             assert [e.exec_qty for e in got] == [0.0, 0.0, pytest.approx(0.001), 0.0]
@@ -103,7 +103,7 @@ def test_a_change_that_comes_too_late_is_denied_and_changes_nothing(engine, brid
         got = []
         wait_until(lambda: got.extend(client.executions(timeout=0.05)) or len(got) == 4)
         assert [e.status for e in got] == ["NEW", "FILLED", "DENIED", "DENIED"]
-        assert {e.reason for e in got[2:]} == {"UNKNOWN_ORDER"}
+        assert {e.reason for e in got[2:]} == {"unknown_order"}
         assert {e.side for e in got} == {"sell"}
         assert client.order(7).status == "FILLED"
 
@@ -247,7 +247,7 @@ async def test_asyncio_trader_and_admin(engine, bridge):
         with pytest.raises(CommandRefused, match="must be finite"):
             await admin.update_params("ext", {"x": float("inf")})
         assert (await admin.cancel_orders("ext", "BTCUSDT")).success
-        assert (await anext(executions)).reason == "CANCEL_BY_OPERATOR"
+        assert (await anext(executions)).reason == "cancel_by_operator"
         assert (await admin.emergency_stop()).trading_state == "HALTED"
         executions.close()
 
@@ -293,7 +293,7 @@ def test_silence_cancels_orders(engine, endpoint):
             got = list(client.executions(timeout=0.2))
             assert [e.seq for e in got] == list(range(1, len(got) + 1))
             assert [e.status for e in got] == ["NEW", "CANCELED", "NEW"]
-            assert got[1].reason == "CANCEL_ON_DISCONNECT"
+            assert got[1].reason == "cancel_on_disconnect"
 
 
 CHILD = """

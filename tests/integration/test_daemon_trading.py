@@ -82,7 +82,12 @@ def test_a_replay_at_full_speed_gives_the_backtests_fills_to_a_client(piece):
     )
     result = BacktestRunner().run(config, {"BTCUSDT": events("usdm")[:200_000]})
     expected = [
-        (int(f["local_ts"]), Side(int(f["side"])).name.lower(), float(f["px"]), Reason(int(f["reason"])).name)
+        (
+            int(f["local_ts"]),
+            Side(int(f["side"])).name.lower(),
+            float(f["px"]),
+            Reason(int(f["reason"])).name.lower(),
+        )
         for f in result.fills
     ]
     assert len(expected) > 50

@@ -194,16 +194,16 @@ def test_orders_follow_their_executions():
     state = orders.executed(execution(4, status="FILLED", cum_exec_qty=2.0, leaves_qty=0.0, fee=0.2))
     assert (state.status, state.fee, state.live) == ("FILLED", pytest.approx(0.3), False)
     # A cancel that came too late is denied, which does not change how the order ended.
-    assert orders.executed(execution(5, status="DENIED", reason="UNKNOWN_ORDER")).status == "FILLED"
+    assert orders.executed(execution(5, status="DENIED", reason="unknown_order")).status == "FILLED"
 
 
 @pytest.mark.parametrize(
     ("prev", "reason", "status"),
     [
-        ("NONE", "MAX_POSITION", "DENIED"),
-        ("NONE", "REQUEST_IN_FLIGHT", "PENDING"),
-        ("NONE", "DUPLICATE_ORDER_ID", "PENDING"),
-        ("NEW", "INVALID_PRICE", "PENDING"),
+        ("NONE", "max_position", "DENIED"),
+        ("NONE", "request_in_flight", "PENDING"),
+        ("NONE", "duplicate_order_id", "PENDING"),
+        ("NEW", "invalid_price", "PENDING"),
     ],
 )
 def test_a_denied_change_leaves_the_order(prev, reason, status):

@@ -124,7 +124,7 @@ def test_denied_orders_without_an_engine_id_are_kept_apart(store):
 
 @pytest.mark.parametrize(
     ("prev_status", "reason"),
-    [("NEW", "MAX_POSITION"), ("NONE", "REQUEST_IN_FLIGHT"), ("NONE", "DUPLICATE_ORDER_ID")],
+    [("NEW", "max_position"), ("NONE", "request_in_flight"), ("NONE", "duplicate_order_id")],
 )
 def test_a_denied_change_leaves_its_order_alive(store, prev_status, reason):
     store.apply(order(1))

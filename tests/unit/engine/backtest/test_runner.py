@@ -146,3 +146,19 @@ def test_no_room_is_a_denial(data):
     result = BacktestRunner(check_invariants=True).run(config(params=params, max_orders=3), data)
     orders = result.orders["order"]
     assert Reason.BUSY in orders["reason"][orders["status"] == Status.DENIED]
+
+
+def test_a_strategy_reads_the_runs_seed(data, tmp_path):
+    source = tmp_path / "drawn.py"
+    source.write_text(
+        "import random\n"
+        "from engine.strategy.base import Strategy\n\n\n"
+        "class Drawn(Strategy):\n"
+        "    def on_start(self, ctx):\n"
+        "        ctx.log(str(random.Random(ctx.seed).random()))\n"
+    )
+    texts = [
+        [line[-1] for line in BacktestRunner().run(config(f"{source}:Drawn", {}, seed=seed), data).logs]
+        for seed in (5, 5, 6)
+    ]
+    assert texts[0] == texts[1] != texts[2]
