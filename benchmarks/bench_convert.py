@@ -7,6 +7,7 @@ just fits, so that it does not pay for its default of 6.4 GB; an operation is a 
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import tempfile
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def ours(path: Path, out: Path | None = None, compress: bool = False, opt: str =
 
 def theirs(path: Path, out: Path | None = None, opt: str = "") -> int:
     """Converts with hftbacktest, which always compresses what it writes."""
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         name = str(out) if out is not None else None
         return len(binancefutures.convert(str(path), name, opt=opt, buffer_size=1_000_000))
 

@@ -92,3 +92,49 @@ class BaseClient:
     def instruments(self) -> dict[str, p.InstrumentInfo]:
         """The engine's instruments by symbol; empty before the first welcome."""
         return {i.symbol: i for i in self.welcome.instruments} if self.welcome else {}
+
+    # --- orders: the same in both clients ----------------------------------------------------------------
+
+    def submit(
+        self,
+        symbol: str,
+        side: p.Side,
+        px: float,
+        qty: float,
+        *,
+        order_type: p.OrderType = "limit",
+        time_in_force: p.TimeInForce = "GTC",
+        client_order_id: int = 0,
+    ) -> int:
+        """Sends an order and returns its client_order_id at once; executions tell what became of it.
+
+        Raises:
+            ConnectionLost: There is no connection now; nothing was sent.
+            OrderRejected: The socket is full; nothing was sent.
+            CommandRefused: This client has no strategy.
+        """
+        number = client_order_id or self._new_id()
+        self._send(p.Submit(number, symbol, side, px, qty, order_type, time_in_force))
+        return number
+
+    def modify(self, client_order_id: int, px: float, qty: float) -> None:
+        """Asks for a new price and total open quantity; raises as :meth:`submit`."""
+        self._send(p.Modify(client_order_id, px, qty))
+
+    def cancel(self, client_order_id: int) -> None:
+        """Asks for an order's end; raises as :meth:`submit`."""
+        self._send(p.Cancel(client_order_id))
+
+    def cancel_all(self, symbol: str = "") -> None:
+        """Asks for the end of all own orders, of one symbol if it is named; raises as :meth:`submit`."""
+        self._send(p.CancelAll(symbol))
+
+    def send_signal(self, name: str, value: float, symbol: str = "") -> None:
+        """Sends a number to the strategies inside the engine; raises as :meth:`submit`."""
+        self._send(p.Signal(name, value, symbol))
+
+    def _new_id(self) -> int:
+        return self._session.new_id()
+
+    def _send(self, message: Any) -> None:
+        self._session.send(message)

@@ -10,6 +10,15 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from engine.core.types cimport EV_LOCAL, Event
 
 
+# A row is a cache line, and the hardware's own read-ahead stops at each page of 64 rows.
+cdef extern from *:
+    """
+    #define ROWS_AHEAD 64
+    #define rows_fetch(event) __builtin_prefetch((const char *)(event) + 64 * ROWS_AHEAD)
+    """
+    void rows_fetch(const Event* event) noexcept nogil
+
+
 cdef struct Rows:
     const Event** chunks         # borrowed: whoever loads the data keeps it alive
     int64_t* lengths
@@ -34,6 +43,7 @@ cdef inline void rows_advance(Rows* rows) noexcept nogil:
     cdef const Event* event = rows.event + 1
     cdef const Event* end = rows.end
     cdef uint64_t flag = rows.flag
+    rows_fetch(event)
     while event < end and not (event.ev & flag):
         event += 1
     rows.event = event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -62,12 +63,21 @@ def run(command: list[str], block: readme.Block, cwd: Path, environment: dict[st
     assert code == 0, f"README.md:{block.line} ended with {code}:\n{block.text}\n{output.read_text()[-4000:]}"
 
 
+def check_output(block: readme.Block, log: Path) -> None:
+    """Each line that the README shows was printed by the snippet before it, but for rates a second."""
+    printed = [re.sub(r"[\d,]+/s", "N/s", line) for line in log.read_text().splitlines()]
+    for line in block.text.splitlines():
+        assert re.sub(r"[\d,]+/s", "N/s", line) in printed, f"README.md:{block.line} shows {line!r}"
+
+
 @pytest.mark.recording
 @pytest.mark.timeout(400)
 def test_every_snippet_runs(desk):
     root, environment = desk
     ran = 0
     for number, block in enumerate(BLOCKS):
+        if block.language == "text":
+            check_output(block, root / f"readme-{BLOCKS[number - 1].line}.log")
         if block.file:
             target = root / block.file
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,8 @@ def recording(name: str) -> Path:
         name: ``usdm``, ``cm``, ``spot`` or ``cme``.
     """
     path = DATA / FILES[name]
+    if not path.is_file() and os.environ.get("CI"):
+        pytest.fail(f"CI must have the real recordings, and {path.name} is not in {DATA}")
     if not path.is_file():
         pytest.skip(f"the real recording {path.name} is not in {DATA}")
     return path
