@@ -195,17 +195,21 @@ def _interactive(seed: int) -> int:
         config = Path(folder) / "demo.toml"
         config.write_text(config_text(seed))
         environment = {**os.environ, "RINGBOOK_RUN_DIR": str(Path(folder) / "run")}
+        print("Starting engine, simulated market and bridge ...", flush=True)
         _ringbook(["run", "--config", str(config), "--detach"], environment)
         try:
             os.environ["RINGBOOK_RUN_DIR"] = environment["RINGBOOK_RUN_DIR"]
             from engine.cli.main import main
 
-            return main(["tui", "--name", "demo"])
+            code = main(["tui", "--name", "demo"])
+            print(_ringbook(["status", "--name", "demo"], environment), end="")
         finally:
             _ringbook(["stop", "--name", "demo"], environment)
+    print("Stopped. To keep one running: ringbook run --config FILE --detach, then ringbook tui.")
+    return code
 
 
-def _ringbook(arguments: list[str], environment: dict[str, str]) -> None:
+def _ringbook(arguments: list[str], environment: dict[str, str]) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "engine.cli.main", *arguments],
         env=environment,
@@ -214,3 +218,4 @@ def _ringbook(arguments: list[str], environment: dict[str, str]) -> None:
     )
     if done.returncode:
         raise ConfigError(done.stderr.strip().removeprefix("ringbook: ") or f"{arguments[0]} failed")
+    return done.stdout
