@@ -86,7 +86,7 @@ def same(one, other):
     assert [state.values[:6] for state in one.states] == [state.values[:6] for state in other.states]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(markets(), st.integers(1, 9), st.integers(1, 4))
 def test_the_crosser_has_hftbacktests_fills(market, interval, lots):
     assets, data = market.assets, market.data
@@ -100,7 +100,7 @@ def test_the_crosser_has_hftbacktests_fills(market, interval, lots):
     assert_same(result, peer)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(markets(), st.integers(1, 9), st.integers(0, 3), st.integers(1, 4), st.integers(0, 4))
 def test_the_market_maker_has_hftbacktests_fills(market, interval, half, grid, skew):
     assets, data = market.assets, market.data
@@ -117,7 +117,7 @@ def test_the_market_maker_has_hftbacktests_fills(market, interval, half, grid, s
     assert_same(result, run_market_maker(assets[0], data["A"], **params))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(markets(("A", "B", "C")), st.sampled_from([CROSSER, MAKER, TALKER]), st.integers(1, 20))
 def test_batches_equal_steps(market, cls, interval):
     assets, data = market.assets, market.data
@@ -143,7 +143,7 @@ def push(config, data):
     return recorder, kernel
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(markets(("A", "B")), st.sampled_from([CROSSER, MAKER, TALKER]), st.integers(1, 20))
 def test_a_pushed_stream_equals_the_backtest(market, cls, interval):
     assets, data = market.assets, market.data

@@ -80,7 +80,7 @@ step = st.one_of(
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(level=lots, steps=st.lists(step, max_size=20), n=st.sampled_from([1.0, 2.0, 3.0]))
 def test_the_models_follow_their_formulas(model, level, steps, n):
     places = follow_queue(asset(model, n), level, steps)

@@ -1,0 +1,15 @@
+"""How Hypothesis searches: the same examples at every run by default, new ones with ``RINGBOOK_EXPLORE=1``.
+
+Either way a failure prints the example and a line of code that repeats it (``@reproduce_failure``); in
+an exploring run ``pytest --hypothesis-seed=N`` repeats the whole search.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("explore", deadline=None, print_blob=True, max_examples=500)
+settings.load_profile("explore" if os.environ.get("RINGBOOK_EXPLORE") else "fixed")
