@@ -7,7 +7,8 @@ moves to or through its price; an order that crosses on arrival fills whole at t
 
 Own orders of a side are one list, best price first and older first at one price, linked through a slab,
 with the best own tick and a count of own orders for each tick modulo 256 beside it. An event that does
-not concern them costs one load (the count) or one compare (the best own tick) above the book's update.
+not concern them costs one load (the count) and one compare (whether the best moved) above the book's
+update, in one loop over the rows of a chunk.
 One that does, and a new order, walk the list from its best price: linear in the orders of that side,
 which is the bad case for strategies that keep thousands of orders resting. A cancel is one map probe.
 """
@@ -45,8 +46,7 @@ cdef struct Exchange:
     uint32_t free
     uint32_t n_orders
     IdTable ids                  # order_id to handle + 1
-    OwnSide bids
-    OwnSide asks
+    OwnSide own[2]               # bids, asks
     OrderBus requests            # on their way here
     OrderBus responses           # on their way back
     Rows rows                    # what the venue sees; only exchange_run reads them

@@ -9,13 +9,15 @@ from engine.backtest.bus cimport OrderBus, bus_free, bus_init, bus_pop, bus_push
 from engine.backtest.fees cimport fee_amount, fees_from_config
 from engine.backtest.latency cimport latency_entry, latency_from_config, latency_response
 from engine.backtest.queue cimport queue_depth, queue_filled, queue_from_config, queue_new, queue_trade
-from engine.backtest.rows cimport Rows, rows_advance
+from engine.backtest.rows cimport Rows, rows_fetch, rows_move
+from engine.book.ladder cimport ladder_rare
 from engine.book.l2 cimport L2Change, l2_apply, l2_ask_qty, l2_bid_qty, l2_free, l2_init
 from engine.core.codes cimport ERR_FULL, ERR_INVALID_REQUEST, ERR_INVARIANT, ERR_NO_MEMORY, OK
 from engine.core.idmap cimport idmap_check, idmap_find, idmap_free, idmap_init, idmap_insert, idmap_remove
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK, to_px, to_qty, to_tick
 from engine.core.types cimport (
     EV_BUY,
+    EV_EXCH,
     EV_KIND_MASK,
     EV_SELL,
     EVENT_DEPTH,
@@ -77,8 +79,8 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
     ex.fees = models.fees
     ex.latency = models.latency
     ex.rows.ts = INT64_MAX
-    ex.bids.sign, ex.bids.best_tick, ex.bids.head = 1, INT64_MIN, NIL
-    ex.asks.sign, ex.asks.best_tick, ex.asks.head = -1, INT64_MAX, NIL
+    ex.own[0].sign, ex.own[0].best_tick, ex.own[0].head = 1, INT64_MIN, NIL
+    ex.own[1].sign, ex.own[1].best_tick, ex.own[1].head = -1, INT64_MAX, NIL
     ex.capacity = max_orders
     ex.orders = <Order*>calloc(max_orders, sizeof(Order))
     if ex.orders == NULL:
@@ -107,7 +109,7 @@ cdef void exchange_free(Exchange* ex) noexcept nogil:
 # --- own orders ----------------------------------------------------------------------------------
 
 cdef inline OwnSide* _own(Exchange* ex, int side) noexcept nogil:
-    return &ex.bids if side == SIDE_BUY else &ex.asks
+    return &ex.own[0] if side == SIDE_BUY else &ex.own[1]
 
 
 cdef inline void _own_best(Exchange* ex, OwnSide* own) noexcept nogil:
@@ -265,50 +267,62 @@ cdef int _traded(Exchange* ex, OwnSide* own, int64_t tick, int64_t best_tick, co
     return OK
 
 
+cdef int _concerned(Exchange* ex, const Event* event, L2Change change) noexcept nogil:
+    """What a depth row that changed an own level or a best does to own orders."""
+    if event.ev & EV_BUY:
+        if ex.own[0].count[<uint64_t>change.price_tick & (OWN_FILTER - 1)]:
+            _level_changed(ex, &ex.own[0], change.price_tick, change.prev_qty, change.new_qty)
+        if change.best_tick >= ex.own[1].best_tick and change.best_tick > change.prev_best_tick:
+            return _best_moved(ex, &ex.own[1], change.best_tick, change.prev_best_tick, event.exch_ts)
+    elif event.ev & EV_SELL:
+        if ex.own[1].count[<uint64_t>change.price_tick & (OWN_FILTER - 1)]:
+            _level_changed(ex, &ex.own[1], change.price_tick, change.prev_qty, change.new_qty)
+        if change.best_tick <= ex.own[0].best_tick and change.best_tick < change.prev_best_tick:
+            return _best_moved(ex, &ex.own[0], change.best_tick, change.prev_best_tick, event.exch_ts)
+    return OK
+
+
 cdef inline int _on_depth(Exchange* ex, const Event* event) noexcept nogil:
     cdef L2Change change
+    cdef const OwnSide* own = &ex.own[(event.ev & EV_BUY) == 0]
     cdef int code = l2_apply(&ex.book, event, &change)
-    if code != OK:
+    if ladder_rare(code != OK):
         return code
-    if event.ev & EV_BUY:
-        if ex.bids.count[<uint64_t>change.price_tick & (OWN_FILTER - 1)]:
-            _level_changed(ex, &ex.bids, change.price_tick, change.prev_qty, change.new_qty)
-        if change.best_tick >= ex.asks.best_tick and change.best_tick > change.prev_best_tick:
-            return _best_moved(ex, &ex.asks, change.best_tick, change.prev_best_tick, event.exch_ts)
-    elif event.ev & EV_SELL:
-        if ex.asks.count[<uint64_t>change.price_tick & (OWN_FILTER - 1)]:
-            _level_changed(ex, &ex.asks, change.price_tick, change.prev_qty, change.new_qty)
-        if change.best_tick <= ex.bids.best_tick and change.best_tick < change.prev_best_tick:
-            return _best_moved(ex, &ex.bids, change.best_tick, change.prev_best_tick, event.exch_ts)
+    if ladder_rare(
+        own.count[<uint64_t>change.price_tick & (OWN_FILTER - 1)] != 0
+        or change.best_tick != change.prev_best_tick
+    ):
+        return _concerned(ex, event, change)
     return OK
 
 
-cdef inline int _on_trade(Exchange* ex, const Event* event) noexcept nogil:
+cdef int _on_trade(Exchange* ex, const Event* event) noexcept nogil:
     cdef int64_t tick = to_tick(event.px, ex.instrument.tick_size)
     if event.ev & EV_BUY:
-        if ex.asks.best_tick <= tick:
-            return _traded(ex, &ex.asks, tick, ex.book.best_bid_tick, event)
+        if ex.own[1].best_tick <= tick:
+            return _traded(ex, &ex.own[1], tick, ex.book.best_bid_tick, event)
     elif event.ev & EV_SELL:
-        if ex.bids.best_tick >= tick:
-            return _traded(ex, &ex.bids, tick, ex.book.best_ask_tick, event)
+        if ex.own[0].best_tick >= tick:
+            return _traded(ex, &ex.own[0], tick, ex.book.best_ask_tick, event)
     return OK
 
 
-cdef inline int _on_event(Exchange* ex, const Event* event) noexcept nogil:
+cdef inline bint _is_depth(const Event* event) noexcept nogil:
+    cdef uint64_t kind = event.ev & EV_KIND_MASK
+    return kind == EVENT_DEPTH or kind == EVENT_DEPTH_SNAPSHOT
+
+
+cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
+    """Shows the venue one market event."""
     cdef uint64_t kind = event.ev & EV_KIND_MASK
     cdef L2Change change
-    if kind == EVENT_DEPTH or kind == EVENT_DEPTH_SNAPSHOT:
+    if _is_depth(event):
         return _on_depth(ex, event)
     if kind == EVENT_TRADE:
         return _on_trade(ex, event)
     if kind == EVENT_DEPTH_CLEAR:
         return l2_apply(&ex.book, event, &change)
     return OK
-
-
-cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
-    """Shows the venue one market event."""
-    return _on_event(ex, event)
 
 
 # --- requests ------------------------------------------------------------------------------------
@@ -431,6 +445,31 @@ cdef int exchange_send(Exchange* ex, const Order* request, int64_t now) noexcept
     return bus_push(&ex.responses, &refused, now - entry)
 
 
+cdef int _run_rows(Exchange* ex, int64_t limit) noexcept nogil:
+    """Shows the venue all rows strictly before ``limit``, or up to one that makes it answer."""
+    cdef const Event* event
+    cdef const Event* end
+    cdef uint32_t answers = ex.responses.tail
+    cdef int code
+    while ex.rows.ts < limit:
+        event = ex.rows.event
+        end = ex.rows.end
+        while event < end:
+            if event.ev & EV_EXCH:
+                if event.exch_ts >= limit:
+                    break
+                rows_fetch(event)
+                code = _on_depth(ex, event) if _is_depth(event) else exchange_event(ex, event)
+                if code != OK:
+                    return code
+                if ex.responses.tail != answers:
+                    # Nothing is before that, so the cursor stops at the next row the venue sees.
+                    limit = INT64_MIN
+            event += 1
+        rows_move(&ex.rows, event)
+    return OK
+
+
 cdef int exchange_run(Exchange* ex, int64_t bound) noexcept nogil:
     """Lets the venue work through everything strictly before ``bound``, or before its earliest answer.
 
@@ -447,13 +486,9 @@ cdef int exchange_run(Exchange* ex, int64_t bound) noexcept nogil:
         if ex.requests.next_ts < bound:
             limit = ex.requests.next_ts + 1
         answers = ex.responses.tail
-        while ex.rows.ts < limit:
-            code = _on_event(ex, ex.rows.event)
-            if code != OK:
-                return code
-            rows_advance(&ex.rows)
-            if ex.responses.tail != answers:
-                break
+        code = _run_rows(ex, limit)
+        if code != OK:
+            return code
         if ex.responses.tail != answers:
             continue
         if ex.requests.next_ts >= bound:
@@ -496,7 +531,7 @@ cdef int exchange_check(const Exchange* ex) noexcept nogil:
     """ERR_INVARIANT unless lists, counts, bests, map and slab agree."""
     cdef uint32_t n = 0
     cdef uint32_t handle = ex.free
-    if _check_side(ex, &ex.bids, &n) != OK or _check_side(ex, &ex.asks, &n) != OK or n != ex.n_orders:
+    if _check_side(ex, &ex.own[0], &n) != OK or _check_side(ex, &ex.own[1], &n) != OK or n != ex.n_orders:
         return ERR_INVARIANT
     if idmap_check(&ex.ids) != OK:
         return ERR_INVARIANT

@@ -51,3 +51,12 @@ cdef inline void rows_advance(Rows* rows) noexcept nogil:
         rows.ts = row_ts(event, flag)
     else:
         rows_next_chunk(rows)
+
+
+cdef inline void rows_move(Rows* rows, const Event* event) noexcept nogil:
+    """Moves to ``event``, a row of the current chunk that the side sees, or its end."""
+    rows.event = event
+    if event < rows.end:
+        rows.ts = row_ts(event, rows.flag)
+    else:
+        rows_next_chunk(rows)

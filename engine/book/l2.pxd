@@ -7,6 +7,7 @@ and a spill that doubles; nothing else does. Values that cannot be in a book (Na
 quantities, ticks beyond 2**62) get a result code from l2_apply and change nothing.
 """
 
+from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.book.ladder cimport (
@@ -97,18 +98,21 @@ cdef inline int _l2_update(L2Book* book, int side, int64_t tick, double qty, L2C
     cdef int64_t key = tick ^ mirror
     cdef int64_t best = ladder.best
     cdef bint keep = qty >= book.min_qty
+    cdef double prev_qty
     cdef int code
     change.price_tick = tick
     change.prev_best_tick = change.best_tick = best ^ mirror
     change.new_qty = qty
     if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
-        code = ladder_spill_set(ladder, key, qty if keep else 0.0, &change.prev_qty)
+        code = ladder_spill_set(ladder, key, qty if keep else 0.0, &prev_qty)
         if code != OK:
             return code
+        change.prev_qty = prev_qty
     else:
         change.prev_qty = ladder_put_dense(ladder, key, qty, keep)
-    # One branch for all that is rare: a new best, the best removed, a level beyond all others.
-    if ladder_rare(((key >= best) & ((key > best) | (not keep))) | (key < ladder.bound)):
+    # One branch for all that is rare: a new best, the best removed, a level beyond all others. Removing
+    # counts one tick further, so that at the best only a removal is rare.
+    if ladder_rare((key + (not keep) > best) | (key < ladder.bound)):
         change.best_tick = _l2_move_best(book, side, key, keep)
     return OK
 
@@ -135,11 +139,16 @@ cdef inline double l2_ask_qty(const L2Book* book, int64_t tick) noexcept nogil:
 cdef inline int l2_apply(L2Book* book, const Event* event, L2Change* change) noexcept nogil:
     cdef uint64_t kind = event.ev & EV_KIND_MASK
     cdef double ratio
+    cdef L2Change rest
+    cdef int code
     if (kind != EVENT_DEPTH and kind != EVENT_DEPTH_SNAPSHOT) or not event.ev & (EV_BUY | EV_SELL):
-        return _l2_apply_rest(book, event, change)
+        # No call is given the caller's `change`, so that a compiler keeps it in registers or drops it.
+        code = _l2_apply_rest(book, event, &rest)
+        change[0] = rest
+        return code
     ratio = event.px / book.tick_size
     # Written so that NaN fails.
-    if ladder_rare(not (-L2_TICK_LIMIT < ratio < L2_TICK_LIMIT)):
+    if ladder_rare(not fabs(ratio) < L2_TICK_LIMIT):
         return ERR_BAD_TICK
     if ladder_rare(not (0.0 <= event.qty <= book.max_qty)):
         return ERR_BAD_QTY

@@ -9,7 +9,7 @@ What it is
     empty ask side, becomes INVALID_MIN_TICK.
 
 What it costs
-    An update inside the window: two bitmap words, no loop. The next best: one word, or one word, a
+    An update inside the window: one bitmap word, rarely its summary word, no loop. The next best: one word, or one word, a
     summary word and another word, and a loop over window/4096 summary words where the market is that
     thin. A level outside the window: one hash probe. Memory: 8 bytes and 1/8 byte a tick.
 
@@ -128,8 +128,10 @@ cdef inline double ladder_get(const Ladder* ladder, int64_t key) noexcept nogil:
     return ladder_spill_get(ladder, key)
 
 
-# Sets a quantity inside the window (0 removes) without a branch; returns what was there. All loads come
-# first: a store could otherwise alias the pointers and have them loaded again.
+# Sets a quantity inside the window (0 removes); returns what was there. All loads come first: a store could
+# otherwise alias the pointers and have them loaded again. The only branch is for a word of 64 ticks that
+# becomes empty or stops being so. The quantity is masked as an integer, because gcc makes a choice between
+# two doubles a branch, and removals cannot be predicted.
 cdef inline double ladder_put_dense(Ladder* ladder, int64_t key, double qty, bint keep) noexcept nogil:
     cdef uint64_t slot = <uint64_t>key & ladder.mask
     cdef uint64_t word = slot >> 6
@@ -137,11 +139,13 @@ cdef inline double ladder_put_dense(Ladder* ladder, int64_t key, double qty, bin
     cdef uint64_t* bits_at = ladder.words + word
     cdef uint64_t* row_at = ladder.summary + (word >> 6)
     cdef double prev = qty_at[0]
-    cdef uint64_t bits = (bits_at[0] & ~(<uint64_t>1 << (slot & 63))) | (<uint64_t>keep << (slot & 63))
-    cdef uint64_t row = (row_at[0] & ~(<uint64_t>1 << (word & 63))) | (<uint64_t>(bits != 0) << (word & 63))
-    qty_at[0] = qty if keep else 0.0
+    cdef uint64_t kept = (<uint64_t*>&qty)[0] & -<uint64_t>keep
+    cdef uint64_t old = bits_at[0]
+    cdef uint64_t bits = (old & ~(<uint64_t>1 << (slot & 63))) | (<uint64_t>keep << (slot & 63))
+    (<uint64_t*>qty_at)[0] = kept
     bits_at[0] = bits
-    row_at[0] = row
+    if ladder_rare((bits == 0) != (old == 0)):
+        row_at[0] ^= <uint64_t>1 << (word & 63)
     return prev
 
 
