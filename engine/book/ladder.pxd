@@ -9,9 +9,9 @@ What it is
     empty ask side, becomes INVALID_MIN_TICK.
 
 What it costs
-    An update inside the window: one bitmap word, rarely its summary word, no loop. The next best: one word, or one word, a
-    summary word and another word, and a loop over window/4096 summary words where the market is that
-    thin. A level outside the window: one hash probe. Memory: 8 bytes and 1/8 byte a tick.
+    An update inside the window: a bitmap word, rarely its summary word, no loop. The next best: one word,
+    or one word, a summary word and another word, and a loop over window/4096 summary words where the
+    market is that thin. A level outside the window: one hash probe. Memory: 8 bytes and 1/8 byte a tick.
 
 The bad case
     The best leaves the upper quarter of its window: the window follows it, at the cost of the levels that

@@ -119,4 +119,3 @@ cdef class MarketMaker(NativeStrategy):
     cdef int64_t grid_interval
 
     cdef void quote(self, uint16_t instrument) noexcept nogil
-    cdef bint has_order(self, uint16_t instrument, int side, int64_t tick) noexcept nogil

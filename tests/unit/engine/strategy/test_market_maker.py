@@ -111,6 +111,22 @@ def test_a_grid_is_filled_from_the_best_and_within_the_limit(kind):
 
 
 @BOTH
+def test_the_widest_grid_is_kept_whole_and_follows_the_market(kind):
+    kernel, venue = start(kind, half_spread=1.0, order_qty=0.1, max_position=10.0, grid_num=100)
+    kernel.timer(1100)
+    assert venue.answer() == 200
+    kernel.timer(1200)
+    assert venue.answer() == 0
+    move(kernel, (100.0, 101.0), (100.5, 101.5), 1250)
+    kernel.timer(1300)
+    assert sorted(o.price_tick for o in kernel.orders("mm") if o.req is Status.CANCELED) == [101, 202]
+    venue.answer()
+    kernel.timer(1400)
+    assert venue.answer() == 0
+    assert [q[1] for q in quotes(kernel)] == [*range(102, 202), *range(203, 303)]
+
+
+@BOTH
 def test_bids_end_above_zero(kind):
     kernel, _venue = start(
         kind, half_spread=0.0, order_qty=0.1, max_position=9.0, grid_num=5, bid=1.0, ask=1.5, grid_interval=1
