@@ -110,7 +110,7 @@ class BaseClient:
 
         Raises:
             ConnectionLost: There is no connection now; nothing was sent.
-            OrderRejected: The socket is full; nothing was sent.
+            OrderRejected: The socket is full, or a field has a wrong type or value; nothing was sent.
             CommandRefused: This client has no strategy.
         """
         number = client_order_id or self._new_id()

@@ -31,6 +31,24 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], frame: bytes, limit: int) -> 
         raise ProtocolError("the message is nested too deeply") from None
 
 
+def encode_for(channel: str, message: Any) -> bytes:
+    """Encodes a message to the server, or says here what the server would only answer ``bad_message`` to.
+
+    Args:
+        channel: The socket that it is for: ``orders`` or ``control``.
+        message: The message.
+
+    Raises:
+        ProtocolError: A field has a wrong type or value, or the message is too long.
+    """
+    try:
+        frame = encode(message)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError(str(error)) from None
+    _decode(_client_decoder if channel == "orders" else _control_decoder, frame, p.MAX_FRAME)
+    return frame
+
+
 def decode_client(frames: Sequence[bytes]) -> Any:
     """The message in what a client sent on the order socket (without the identity frame).
 

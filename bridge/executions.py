@@ -134,6 +134,11 @@ def _answer(waiter: Waiter, state: OrderState) -> None:
     if waiter.done():
         return
     if state.status in ("DENIED", "REJECTED", "REFUSED"):
-        waiter.set_exception(OrderRejected(f"order {state.client_order_id} {state.status}", state.reason))
+        waiter.set_exception(OrderRejected(_refusal(state), state.reason))
     else:
         waiter.set_result(state)
+
+
+def _refusal(state: OrderState) -> str:
+    said = f"order {state.client_order_id} {state.status}"
+    return f"{said}: {state.reason}" if state.reason else said

@@ -27,6 +27,7 @@ MAX_SERVER_FRAME = 16 * 1024 * 1024
 MAX_NAME = 64
 """Longest name of a strategy, symbol, signal or client."""
 MAX_PARAMS = 256
+MAX_PARAMS_BYTES = 16 * 1024
 """Parameters in one message."""
 
 Side = Literal["buy", "sell"]
@@ -550,7 +551,7 @@ def wrong_params(params: dict[str, Any]) -> str:
     """What is wrong with parameters on the wire; empty if nothing is.
 
     Args:
-        params: Must hold finite numbers that fit 64 bits, truth values and texts of at most 4096 characters.
+        params: Finite numbers that fit 64 bits, truth values and texts of at most ``MAX_PARAMS_BYTES``.
     """
     if len(params) > MAX_PARAMS:
         return f"{len(params)} parameters are more than {MAX_PARAMS}"
@@ -565,7 +566,8 @@ def wrong_params(params: dict[str, Any]) -> str:
                 return f"{name} {value!r} does not fit 64 bits"
         elif not isinstance(value, str) or len(value) > 4096:
             return f"{name} must be a number, a truth value or a text of at most 4096 characters"
-    return ""
+    size = sum(len(value.encode()) for value in params.values() if isinstance(value, str))
+    return f"texts of {size} bytes are above {MAX_PARAMS_BYTES}" if size > MAX_PARAMS_BYTES else ""
 
 
 # --- endpoints -----------------------------------------------------------------------------------

@@ -293,6 +293,10 @@ class Publisher:
 
     def strategy(self, header: records.Header, blob: records.StrategyBlob) -> None:
         """Publishes a STRATEGY record."""
+        before = self.names.get(header.strategy)
+        if before not in (None, blob.strategy_id):
+            # The engine has given the seat away: its last owner has left without a trade.
+            self._state[p.STRATEGIES_TOPIC].pop(before, None)
         self.names[header.strategy] = blob.strategy_id
         topic = self._topics[p.STRATEGIES_TOPIC]
         params = msgspec.convert([tuple(_param(one)) for one in blob.params], list[p.ParamInfo])

@@ -145,6 +145,10 @@ class Router:
 
     def _joined(self, external: External, peer: Peer, slot: int) -> None:
         external.slot, external.grace, external.seated = slot, 0, True
+        before = self._by_slot.get(slot)
+        if before is not None and before is not external and before.peer is None and not before.leaving:
+            # The engine has given away the seat of one that had left without a trade.
+            self.externals.pop(before.strategy_id, None)
         self._by_slot[slot] = external
         self._sessions.welcome(peer)
 

@@ -51,11 +51,13 @@ class Session:
         heartbeat_misses: Silent ticks after which the server counts as gone.
 
     Raises:
-        ValueError: The endpoint is neither ipc nor tcp, or a trader has no ``strategy_id``.
+        ValueError: The endpoint is neither ipc nor tcp, a trader has no ``strategy_id``, or hello is long.
     """
 
     def __init__(self, transport: Transport, endpoint: str, hello: p.Hello, heartbeat_misses: int) -> None:
         p.socket_endpoint(endpoint, "orders")
+        if len(codec.encode(hello)) > p.MAX_FRAME:
+            raise ValueError(f"a hello of more than {p.MAX_FRAME} bytes: parameters or symbols are too long")
         if hello.role == "trader" and not hello.strategy_id:
             raise ValueError("a trader needs a strategy_id")
         self.transport = transport
@@ -207,10 +209,14 @@ class Session:
             )
         elif self.state is not ConnectionState.CONNECTED:
             waiter.set_exception(ConnectionLost(self.detail or "not connected"))
-        elif not self.transport.send(channel, codec.encode(message)):
-            waiter.set_exception(CommandRefused("the socket is full"))
         else:
-            self._pending[message.request_id] = waiter
+            try:
+                if self.transport.send(channel, codec.encode_for(channel, message)):
+                    self._pending[message.request_id] = waiter
+                else:
+                    waiter.set_exception(CommandRefused("the socket is full"))
+            except ProtocolError as error:
+                waiter.set_exception(CommandRefused(str(error)))
 
     def forget(self, request_id: int) -> None:
         """Gives up on a request: its answer will be ignored."""
@@ -222,14 +228,18 @@ class Session:
 
         Raises:
             ConnectionLost: There is no connection now.
-            OrderRejected: The socket is full.
+            OrderRejected: The socket is full, or a field has a wrong type or value.
             CommandRefused: The client has no strategy.
         """
         if not self.strategy_id:
             raise CommandRefused("this client has no strategy_id: it cannot trade")
         if self.state is not ConnectionState.CONNECTED:
             raise ConnectionLost(self.detail or "not connected")
-        if not self._send_order(message):
+        try:
+            sent = self.transport.send("orders", codec.encode_for("orders", message))
+        except ProtocolError as error:
+            raise OrderRejected(str(error), "bad_message") from None
+        if not sent:
             raise OrderRejected("the socket is full", "busy")
         if type(message) is p.Submit:
             self.orders.submitted(message)

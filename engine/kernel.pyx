@@ -229,10 +229,13 @@ cdef class Kernel(Roster):
         """Lets a paused strategy trade again; without a name, all, and trading itself after a halt."""
 
         def act():
+            halted = self.desk.trading_state != TRADING_ACTIVE
             if not name:
                 self._set_trading(TRADING_ACTIVE)
                 self._close_no_more()
             done = self._shift(name, STRATEGY_PAUSED, STRATEGY_RUNNING, "resumed")
+            if halted and not name:
+                return f"trading is active again; {done}" if done.startswith("resumed") else "trading is active again"
             return done if self.desk.trading_state == TRADING_ACTIVE else f"{done}; trading is halted"
 
         return self._command(name, act)

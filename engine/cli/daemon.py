@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.core.errors import RingbookError
+from engine.core.errors import ConfigError, RingbookError
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, RunState, default_base
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def _tell(write_fd: int, answer: dict[str, str]) -> None:
 def _leave_terminal(run_dir: RunDir) -> None:
     run_dir.make()
     null = os.open(os.devnull, os.O_RDWR)
-    console = os.open(run_dir.console_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        console = os.open(run_dir.console_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise ConfigError(f"run directory {run_dir.path}: {error.strerror}") from None
     for target, source in ((0, null), (1, console), (2, console)):
         os.dup2(source, target)
     os.close(null)

@@ -32,6 +32,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from engine.core.errors import ConfigError
 from engine.kernel import ControlResult, Kernel, StrategyInfo
 from engine.risk.limits import RiskLimits
@@ -39,6 +41,10 @@ from engine.risk.limits import RiskLimits
 LIMITS = ("max_position", "max_order_qty", "max_notional", "max_open_orders")
 
 
+PARAMS_BYTES = 16 * 1024
+"""What the texts among a strategy's parameters share in a blob: longer ones are cut."""
+MAX_DOC = 200
+MAX_MESSAGE = 2000
 IN_ORDER = frozenset({"register", "disconnect", "resync"})
 """Commands whose reply keeps its place among the orders."""
 
@@ -119,10 +125,10 @@ class Commands:
         return {
             "request_id": request_id if isinstance(request_id, int) else 0,
             "success": result.success,
-            "message": result.message,
+            "message": result.message[:MAX_MESSAGE],
             "strategy_state": result.strategy_state,
             "trading_state": result.trading_state,
-            "current_params": result.current_params,
+            "current_params": sendable(result.current_params),
             "slot": self._slot(message),
         }
 
@@ -164,22 +170,50 @@ class Commands:
         return self._say(True, "stopping")
 
 
+def sendable(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as plain values of bounded size, whatever a strategy has put into its attributes.
+
+    Args:
+        params: Names and present values.
+
+    Returns:
+        Truth values, numbers of 64 bits and texts; anything else as the text that Python has for it.
+    """
+    most = max(16, PARAMS_BYTES // max(1, len(params)))
+    return {name: _plain(value, most) for name, value in params.items()}
+
+
+def _plain(value: Any, most: int) -> bool | int | float | str:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer) and -(2**63) <= value < 2**63:
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception as error:
+        text = f"{type(value).__name__} without a text: {type(error).__name__}"
+    return text.encode("utf-8", "backslashreplace")[:most].decode(errors="ignore")
+
+
 def strategy_blob(info: StrategyInfo) -> dict[str, Any]:
     """What a STRATEGY blob says of a strategy."""
+    values = sendable(info.params)
     return {
         "strategy_id": info.name,
         "kind": info.kind,
         "state": info.state,
-        "message": info.message[:2000],
+        "message": info.message[:MAX_MESSAGE],
         "symbols": list(info.symbols),
         "params": [
             {
                 "name": name,
                 "kind": spec.kind,
-                "value": info.params[name],
+                "value": values[name],
                 "ge": spec.ge,
                 "le": spec.le,
-                "doc": spec.doc,
+                "doc": spec.doc[:MAX_DOC],
             }
             for name, spec in info.specs.items()
         ],

@@ -151,7 +151,10 @@ def blob_records(kind, message, *, instrument=0, strategy=UNOWNED, step=0, ts=0)
     Raises:
         ValueError: The encoded message is longer than :data:`MAX_BLOB_BYTES`.
     """
-    data = msgspec.msgpack.encode(message)
+    try:
+        data = msgspec.msgpack.encode(message)
+    except UnicodeEncodeError:
+        data = msgspec.msgpack.encode(_encodable(message))
     if len(data) > MAX_BLOB_BYTES:
         raise ValueError(f"a message of {len(data)} bytes is above the limit of {MAX_BLOB_BYTES}")
     slots = -(-len(data) // PAYLOAD_BYTES)
@@ -168,6 +171,17 @@ def blob_records(kind, message, *, instrument=0, strategy=UNOWNED, step=0, ts=0)
     padded[: len(data)] = np.frombuffer(data, np.uint8)
     records["payload"] = padded.view(f"V{PAYLOAD_BYTES}")
     return records
+
+
+def _encodable(value):
+    """A copy whose texts are UTF-8: what a strategy says may hold half a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(item) for item in value]
+    return value
 
 
 class BlobJoiner:

@@ -137,7 +137,10 @@ class RunDir:
             ConfigError: As :meth:`make`.
         """
         self.make()
-        lock = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            lock = os.open(self.pid_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"run directory {self.path}: {error.strerror}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -147,8 +150,12 @@ class RunDir:
                 "stop it or give this one another name"
             ) from None
         self._lock = lock
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise ConfigError(f"run directory {self.path}: {error.strerror}") from None
         self._end_orphans()
         self._remove_leftovers()
         _private_directory(self.ring_dir)
@@ -189,8 +196,15 @@ class RunDir:
             return None
 
     def write_config(self, config: Any) -> None:
-        """Keeps the configuration as loaded, for the processes of the run."""
-        self._replace(self.config_file, config)
+        """Keeps the configuration as loaded, for the processes of the run.
+
+        Raises:
+            ConfigError: There is no room for it.
+        """
+        try:
+            self._replace(self.config_file, config)
+        except OSError as error:
+            raise ConfigError(f"run directory {self.path}: {error.strerror}") from None
 
     def _replace(self, path: Path, value: Any) -> None:
         temporary = path.with_suffix(".new")

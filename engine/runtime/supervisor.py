@@ -107,7 +107,7 @@ class Supervisor:
             on_ready: Called once, when the daemon answers.
 
         Returns:
-            0 after an ordered stop, 1 when the engine died.
+            0 after an ordered stop, 1 when the engine died or had to be killed.
 
         Raises:
             AlreadyRunning: A daemon has the directory.
@@ -272,7 +272,14 @@ class Supervisor:
         if killed:
             self._log.warning("had to kill %s", ", ".join(killed))
         self._log.info("stopped")
-        return 0
+        ended = self._children["engine"]
+        if not ended.ready or ended.process.returncode == 0:
+            return 0
+        if not self._state.message:
+            end = describe_exit(ended.process.returncode)
+            self._state.message = f"the engine did not stop in good order ({end})"
+            self._log.error("%s", self._state.message)
+        return 1
 
     def _end(self, roles: list[str], deadline: float) -> None:
         children = [self._children[role] for role in roles]
@@ -330,7 +337,11 @@ class Supervisor:
         self._state.state = state
         self._state.pids = {c.role: c.process.pid for c in self._children.values() if c.alive}
         self._state.restarts = {c.role: c.restarts for c in self._children.values()}
-        self._run.write_state(self._state)
+        try:
+            self._run.write_state(self._state)
+        except OSError as error:
+            # A full disk must not end the trading; the state on it is what others read, not what we act on.
+            self._log.warning("%s was not written: %s", self._run.state_file, error.strerror)
 
 
 def _ignore(number: int, frame: object) -> None:

@@ -51,6 +51,7 @@ cdef class Roster:
     cdef void log(self, uint16_t slot, str level, str text)
     cdef int instrument_of(self, object symbol) except -1
     cdef int slot_of(self, object name) except -1
+    cdef int vacancy(self, str name, uint8_t kind) except -1
     cdef int seat(self, str name, uint8_t kind, object strategy, object symbols, object limits) except -1
     cdef int assign(self, uint16_t slot, object symbols) except -1
     cdef int set_limits(self, uint16_t slot, uint16_t instrument, object limits) except -1

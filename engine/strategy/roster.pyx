@@ -21,6 +21,7 @@ from engine.strategy.desk cimport (
     KIND_EXTERNAL,
     KIND_NATIVE,
     KIND_PYTHON,
+    Cell,
     OUTPUT_LOG,
     OUTPUT_STRATEGY,
     desk_cancel_all,
@@ -256,6 +257,8 @@ cdef class Roster:
         cdef uint64_t bit = <uint64_t>1 << slot
         cdef uint16_t i
         instruments = [self.instrument_of(symbol) for symbol in symbols]
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ConfigError(f"{self.names[slot]}: a strategy needs symbols, each once, not {symbols!r}")
         for i in range(self.desk.n_instruments):
             desk_cell(&self.desk, slot, i).trades = i in instruments
             self.book_calls[i] &= ~bit
@@ -267,18 +270,40 @@ cdef class Roster:
         self.symbols_of[slot] = tuple(symbols)
         return 0
 
+    cdef int vacancy(self, str name, uint8_t kind) except -1:
+        """A slot for a new strategy: the next, or that of an external one that left without a trace."""
+        cdef uint16_t slot, i
+        cdef Cell* cell
+        if self.desk.n_strategies < MAX_STRATEGIES:
+            return self.desk.n_strategies
+        for slot in range(MAX_STRATEGIES if kind == KIND_EXTERNAL else 0):
+            if self.desk.slots[slot].kind != KIND_EXTERNAL or self.desk.slots[slot].state != STRATEGY_STOPPED:
+                continue
+            for i in range(self.desk.n_instruments):
+                cell = desk_cell(&self.desk, slot, i)
+                # Without a trade there is neither a position nor money that a name must keep.
+                if cell.n_orders != 0 or cell.position.num_trades != 0:
+                    break
+            else:
+                return slot
+        raise CapacityError(
+            f"{name}: all {MAX_STRATEGIES} seats are taken by strategies that run or have traded; "
+            "use the name of one that has left"
+        )
+
     cdef int seat(self, str name, uint8_t kind, object strategy, object symbols, object limits) except -1:
         """Takes a new slot; all arguments are checked before anything changes."""
-        cdef uint16_t slot = self.desk.n_strategies, i
+        cdef uint16_t slot, i
+        cdef bint reused
         symbols = self.symbols if symbols is None else tuple(symbols)
         instruments = [self.instrument_of(symbol) for symbol in symbols]
         if not symbols or len(set(symbols)) != len(symbols):
             raise ConfigError(f"{name}: a strategy needs symbols, each once, not {symbols!r}")
         if not name or name in self.names:
             raise ConfigError(f"a strategy named {name!r} is there already" if name else "a strategy needs a name")
-        if slot >= MAX_STRATEGIES:
-            raise CapacityError(f"{name}: there is room for {MAX_STRATEGIES} strategies")
-        if kind == KIND_EXTERNAL:
+        slot = self.vacancy(name, kind)
+        reused = slot < self.desk.n_strategies
+        if kind == KIND_EXTERNAL and not reused:
             code = idmap_init(&self.desk.client_ids[slot], self.desk.orders.capacity)
             if code != OK:
                 raise_for_code(code, name)
@@ -286,22 +311,20 @@ cdef class Roster:
             (<NativeStrategy>strategy).attach(self, &self.desk, slot, instruments)
             self.natives[slot] = <void*>strategy
             self.desk.slots[slot].calls = (<NativeStrategy>strategy).calls
-        else:
+        elif kind == KIND_PYTHON:
             for method, call in _CALLS.items():
                 if getattr(type(strategy), method) is not getattr(Strategy, method):
                     self.desk.slots[slot].calls |= <uint8_t>call
         self.desk.slots[slot].kind = kind
         self.desk.slots[slot].state = STRATEGY_STARTING
-        self.strategies.append(strategy)
-        self.names.append(name)
+        context = make_context(self, &self.desk, slot, name, symbols, instruments, self.logs, self.views)
         for column, value in (
-            (self.messages, ""), (self.tracebacks, ""), (self.symbols_of, ()), (self.params_of, {})
+            (self.strategies, strategy), (self.names, name), (self.messages, ""), (self.tracebacks, ""),
+            (self.symbols_of, ()), (self.params_of, {}), (self.contexts, context),
         ):
-            column.append(value)
-        self.contexts.append(
-            make_context(self, &self.desk, slot, name, symbols, instruments, self.logs, self.views)
-        )
-        self.desk.n_strategies += 1
+            column[slot:slot + 1] = [value]
+        if not reused:
+            self.desk.n_strategies += 1
         for i in range(self.desk.n_instruments):
             self.set_limits(slot, i, UNLIMITED if limits is None else limits)
         self.assign(slot, symbols)

@@ -544,3 +544,23 @@ def test_whatever_clients_send_nothing_raises_and_nothing_bad_reaches_the_engine
     for command in parts.link.commands:
         assert p.wrong_params(command.get("params", {})) == ""
         assert math.isfinite(command.get("max_position") or 0.0)
+
+
+def test_parameters_that_would_not_fit_the_engines_answers_are_refused():
+    parts = Parts()
+    many = {f"p{i}": "x" * 200 for i in range(200)}
+    answer = parts.tell(p.Hello(1, "c", "trader", "mm", [], many))
+    assert (answer.code, answer.message) == (
+        "bad_hello",
+        f"texts of 40000 bytes are above {p.MAX_PARAMS_BYTES}",
+    )
+    assert parts.link.commands == []
+
+
+def test_a_seat_that_was_given_away_forgets_its_last_owner():
+    parts = Parts()
+    for number in range(3):
+        parts.trader(b"%d" % number, f"guest{number}", slot=3)
+        parts.tell(p.Goodbye(), b"%d" % number)
+        parts.reply()
+    assert list(parts.router.externals) == ["guest2"]

@@ -6,7 +6,7 @@ import pytest
 
 from bridge import codec
 from bridge import protocol as p
-from bridge.errors import CommandRefused, ConnectionLost, VersionMismatch
+from bridge.errors import CommandRefused, ConnectionLost, OrderRejected, VersionMismatch
 from bridge.session import BACKOFF_TICKS, HELLO_TICKS, Session
 from bridge.transport import ConnectionState
 
@@ -213,10 +213,33 @@ def test_a_full_socket_says_so():
     session, wire, _ = make("trader", "mm")
     tell(session, welcome())
     wire.full = True
-    from bridge.errors import OrderRejected
-
     with pytest.raises(OrderRejected, match="full"):
         session.send(p.Cancel(1))
     wire.full = False
     session.send(p.Submit(5, "X", "buy", 1.0, 1.0))
     assert session.orders.states[5].status == "PENDING"
+
+
+def test_what_the_server_could_not_read_is_refused_before_it_is_sent():
+    session, wire, _ = make("admin", "mm")
+    tell(session, welcome())
+    tell(session, welcome(), "control")
+    wire.sent.clear()
+    refused = Future()
+    session.request("control", p.UpdateRiskLimits(1, "mm", max_open_orders=2.5), refused)
+    assert "int" in str(refused.exception(0))
+    with pytest.raises(OrderRejected, match="hold"):
+        session.send(p.Submit(5, "X", "hold", 1.0, 1.0))
+    assert wire.sent == []
+    with pytest.raises(ValueError, match="a hello of more than"):
+        Session(wire, BASE, p.Hello(1, "test", "trader", "mm", params={"a": "x" * p.MAX_FRAME}), 3)
+
+
+def test_a_denied_order_says_why():
+    session, _, _ = make("trader", "mm")
+    tell(session, welcome())
+    session.send(p.Submit(5, "X", "buy", 1.0, 1.0))
+    first = Future()
+    session.executions.wait(5, first)
+    tell(session, p.Error("unknown_symbol", "the engine has no instrument 'X'", 0, 5))
+    assert "no instrument 'X'" in str(first.exception(0))

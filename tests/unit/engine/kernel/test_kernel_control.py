@@ -7,6 +7,7 @@ from typing import Annotated
 
 import pytest
 
+from engine.core.errors import CapacityError
 from engine.core.types import Reason, Side, Status, TimeInForce, TradingState
 from engine.risk.limits import RiskLimits
 from engine.strategy.base import Range
@@ -425,3 +426,45 @@ def test_a_halt_denies_even_what_a_pause_lets_through(world):
     assert ctx.modify(order_id, 99.0, 0.3) is False
     assert denied(strategy, kernel) == [Reason.TRADING_HALTED]
     assert ctx.order(order_id).qty == pytest.approx(0.5)
+
+
+def test_a_full_kernel_gives_the_seats_of_those_away_who_left_without_a_trade(outside):
+    kernel, venue = outside
+    kernel.request(request(kernel, "bot", "BTC", 1, qty=4), 2000)
+    venue.answer()
+    venue.fill(1, 1)
+    for number in range(63):
+        assert kernel.register_external(
+            f"guest{number}", ["BTC"], limits=RiskLimits(max_order_qty=1.0)
+        ).success
+        venue.collect()
+    refused = kernel.register_external("late", ["BTC"])
+    assert "all 64 seats are taken" in refused.message
+    kernel.disconnect_external("bot")
+    kernel.disconnect_external("guest5")
+    venue.answer()
+    assert kernel.register_external("late", ["ETH"], {"speed": 1.0}).current_params == {"speed": 1.0}
+    assert (kernel.slot("late"), kernel.slot("bot")) == (6, 0)
+    assert kernel.strategy("late").limits["ETH"].max_order_qty is None
+    assert "guest5" not in kernel.strategy_names
+    venue.collect()
+    kernel.request(request(kernel, "late", "ETH", 1), 2000)
+    venue.answer()
+    assert updates(venue)[-1][:2] == (1, Status.NEW)
+    assert not kernel.register_external("later", ["BTC"]).success
+    with pytest.raises(CapacityError, match="all 64 seats"):
+        kernel.add_strategy("inside", Recorder())
+    kernel.check_invariants()
+
+
+def test_who_comes_back_names_each_symbol_once(outside):
+    kernel, _venue = outside
+    kernel.disconnect_external("bot")
+    assert "each once" in kernel.register_external("bot", ["BTC"] * 1000).message
+    assert kernel.strategy("bot").state == "Stopped"
+
+
+def test_resuming_after_a_halt_says_that_trading_is_active(world):
+    kernel, *_ = world
+    kernel.emergency_stop()
+    assert kernel.resume().message == "trading is active again"

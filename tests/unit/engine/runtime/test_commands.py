@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from engine.backtest.config import StrategyConfig
@@ -5,6 +6,7 @@ from engine.core.errors import ConfigError
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import make_kernel
 from engine.runtime.records import Kind, blob_records
+from engine.strategy.base import Strategy
 from tests.kit.loops import Loop, asset, quotes
 
 MAKER = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker", params={"half_spread": 2.0})
@@ -143,3 +145,45 @@ def test_a_strategy_that_cannot_be_made_names_file_and_key(changes, message):
     config = DaemonConfig(instruments=[asset()], strategies=[StrategyConfig(**values)])
     with pytest.raises(ConfigError, match=message):
         make_kernel(config, "d.toml")
+
+
+class Careless(Strategy):
+    """Puts into its parameters whatever it likes."""
+
+    edge: float = 1.0
+    count: int = 1
+    label: str = ""
+    notes: str = ""
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"edge": np.float64(2.5), "count": np.int64(7)}, {"edge": 2.5, "count": 7}),
+        ({"label": "\ud800", "count": 2**70}, {"label": "\\ud800", "count": str(2**70)}),
+        ({"label": "x" * 100_000, "notes": "short"}, {"label": "x" * 4096, "notes": "short"}),
+    ],
+)
+def test_whatever_a_strategy_makes_of_its_parameters_it_is_told(values, told):
+    loop = Loop()
+    strategy = Careless()
+    loop.kernel.add_strategy("careless", strategy)
+    vars(strategy).update(values)
+    reply = answer(loop, "query_status", strategy_id="careless")
+    assert {name: reply["current_params"][name] for name in told} == told
+    assert answer(loop, "resync")["success"]
+
+
+def test_what_a_strategy_says_may_be_long_and_no_text():
+    class Talkative(Strategy):
+        def on_start(self, ctx):
+            ctx.log("half a pair: \ud800")
+            raise ValueError("\udfff" * 100_000)
+
+    loop = Loop()
+    loop.kernel.add_strategy("talkative", Talkative())
+    loop.feed(quotes(3))
+    loop.run_dry()
+    reply = answer(loop, "query_status", strategy_id="talkative")
+    assert reply["strategy_state"] == "Error"
+    assert reply["message"].startswith("ValueError: \\udfff")

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -106,3 +107,23 @@ def test_the_default_endpoint_is_what_the_running_daemon_wrote(tmp_path):
     assert default_endpoint("main", environ) == "tcp://127.0.0.1:7400"
     run.release()
     assert default_endpoint("main", environ) == f"ipc://{run.path}"
+
+
+@pytest.mark.parametrize("file", ["daemon.pid", "config.new"])
+def test_files_that_cannot_be_written_are_said_plainly(run, file):
+    run.make()
+    (run.path / file).mkdir()
+    act = run.claim if file == "daemon.pid" else lambda: run.write_config({})
+    with pytest.raises(ConfigError, match=f"run directory {run.path}: Is a directory"):
+        act()
+
+
+def test_a_full_disk_gives_the_directory_up_again(run, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        run.claim()
+    monkeypatch.undo()
+    run.claim()

@@ -182,3 +182,22 @@ def test_exits_are_described_for_people():
     assert describe_exit(3) == "exit code 3"
     assert describe_exit(-9) == "killed by SIGKILL"
     assert describe_exit(-200) == "killed by signal 200"
+
+
+def test_an_engine_that_had_to_be_killed_is_no_ordered_stop(daemon, monkeypatch):
+    monkeypatch.setattr(module, "STOP_LIMIT_S", 1.8)
+    daemon.plan("engine", "deaf")
+    assert daemon.run(lambda: None) == 1
+    assert daemon.state().message == "the engine did not stop in good order (killed by SIGKILL)"
+
+
+def test_a_state_that_cannot_be_written_ends_nothing(daemon, capfd):
+    def act():
+        (daemon.run_dir.path / "state.new").mkdir()
+        os.kill(daemon.state().pids["bridge"], signal.SIGKILL)
+        until(lambda: daemon.lines("started").count("bridge") == 2)
+
+    assert daemon.run(act) == 0
+    assert "state.json was not written: Is a directory" in capfd.readouterr().err
+    assert daemon.run_dir.owner() is None
+    assert not daemon.run_dir.ring_dir.exists()
