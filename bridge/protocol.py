@@ -28,7 +28,7 @@ MAX_NAME = 64
 """Longest name of a strategy, symbol, signal or client."""
 MAX_PARAMS = 256
 MAX_PARAMS_BYTES = 16 * 1024
-"""Parameters in one message."""
+"""Parameters in one message, and the bytes that their texts have in all."""
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["limit", "market"]
