@@ -43,7 +43,8 @@ cdef struct Exchange:
     LatencyModel latency
     Order* orders                # the slab; free ones are linked through next_handle
     uint32_t capacity
-    uint32_t free
+    uint32_t free                # the last slot given back, or NIL
+    uint32_t fresh               # slots from here on have never been used
     uint32_t n_orders
     IdTable ids                  # order_id to handle + 1
     OwnSide own[2]               # bids, asks

@@ -1,7 +1,7 @@
 """Own orders against a replayed market; see the header of exchange.pxd."""
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from engine.backtest.assets cimport instrument_from_config
@@ -69,7 +69,6 @@ cdef ExchangeModels models_from_config(object asset):
 
 cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_orders) noexcept nogil:
     """Makes an empty venue with room for the orders of a kernel of ``max_orders``; ``ex`` is overwritten."""
-    cdef uint32_t i
     cdef int code
     memset(ex, 0, sizeof(Exchange))
     # The kernel has room for one closing order a strategy beyond its limit.
@@ -82,12 +81,11 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
     ex.own[0].sign, ex.own[0].best_tick, ex.own[0].head = 1, INT64_MIN, NIL
     ex.own[1].sign, ex.own[1].best_tick, ex.own[1].head = -1, INT64_MAX, NIL
     ex.capacity = max_orders
-    ex.orders = <Order*>calloc(max_orders, sizeof(Order))
+    # Neither cleared nor linked: a slot's memory is first touched when an order needs it.
+    ex.orders = <Order*>malloc(max_orders * sizeof(Order))
     if ex.orders == NULL:
         return ERR_NO_MEMORY
-    for i in range(max_orders):
-        ex.orders[i].next_handle = i + 1 if i + 1 < max_orders else NIL
-    ex.free = 0
+    ex.free = NIL
     # An order has at most one request on its way, and an answer to it and a fill on their way back.
     if bus_init(&ex.requests, 2 * max_orders) != OK or bus_init(&ex.responses, 4 * max_orders) != OK:
         return ERR_NO_MEMORY
@@ -122,12 +120,12 @@ cdef inline void _own_best(Exchange* ex, OwnSide* own) noexcept nogil:
 cdef int _own_insert(Exchange* ex, const Order* order) noexcept nogil:
     """Rests a copy of an order behind those of its price. ERR_FULL, ERR_ORDER_ID_EXIST."""
     cdef OwnSide* own = _own(ex, order.side)
-    cdef uint32_t handle = ex.free
+    cdef uint32_t handle = ex.free if ex.free != NIL else ex.fresh
     cdef uint32_t after = NIL
     cdef uint32_t before = own.head
     cdef Order* slot
     cdef int code
-    if handle == NIL:
+    if handle == ex.capacity:
         return ERR_FULL
     # The map's 0 means absent, so it holds handles one up.
     code = idmap_insert(&ex.ids, order.order_id, handle + 1)
@@ -137,7 +135,10 @@ cdef int _own_insert(Exchange* ex, const Order* order) noexcept nogil:
         after = before
         before = ex.orders[before].next_handle
     slot = &ex.orders[handle]
-    ex.free = slot.next_handle
+    if handle == ex.fresh:
+        ex.fresh += 1
+    else:
+        ex.free = slot.next_handle
     slot[0] = order[0]
     slot.prev_handle = after
     slot.next_handle = before
@@ -538,6 +539,6 @@ cdef int exchange_check(const Exchange* ex) noexcept nogil:
     while handle != NIL and n <= ex.capacity:
         n += 1
         handle = ex.orders[handle].next_handle
-    if n != ex.capacity or ex.ids.used != ex.n_orders:
+    if n != ex.fresh or ex.fresh > ex.capacity or ex.ids.used != ex.n_orders:
         return ERR_INVARIANT
     return OK
