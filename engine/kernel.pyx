@@ -37,6 +37,7 @@ import numpy as np
 from engine.core.errors import ConfigError, RingbookError, raise_for_code
 from engine.core.types import TradingState
 from engine.risk.limits import RiskLimits
+from engine.strategy.base import Strategy
 from engine.strategy.params import ParamSpec
 from engine.strategy.roster import InstrumentSpec  # re-exported: what a kernel is made of
 from engine.strategy.status import KIND_NAMES, STATE_NAMES, ControlResult, StrategyInfo
@@ -474,6 +475,9 @@ cdef class Kernel(Roster):
         """A strategy's present parameters."""
         slot = self.slot_of(name)
         strategy = self.strategies[slot]
+        if isinstance(strategy, Strategy):
+            # Not through the instance: a strategy may well keep something of its own in self.params.
+            return Strategy.params(strategy)
         return dict(self.params_of[slot]) if strategy is None else strategy.params()
 
     def strategy(self, name):
@@ -481,7 +485,7 @@ cdef class Kernel(Roster):
         slot = self.slot_of(name)
         params = self.params(name)
         strategy = self.strategies[slot]
-        specs = strategy.specs() if strategy is not None else {
+        specs = type(strategy).specs() if strategy is not None else {
             key: ParamSpec(key, type(value).__name__, value) for key, value in params.items()
         }
         return StrategyInfo(

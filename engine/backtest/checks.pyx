@@ -4,17 +4,21 @@ Cost: about four nanoseconds a row, which is reading it from memory; it stops at
 sieved without a branch; only one that the sieve holds back is looked at field by field.
 """
 
-from libc.stdint cimport INT64_MIN, int64_t, uint64_t
-from libc.math cimport isfinite
+from libc.stdint cimport int64_t, uint64_t
+from libc.math cimport fabs, isfinite
 
 from engine.backtest.rows cimport rows_fetch
 from engine.book.ladder cimport ladder_rare
+from engine.core.ticks cimport round_half_away
 from engine.core.types cimport (
     EV_EXCH,
     EV_KIND_MASK,
     EV_LOCAL,
     EVENT_CANCEL_ORDER,
+    EVENT_DEPTH,
+    EVENT_DEPTH_BBO,
     EVENT_DEPTH_CLEAR,
+    EVENT_DEPTH_SNAPSHOT,
     EVENT_FILL,
     Event,
 )
@@ -27,6 +31,11 @@ cdef enum Fault:
     FAULT_QTY = 4
     FAULT_EXCH_ORDER = 5
     FAULT_LOCAL_ORDER = 6
+    FAULT_EXCH_RANGE = 7
+    FAULT_LOCAL_RANGE = 8
+    FAULT_OFF_GRID = 9
+    FAULT_PX_RANGE = 10
+    FAULT_QTY_RANGE = 11
 
 FAULTS = {
     FAULT_NO_SIDE: ("ev", "neither the EXCH nor the LOCAL flag is set: nobody would see the event"),
@@ -35,7 +44,16 @@ FAULTS = {
     FAULT_QTY: ("qty", "not a finite number"),
     FAULT_EXCH_ORDER: ("exch_ts", "earlier than the exchange event before it"),
     FAULT_LOCAL_ORDER: ("local_ts", "earlier than the local event before it"),
+    FAULT_EXCH_RANGE: ("exch_ts", "not a time from 1970 to 2116 in nanoseconds"),
+    FAULT_LOCAL_RANGE: ("local_ts", "not a time from 1970 to 2116 in nanoseconds"),
+    FAULT_OFF_GRID: ("px", "not a multiple of the tick size"),
+    FAULT_PX_RANGE: ("px", "too many ticks"),
+    FAULT_QTY_RANGE: ("qty", "negative, or too many lots"),
 }
+
+# Times leave room for latencies and timers to be added to them, ticks and lots for sums of them.
+cdef uint64_t TIME_LIMIT = <uint64_t>1 << 62
+cdef double COUNT_LIMIT = 4e18
 
 
 cdef struct Clocks:
@@ -56,10 +74,14 @@ cdef int _fault(const Event* event, Clocks* clocks) noexcept nogil:
         if not isfinite(event.qty):
             return FAULT_QTY
     if event.ev & EV_EXCH:
+        if <uint64_t>event.exch_ts >= TIME_LIMIT:
+            return FAULT_EXCH_RANGE
         if event.exch_ts < clocks.exch_ts:
             return FAULT_EXCH_ORDER
         clocks.exch_ts = event.exch_ts
     if event.ev & EV_LOCAL:
+        if <uint64_t>event.local_ts >= TIME_LIMIT:
+            return FAULT_LOCAL_RANGE
         if event.local_ts < clocks.local_ts:
             return FAULT_LOCAL_ORDER
         clocks.local_ts = event.local_ts
@@ -85,6 +107,7 @@ cdef inline bint _doubtful(const Event* event, Clocks* clocks) noexcept nogil:
         | (not event.px * 0.0 + event.qty * 0.0 == 0.0)
         | (exch_ts < clocks.exch_ts)
         | (local_ts < clocks.local_ts)
+        | ((<uint64_t>exch_ts | <uint64_t>local_ts) >= TIME_LIMIT)
     ):
         return True
     clocks.exch_ts = exch_ts
@@ -106,7 +129,7 @@ def first_fault(const Event[::1] events not None, clocks=None):
     cdef Py_ssize_t i = 0
     cdef int fault = FAULT_NONE
     cdef Clocks seen
-    seen.exch_ts, seen.local_ts = clocks if clocks is not None else (INT64_MIN, INT64_MIN)
+    seen.exch_ts, seen.local_ts = clocks if clocks is not None else (0, 0)
     with nogil:
         for i in range(events.shape[0]):
             rows_fetch(&events[i])
@@ -115,3 +138,42 @@ def first_fault(const Event[::1] events not None, clocks=None):
                 if fault != FAULT_NONE:
                     break
     return (i if fault else -1), fault, (seen.exch_ts, seen.local_ts)
+
+
+cdef inline int _misfit(const Event* event, double tick_size, double lot_size) noexcept nogil:
+    cdef unsigned long long kind = event.ev & EV_KIND_MASK
+    cdef double ticks, lots
+    if kind != EVENT_DEPTH and kind != EVENT_DEPTH_SNAPSHOT and kind != EVENT_DEPTH_BBO:
+        return FAULT_NONE
+    ticks = event.px / tick_size
+    lots = event.qty / lot_size
+    if not fabs(ticks) < COUNT_LIMIT:
+        return FAULT_PX_RANGE
+    if not 0 <= lots < COUNT_LIMIT:
+        return FAULT_QTY_RANGE
+    # The tolerance grows with the price, as the error of a price that is a rounded decimal does.
+    if fabs(ticks - <double>round_half_away(ticks)) > 1e-3 + 1e-12 * fabs(ticks):
+        return FAULT_OFF_GRID
+    return FAULT_NONE
+
+
+def first_misfit(const Event[::1] events not None, double tick_size, double lot_size):
+    """Finds the first depth row that does not fit a book of these sizes.
+
+    Args:
+        events: Events that :func:`first_fault` found nothing wrong with.
+        tick_size: The price step.
+        lot_size: The quantity step; quantities of the market need not be whole lots.
+
+    Returns:
+        ``(row, fault)``, -1 and 0 when all rows fit.
+    """
+    cdef Py_ssize_t i
+    cdef int fault = FAULT_NONE
+    with nogil:
+        for i in range(events.shape[0]):
+            rows_fetch(&events[i])
+            fault = _misfit(&events[i], tick_size, lot_size)
+            if fault != FAULT_NONE:
+                break
+    return (i if fault else -1), fault

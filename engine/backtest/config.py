@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from engine.core import settings
 from engine.core.errors import ConfigError
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -96,7 +97,7 @@ class BacktestConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     strategies: Annotated[list[StrategyConfig], Meta(min_length=1, max_length=1024)]
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
-    equity_sample_ns: Annotated[int, Meta(ge=0)] = 0
+    equity_sample_ns: Annotated[int, Meta(ge=0, lt=2**62)] = 0
 
 
 def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") -> None:
@@ -143,11 +144,19 @@ def check_strategies(strategies: list[StrategyConfig], symbols: list[str], sourc
                 raise ConfigError(f"{where}.symbols: {symbol!r} is none of {', '.join(symbols)}")
 
 
+def _plain(config: BacktestConfig, source: str) -> Any:
+    try:
+        return msgspec.to_builtins(config)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
 def check(config: BacktestConfig, source: str = "configuration") -> None:
-    """Checks a whole backtest's configuration beyond its types.
+    """Checks a whole backtest's configuration; one that was made in Python has had no check at all yet.
 
     Raises:
-        ConfigError: As :func:`check_assets` and :func:`check_strategies`.
+        ConfigError: A key's type or range, or as :func:`check_assets` and :func:`check_strategies`.
     """
+    settings.convert(_plain(config, source), type(config), source=source)
     check_assets(config.assets, source)
     check_strategies(config.strategies, [asset.symbol for asset in config.assets], source)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.backtest.checks import FAULTS, first_fault
+from engine.backtest.checks import FAULTS, first_fault, first_misfit
 from engine.core.errors import DataError
 from engine.core.types import event_dtype
 
@@ -44,8 +44,9 @@ def load_events(source: str | Path | np.ndarray) -> np.ndarray:
 
     Raises:
         DataError: The file is missing, truncated or no recording, the array has another dtype, or a row
-            is unusable: no EXCH or LOCAL flag, no kind, NaN or infinite price or quantity, or earlier
-            than the row before it on the same side. The message names file, row and field.
+            is unusable: no EXCH or LOCAL flag, no kind, NaN or infinite price or quantity, or a time
+            outside 1970 to 2116 or earlier than the row before it on the same side. The message names file,
+            row and field.
     """
     name = None if isinstance(source, np.ndarray) else str(source)
     events = as_events(source if isinstance(source, np.ndarray) else read_array(source), name)
@@ -83,6 +84,22 @@ def check_events(events: np.ndarray, name: str | None = None) -> None:
         name: What errors name as the file.
     """
     _check(events, name, 0, None)
+
+
+def check_fit(events: np.ndarray, tick_size: float, lot_size: float, name: str | None = None) -> None:
+    """Raises DataError for the first depth row that does not fit a book: sizes of another instrument.
+
+    Args:
+        events: Checked events.
+        tick_size: The price step, of which every price in the book must be a multiple.
+        lot_size: The quantity step.
+        name: What errors name as the file.
+    """
+    row, fault = first_misfit(events, tick_size, lot_size)
+    if fault:
+        field, message = FAULTS[fault]
+        size = f"lot size {lot_size:g}" if field == "qty" else f"tick size {tick_size:g}"
+        raise DataError(f"{events[field][row]}: {message} ({size})", file=name, row=row, field=field)
 
 
 def _check(events: np.ndarray, name: str | None, first: int, clocks: object) -> object:

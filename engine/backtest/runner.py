@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from engine.backtest.config import AssetConfig, BacktestConfig, check
-from engine.backtest.data import load_events
+from engine.backtest.data import check_fit, load_events
 from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
 from engine.core.errors import ConfigError, DataError, StrategyError
@@ -20,7 +20,7 @@ from engine.core.settings import config_hash
 from engine.core.types import EXCH_EVENT, LOCAL_EVENT, Reason
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
-from engine.strategy.loader import load
+from engine.strategy.loader import create, load
 
 if TYPE_CHECKING:
     from engine.strategy.views import StateValues
@@ -237,7 +237,9 @@ def _asset_data(
     if asset.symbol in data:
         given = data[asset.symbol]
         sources: Sequence[Any] = [given] if isinstance(given, np.ndarray) else list(given)
-        names = [f"{asset.symbol}[{i}]" for i in range(len(sources))]
+        # Whoever loads the configured files for us, as the command line does, wants their names in errors.
+        given_files = len(asset.data) == len(sources)
+        names = asset.data if given_files else [f"{asset.symbol}[{i}]" for i in range(len(sources))]
     else:
         sources = names = asset.data
     if not sources:
@@ -245,6 +247,7 @@ def _asset_data(
     chunks = [load_events(item) for item in sources]
     ends: dict[str, int] = {}
     for name, chunk in zip(names, chunks, strict=True):
+        check_fit(chunk, asset.tick_size, asset.lot_size, name)
         for field, (first, last) in _ranges(chunk).items():
             if first < ends.get(field, first):
                 raise DataError(
@@ -293,7 +296,7 @@ def _kernel(config: BacktestConfig, source: str) -> Kernel:
         except msgspec.ValidationError as error:
             raise ConfigError(f"{where}.limits: {error}") from None
         try:
-            strategy = load(entry.cls)(**entry.params)
+            strategy = create(load(entry.cls), entry.params)
             kernel.add_strategy(entry.id, strategy, entry.symbols or None, limits)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error

@@ -35,7 +35,7 @@ cdef class Scheduler:
     cdef int64_t next_sample
     cdef list views
 
-    cdef int run(self, int64_t until) noexcept nogil
+    cdef int run(self, int64_t until, bint* paused) noexcept nogil
     cdef int64_t next_ts(self) noexcept nogil
     cdef int64_t action_bound(self, int64_t until) noexcept nogil
     cdef int run_venues(self, int64_t bound) noexcept nogil

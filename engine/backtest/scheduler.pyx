@@ -1,5 +1,6 @@
 """The order of everything in a backtest; see the header of scheduler.pxd."""
 
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from libc.string cimport memset
@@ -41,6 +42,11 @@ cdef enum:
     LOCAL_RESPONSE = 1
     VENUE_ROW = 2
     VENUE_REQUEST = 3
+
+# Moments at which a strategy can act between two looks for an interrupt; tens of milliseconds at most,
+# while a timer of a nanosecond or a recording with a gap of years may need billions of them.
+cdef enum:
+    PAUSE_AFTER = 1 << 18
 
 
 cdef class Scheduler:
@@ -134,12 +140,16 @@ cdef class Scheduler:
 
         Raises:
             RingbookError: A capacity was exceeded.
+            KeyboardInterrupt: The user stopped the run.
         """
         cdef int64_t bound = INT64_MAX if until is None else until
-        cdef int code
-        with nogil:
-            code = self.run(bound)
-        raise_for_code(code)
+        cdef int code = OK
+        cdef bint paused = True
+        while paused:
+            with nogil:
+                code = self.run(bound, &paused)
+            raise_for_code(code)
+            PyErr_CheckSignals()
 
     def advance(self, int64_t now):
         """Moves engine time to the end of the data: rows that nobody listens to do not."""
@@ -295,10 +305,15 @@ cdef class Scheduler:
         self.kernel.take_outputs()
         return OK
 
-    cdef int run(self, int64_t until) noexcept nogil:
+    cdef int run(self, int64_t until, bint* paused) noexcept nogil:
         cdef int64_t bound, now
-        cdef int i, code
+        cdef int i, code, steps = 0
+        paused[0] = False
         while not self.ended:
+            if steps == PAUSE_AFTER:
+                paused[0] = True
+                return OK
+            steps += 1
             now = min(self.kernel.desk.next_timer, self.next_sample)
             if self.stepwise:
                 bound = min(self.next_ts(), until)

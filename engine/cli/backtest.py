@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.core import settings
 from engine.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ def backtest(args: argparse.Namespace) -> int:
 
 def _configuration(args: argparse.Namespace) -> tuple[BacktestConfig, str]:
     from engine.backtest.config import BacktestConfig, check
-    from engine.core import settings
 
     flags = {name: getattr(args, name) for name in _ASSET_FLAGS if getattr(args, name) is not None}
     if args.config is not None:
         for name in ("data", "symbol", "strategy", "param", *flags):
-            if getattr(args, name):
+            if getattr(args, name) not in (None, []):
                 raise ConfigError(f"--{name.replace('_', '-')} does not go with --config")
-        config, source = settings.load(args.config, BacktestConfig), str(args.config)
+        source = str(args.config)
+        values = settings.apply_environment(settings.read_file(args.config), os.environ)
     else:
         missing = [
             f"--{name.replace('_', '-')}"
@@ -103,14 +104,13 @@ def _configuration(args: argparse.Namespace) -> tuple[BacktestConfig, str]:
         if missing:
             raise ConfigError(f"without --config, {', '.join(missing)} must be given")
         asset = {"symbol": args.symbol or Path(args.data[0]).stem, "data": args.data} | flags
-        params = dict(_param(text) for text in args.param)
+        params = _params(args.param)
         strategy = {"id": args.strategy.rpartition(":")[2], "class": args.strategy, "params": params}
         source = "command line"
-        config = settings.convert(
-            {"assets": [asset], "strategies": [strategy]}, BacktestConfig, source=source
-        )
+        values = {"assets": [asset], "strategies": [strategy]}
     if args.seed is not None:
-        config.seed = args.seed
+        values["seed"] = args.seed
+    config = settings.convert(values, BacktestConfig, source=source)
     check(config, source)
     for index, asset in enumerate(config.assets):
         if not asset.data:
@@ -118,14 +118,20 @@ def _configuration(args: argparse.Namespace) -> tuple[BacktestConfig, str]:
     return config, source
 
 
+def _params(texts: list[str]) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, value in map(_param, texts):
+        if name in params:
+            raise ConfigError(f"--param {name}: given twice")
+        params[name] = value
+    return params
+
+
 def _param(text: str) -> tuple[str, Any]:
     name, equals, raw = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"--param {text!r}: expected NAME=VALUE")
-    try:
-        return name, tomllib.loads(f"v = {raw}")["v"]
-    except tomllib.TOMLDecodeError:
-        return name, raw
+    return name, settings.toml_value(raw)
 
 
 def _load(path: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
 import sys
@@ -77,9 +78,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("ringbook: interrupted", file=sys.stderr)
+        return 130
+
+
+def _main(argv: list[str]) -> int:
     if argv and argv[0] in COMMANDS:
         name, rest = argv[0], argv[1:]
+    elif not argv:
+        _top_parser().error("which command? 'ringbook --help' lists them")
     else:
         parsed = _top_parser().parse_args(argv)
         name, rest = parsed.command, parsed.rest
@@ -92,22 +102,35 @@ def _guarded(run: object, args: argparse.Namespace) -> int:
     from bridge.errors import BridgeError
     from engine.core.errors import RingbookError
 
+    # What is shown may hold names of files and symbols that the terminal's encoding does not have.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = run(args)  # type: ignore[operator]
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except (RingbookError, BridgeError) as error:
         if args.json:
             print(json.dumps({"error": type(error).__name__, "message": str(error)}))
-        print(f"ringbook: {error}", file=sys.stderr)
+        print(f"ringbook: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("ringbook: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has left: nothing more to say, and nothing to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
+    except OSError as error:
+        _forget_output()
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"ringbook: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _forget_output() -> None:
+    """Lets what is still in standard output's buffer go nowhere when the interpreter ends."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

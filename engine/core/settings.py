@@ -55,6 +55,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
             values = tomllib.loads(text)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: the top level must be a table, not {type(values).__name__}")
     return values
@@ -78,10 +80,7 @@ def apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> dic
         for part in parts[:-1]:
             node = _descend(node, part, name)
         raw = environ[name]
-        try:
-            value = tomllib.loads(f"v = {raw}")["v"]
-        except tomllib.TOMLDecodeError:
-            value = raw
+        value = toml_value(raw)
         if isinstance(node, list):
             index = _index(node, parts[-1], name)
             node[index] = value
@@ -92,8 +91,17 @@ def apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> dic
     return values
 
 
+def toml_value(text: str) -> Any:
+    """The TOML value that a text is, or the text itself where it is none or more than one."""
+    try:
+        values = tomllib.loads(f"v = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return values["v"] if len(values) == 1 else text
+
+
 def _index(node: list[Any], part: str, name: str) -> int:
-    if not part.isdigit() or int(part) >= len(node):
+    if not part.isdecimal() or int(part) >= len(node):
         raise ConfigError(f"environment {name}: no element {part} in a list of {len(node)}")
     return int(part)
 

@@ -46,7 +46,7 @@ def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
         where = f"{source}: $.strategies[{index}]"
         limits = convert(chosen.limits, RiskLimits, source=f"{where}.limits")
         try:
-            strategy = loader.load(chosen.cls)(**chosen.params)
+            strategy = loader.create(loader.load(chosen.cls), chosen.params)
             kernel.add_strategy(chosen.id, strategy, chosen.symbols or None, limits)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error

@@ -42,7 +42,7 @@ class Strategy:
         Raises:
             ConfigError: A name is unknown, or a value has the wrong type or is out of range.
         """
-        for name, value in parameters.check(self.specs(), params, type(self).__name__).items():
+        for name, value in parameters.check(type(self).specs(), params, type(self).__name__).items():
             setattr(self, name, value)
 
     @classmethod
@@ -58,7 +58,7 @@ class Strategy:
 
     def params(self) -> dict[str, Any]:
         """The present values of all parameters."""
-        return {name: getattr(self, name) for name in self.specs()}
+        return {name: getattr(self, name) for name in type(self).specs()}
 
     def update(self, params: Mapping[str, Any]) -> None:
         """Changes parameters: all or none.
@@ -69,7 +69,7 @@ class Strategy:
         Raises:
             ConfigError: As the constructor; nothing has changed then.
         """
-        for name, value in parameters.check(self.specs(), params, type(self).__name__).items():
+        for name, value in parameters.check(type(self).specs(), params, type(self).__name__).items():
             setattr(self, name, value)
 
     def on_start(self, ctx: Context) -> None:

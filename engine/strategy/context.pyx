@@ -25,6 +25,8 @@ from engine.strategy.desk cimport (
 )
 from engine.strategy.views cimport BookView, make_order, make_state
 
+from operator import index
+
 from engine.core.errors import InvalidOrder, OrderNotFound, raise_for_code
 from engine.core.types import Side
 
@@ -214,7 +216,9 @@ cdef class Context:
 
         Raises:
             InvalidOrder: The interval is negative or does not fit 63 bits.
+            TypeError: It is no integer.
         """
+        interval_ns, first = index(interval_ns), None if first is None else index(first)
         if not 0 <= interval_ns < 1 << 62 or not (first is None or 0 <= first < 1 << 62):
             raise InvalidOrder(f"timer of {interval_ns} ns, first at {first}")
         cdef int64_t start = self.desk.now + <int64_t>interval_ns if first is None else first

@@ -6,8 +6,10 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from engine.core.errors import ConfigError
 from engine.strategy.base import Strategy
@@ -43,6 +45,26 @@ def load(name: str) -> type[Strategy] | type[NativeStrategy]:
     raise ConfigError(f"strategy {name!r}: {problem}; strategies there: {', '.join(there) or 'none'}")
 
 
+def create(
+    cls: type[Strategy] | type[NativeStrategy], params: Mapping[str, Any]
+) -> Strategy | NativeStrategy:
+    """Makes a strategy of a class.
+
+    Args:
+        cls: What :func:`load` returned.
+        params: Values of its parameters.
+
+    Raises:
+        ConfigError: A parameter is wrong, or the class's own constructor raised.
+    """
+    try:
+        return cls(**params)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{cls.__qualname__} cannot be made: {_line(error)}") from error
+
+
 def _load_module(name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
@@ -50,7 +72,7 @@ def _load_module(name: str, module: str) -> ModuleType:
         # A module that is there but misses one of its own imports must not be called missing itself.
         missing = f"module {error.name} not found"
         raise ConfigError(f"strategy {name!r}: {missing}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"strategy {name!r}: {module} fails to load: {_line(error)}") from error
 
 
@@ -70,7 +92,7 @@ def _load_file(name: str, path: Path) -> ModuleType:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ConfigError(f"strategy {name!r}: {path} fails to load: {_line(error)}") from error
     return module

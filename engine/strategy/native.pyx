@@ -5,7 +5,7 @@ which marks the places of the grid that hold one, and a bit test for each wanted
 """
 
 cimport cython
-from libc.math cimport ceil, floor
+from libc.math cimport ceil, floor, fmax, fmin
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -98,20 +98,22 @@ cdef class NativeStrategy:
         return 0
 
 
+cdef double MOST_LOTS = 1e15
+
 cdef enum:
     MAX_GRID = 128               # places a side: above the limit of grid_num, and two words of bits
 
 cdef dict _MARKET_MAKER_SPECS = {
     spec.name: spec
     for spec in (
-        ParamSpec("interval_ns", "int", 100_000_000, 1, None, "time between two looks at the market"),
-        ParamSpec("half_spread", "float", 5.0, 0, None, "distance of the quotes from the middle, in ticks"),
+        ParamSpec("interval_ns", "int", 100_000_000, 1, (1 << 62) - 1, "time between two looks at the market"),
+        ParamSpec("half_spread", "float", 5.0, 0, 1e12, "distance of the quotes from the middle, in ticks"),
         ParamSpec("relative_half_spread", "float", 0.0, 0, 1, "added to it, as a fraction of the price"),
-        ParamSpec("skew", "float", 0.5, 0, None, "ticks the quotes shift against each order_qty held"),
+        ParamSpec("skew", "float", 0.5, 0, 1e12, "ticks the quotes shift against each order_qty held"),
         ParamSpec("order_qty", "float", 0.01, 0, None, "quantity of an order, rounded to lots, at least one"),
         ParamSpec("max_position", "float", 0.1, 0, None, "position that all quotes of a side may lead to"),
         ParamSpec("grid_num", "int", 1, 1, 100, "orders a side"),
-        ParamSpec("grid_interval", "int", 1, 1, None, "ticks between them"),
+        ParamSpec("grid_interval", "int", 1, 1, 10**12, "ticks between them"),
     )
 }
 
@@ -188,9 +190,10 @@ cdef class MarketMaker(NativeStrategy):
             return
         mid = (<double>book.best_bid_tick + <double>book.best_ask_tick) / 2.0
         half = self.half_spread + self.relative_half_spread * mid
-        order_lots = max(1, <int64_t>floor(self.order_qty / lot_size + 0.5))
-        max_lots = <int64_t>floor(self.max_position / lot_size + 1e-6)
-        middle = mid - self.skew * (<double>position / <double>order_lots)
+        # More lots than MOST_LOTS are no order and no limit any more, and would not fit an integer.
+        order_lots = max(1, <int64_t>fmin(floor(self.order_qty / lot_size + 0.5), MOST_LOTS))
+        max_lots = <int64_t>fmin(floor(self.max_position / lot_size + 1e-6), MOST_LOTS)
+        middle = mid - fmin(fmax(self.skew * (<double>position / <double>order_lots), -MOST_LOTS), MOST_LOTS)
         bid = min(<int64_t>floor(middle - half), book.best_bid_tick)
         ask = max(<int64_t>ceil(middle + half), book.best_ask_tick)
         if native_trading(self):

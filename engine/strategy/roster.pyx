@@ -35,6 +35,7 @@ from engine.strategy.native cimport NativeStrategy
 from engine.strategy.views cimport BookView, make_book, make_fill, make_order, make_trade
 
 import traceback
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import NamedTuple
 
 from engine.core.errors import CapacityError, ConfigError, raise_for_code
@@ -355,11 +356,23 @@ cdef class Roster:
             raise ConfigError(f"{name}: {type(strategy).__name__} is no strategy")
         if limits is not None and not isinstance(limits, RiskLimits):
             raise ConfigError(f"{name}: limits are RiskLimits, not {type(limits).__name__}")
+        if isinstance(strategy, Strategy):
+            _refuse_coroutines(name, type(strategy))
         kind = KIND_NATIVE if isinstance(strategy, NativeStrategy) else KIND_PYTHON
         slot = self.seat(name, kind, strategy, symbols, limits)
         if self.started:
             self.begin(slot)
         return slot
+
+
+cdef int _refuse_coroutines(str name, object cls) except -1:
+    # The engine never awaits: such a callback would silently do nothing.
+    for method in dir(Strategy):
+        if method.startswith("on_") and (
+            iscoroutinefunction(getattr(cls, method)) or isasyncgenfunction(getattr(cls, method))
+        ):
+            raise ConfigError(f"{name}: {cls.__qualname__}.{method} is async; callbacks are plain functions")
+    return 0
 
 
 cdef int _take_spec(Instrument* inst, object spec) except -1:

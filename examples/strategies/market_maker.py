@@ -15,16 +15,22 @@ from engine.strategy.base import Range, Strategy
 class MarketMaker(Strategy):
     """Quotes both sides around a middle that leans against the position."""
 
-    interval_ns: Annotated[int, Range(ge=1, doc="time between two looks at the market")] = 100_000_000
-    half_spread: Annotated[float, Range(ge=0, doc="distance of the quotes from the middle, in ticks")] = 5.0
+    interval_ns: Annotated[int, Range(ge=1, le=2**62 - 1, doc="time between two looks at the market")] = (
+        100_000_000
+    )
+    half_spread: Annotated[
+        float, Range(ge=0, le=1e12, doc="distance of the quotes from the middle, in ticks")
+    ] = 5.0
     relative_half_spread: Annotated[
         float, Range(ge=0, le=1, doc="added to it, as a fraction of the price")
     ] = 0.0
-    skew: Annotated[float, Range(ge=0, doc="ticks the quotes shift against each order_qty held")] = 0.5
+    skew: Annotated[float, Range(ge=0, le=1e12, doc="ticks the quotes shift against each order_qty held")] = (
+        0.5
+    )
     order_qty: Annotated[float, Range(ge=0, doc="quantity of an order, rounded to lots, at least one")] = 0.01
     max_position: Annotated[float, Range(ge=0, doc="position that all quotes of a side may lead to")] = 0.1
     grid_num: Annotated[int, Range(ge=1, le=100, doc="orders a side")] = 1
-    grid_interval: Annotated[int, Range(ge=1, doc="ticks between them")] = 1
+    grid_interval: Annotated[int, Range(ge=1, le=10**12, doc="ticks between them")] = 1
 
     def on_start(self, ctx):
         self._armed = self.interval_ns

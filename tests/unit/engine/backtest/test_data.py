@@ -241,3 +241,12 @@ def test_pickled_objects_are_never_loaded(tmp_path):
         archive.writestr("data.npy", inner.getvalue())
     with pytest.raises(DataError):
         load_events(path)
+
+
+@pytest.mark.parametrize("field", ["exch_ts", "local_ts"])
+@pytest.mark.parametrize("value", [-1, -(2**63), 2**62, 2**63 - 1])
+def test_a_time_that_cannot_be_added_to_is_refused(field, value):
+    rows = some_events(1)
+    rows[field] = value
+    with pytest.raises(DataError, match=f"row 0, field {field}: {value}: not a time"):
+        load_events(rows)

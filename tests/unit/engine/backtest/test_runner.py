@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -162,3 +164,93 @@ def test_a_strategy_reads_the_runs_seed(data, tmp_path):
         for seed in (5, 5, 6)
     ]
     assert texts[0] == texts[1] != texts[2]
+
+
+def strategy_file(tmp_path, body: str) -> str:
+    path = tmp_path / "s.py"
+    path.write_text(f"from engine.strategy.base import Strategy\nclass S(Strategy):\n{body}")
+    return f"{path}:S"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("    def __init__(self): raise ValueError('no')\n", "S cannot be made: ValueError: no"),
+        ("    def __init__(self, x): pass\n", "S cannot be made: TypeError"),
+        ("    async def on_book(self, ctx, book): pass\n", "S.on_book is async"),
+        ("    pass\nraise SystemExit(0)\n", "fails to load: SystemExit: 0"),
+    ],
+)
+def test_a_strategy_that_cannot_be_made_is_the_configurations_fault(tmp_path, data, body, message):
+    with pytest.raises(ConfigError, match=message):
+        BacktestRunner().run(config(strategy_file(tmp_path, body), {}), data)
+
+
+def test_a_strategy_may_keep_what_it_likes_in_attributes_of_ours(tmp_path, data):
+    body = "    n: int = 3\n    def on_start(self, ctx):\n        self.params = self.specs = {}\n"
+    result = BacktestRunner().run(config(strategy_file(tmp_path, body), {}), data)
+    assert result.events == len(data["A"])
+
+
+def test_a_timer_of_a_fraction_is_refused(tmp_path, data):
+    body = "    def on_start(self, ctx): ctx.set_timer(1.5)\n"
+    with pytest.raises(StrategyError, match="TypeError"):
+        BacktestRunner().run(config(strategy_file(tmp_path, body), {}), data)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": -1},
+        {"seed": 2**64},
+        {"max_orders": 0},
+        {"equity_sample_ns": -5},
+        {"equity_sample_ns": 2**63},
+        {"strategies": []},
+    ],
+)
+def test_a_configuration_made_in_python_is_checked_as_a_file_is(data, changes):
+    with pytest.raises(ConfigError):
+        BacktestRunner().run(config(**changes), data)
+
+
+@pytest.mark.parametrize("changes", [{"queue_n": -1.0}, {"entry_latency_ns": -1}, {"maker_fee": "x"}])
+def test_an_asset_made_in_python_is_checked_as_a_file_is(data, changes):
+    with pytest.raises(ConfigError, match=rf"\$.assets\[0\].{next(iter(changes))}"):
+        BacktestRunner().run(config(assets=[asset(**changes)]), data)
+
+
+@pytest.mark.parametrize("name", ["order_qty", "max_position"])
+def test_a_quantity_beyond_all_integers_is_only_a_large_one(data, name):
+    large, huge = (
+        BacktestRunner().run(config(params=PARAMS | {name: value}), data).to_json()["fills"]
+        for value in (1e9, 1e300)
+    )
+    assert huge == large
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "changes"),
+    [("px", 1e300, {}), ("qty", -5.0, {}), ("qty", 1e300, {}), ("px", None, {"tick_size": TICK_SIZE * 3})],
+)
+def test_a_row_that_does_not_fit_the_book_is_named(data, field, value, changes):
+    rows = data["A"].copy()
+    if value is not None:
+        depth = np.flatnonzero((rows["ev"] & np.uint64(0xFF)) == 1)
+        rows[field][depth[7]] = value
+    with pytest.raises(DataError, match=rf"A\[0\], row \d+, field {field}") as caught:
+        BacktestRunner().run(config(assets=[asset(**changes)]), {"A": rows})
+    if value is not None:
+        assert caught.value.row == depth[7]
+
+
+def test_an_endless_run_can_be_interrupted(data):
+    rows = data["A"].copy()
+    # Fifty years between the first row and the second: no slice of the run ends within a lifetime.
+    rows["exch_ts"][1:] += 1_600_000_000_000_000_000
+    rows["local_ts"][1:] += 1_600_000_000_000_000_000
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        BacktestRunner().run(config(), {"A": rows})
+    timer.join()

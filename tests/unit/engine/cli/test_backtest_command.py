@@ -106,3 +106,51 @@ def test_help_has_an_example(capsys):
         main(["backtest", "--help"])
     assert caught.value.code == 0
     assert "ringbook backtest --config" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seed", "-1"], "seed"),
+        (["--seed", str(2**64)], "seed"),
+        (["--param", "grid_num=2", "--param", "grid_num=3"], "--param grid_num: given twice"),
+        (["--param", "grid_num=1\nx=2"], "MarketMaker.grid_num: expected int, got str"),
+        (
+            ["--param", "interval_ns=99999999999999999999"],
+            "MarketMaker.interval_ns: 99999999999999999999 is above",
+        ),
+        (["--tick-size", str(TICK_SIZE * 3)], "field px: "),
+        (["--lot-size", "1e-300"], "field qty: "),
+    ],
+)
+def test_a_value_that_cannot_be_is_one_line(flags, recording, more, message, capsys):
+    flags = [flag for flag in flags if not flag.startswith("interval_ns") or "interval_ns" not in str(more)]
+    if len(flags) % 2 == 0:
+        del flags[flags.index("--param")]
+    assert main([*flags, *more]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert message in err
+    if "field" in message:
+        assert str(recording) in err
+        assert "row " in err
+
+
+@pytest.mark.parametrize("flag", [["--tick-size", "0"], ["--symbol", ""], ["--queue-n", "0"]])
+def test_a_flag_of_nothing_does_not_go_with_a_config_either(flag, capsys):
+    assert main(["backtest", "--config", "x.toml", *flag]) == 2
+    assert f"{flag[0]} does not go with --config" in capsys.readouterr().err
+
+
+def test_a_message_of_many_lines_is_shown_in_one(flags, tmp_path, capsys):
+    file = tmp_path / "loud.py"
+    file.write_text(
+        "from engine.strategy.base import Strategy\n"
+        "class Loud(Strategy):\n"
+        "    def on_book(self, ctx, book):\n"
+        "        raise ValueError('boom\\nsecond line')\n"
+    )
+    flags = [flag for flag in flags if flag != "--param" and "=" not in flag]
+    flags[flags.index(MAKER)] = f"{file}:Loud"
+    assert main(flags) == 2
+    assert capsys.readouterr().err == "ringbook: strategy Loud raised ValueError: boom second line\n"

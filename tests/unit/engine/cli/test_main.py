@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -79,3 +80,52 @@ def test_version():
     from engine import __version__
 
     assert ringbook("--version").stdout == f"ringbook {__version__}\n"
+
+
+def test_no_command_is_told_how_to_find_one():
+    done = ringbook()
+    assert "which command?" in done.stderr
+    assert "rest" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "engine.cli.main", "doctor", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "ringbook: No space left on device\n"
+
+
+def test_a_closed_standard_output_is_no_crash():
+    command = f"{sys.executable} -m engine.cli.main validate nowhere.npz >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 2
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m engine.cli.main doctor >&-"], capture_output=True
+    )
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path):
+    import numpy as np
+
+    from tests.kit.markets import random_market
+
+    path = tmp_path / "märkt.npz"
+    np.savez(path, data=random_market(3, 60))
+    done = ringbook("validate", str(path), env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert "Traceback" not in done.stderr
+    assert "m\\xe4rkt.npz" in done.stdout
+
+
+def test_an_interrupt_while_a_command_still_loads_is_one_line(monkeypatch, capsys):
+    def stopped(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", stopped)
+    assert cli.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "ringbook: interrupted\n"

@@ -104,3 +104,22 @@ def test_the_hash_depends_on_values_only(tmp_path):
     two = settings.load(write(tmp_path, 'name = "x"\n', "d.toml"), Outer, {})
     three = settings.load(write(tmp_path, 'name = "y"\n', "e.toml"), Outer, {})
     assert settings.config_hash(one) == settings.config_hash(two) != settings.config_hash(three)
+
+
+def test_an_index_that_only_looks_like_a_digit_is_refused():
+    with pytest.raises(ConfigError, match="no element ²"):
+        settings.apply_environment({"a": [1]}, {"RINGBOOK__A__²": "1"})
+
+
+@pytest.mark.parametrize(("name", "start"), [("x.json", ""), ("x.toml", "a = ")])
+def test_a_bottomless_file_is_refused(tmp_path, name, start):
+    path = tmp_path / name
+    path.write_text(start + "[" * 100_000)
+    with pytest.raises(ConfigError, match=f"{name}: nested too deeply"):
+        settings.read_file(path)
+
+
+def test_a_value_is_one_value_or_text():
+    assert settings.toml_value("3") == 3
+    assert settings.toml_value("abc") == "abc"
+    assert settings.toml_value("1\nx = 2") == "1\nx = 2"
