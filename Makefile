@@ -49,7 +49,7 @@ format: build  ## format the Python sources
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 debug: $(VENV)/.installed  ## build with assertions, for debugging (make build goes back)
-	@RINGBOOK_DEBUG=1 $(PY) setup.py --quiet build_ext --inplace --force
+	@RINGBOOK_DEBUG=1 $(PY) setup.py --quiet build_ext --inplace
 	@rm -f $(VENV)/.built
 
 wheel: build  ## build wheel and sdist into dist/
