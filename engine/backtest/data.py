@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.backtest.checks import FAULTS, first_fault, first_misfit
+from engine.backtest.checks import FAULTS, first_fault
 from engine.core.errors import DataError
 from engine.core.types import event_dtype
 
@@ -31,12 +31,17 @@ _STEP = 4 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def load_events(source: str | Path | np.ndarray) -> np.ndarray:
+def load_events(
+    source: str | Path | np.ndarray, *, name: str | None = None, sizes: tuple[float, float] | None = None
+) -> np.ndarray:
     """Loads a recording and checks every row.
 
     Args:
         source: An ``.npz`` file with the array ``data``, an ``.npy`` file, or an array. A file is mapped,
             not read, when it is not compressed.
+        name: What errors name as the file; the path by default.
+        sizes: Tick and lot size of the book that the depth rows have to fit, which tells the recording of
+            another instrument; None does not look at that.
 
     Returns:
         ``event_dtype`` array of shape ``(n,)``, C-contiguous; read-only when it is mapped. An array that
@@ -45,12 +50,13 @@ def load_events(source: str | Path | np.ndarray) -> np.ndarray:
     Raises:
         DataError: The file is missing, truncated or no recording, the array has another dtype, or a row
             is unusable: no EXCH or LOCAL flag, no kind, NaN or infinite price or quantity, or a time
-            outside 1970 to 2116 or earlier than the row before it on the same side. The message names file,
-            row and field.
+            outside 1970 to 2116 or earlier than the row before it on the same side, or it does not fit
+            ``sizes``. The message names file, row and field.
     """
-    name = None if isinstance(source, np.ndarray) else str(source)
+    if name is None and not isinstance(source, np.ndarray):
+        name = str(source)
     events = as_events(source if isinstance(source, np.ndarray) else read_array(source), name)
-    check_events(events, name)
+    _check(events, name, 0, None, sizes)
     return events
 
 
@@ -86,29 +92,19 @@ def check_events(events: np.ndarray, name: str | None = None) -> None:
     _check(events, name, 0, None)
 
 
-def check_fit(events: np.ndarray, tick_size: float, lot_size: float, name: str | None = None) -> None:
-    """Raises DataError for the first depth row that does not fit a book: sizes of another instrument.
-
-    Args:
-        events: Checked events.
-        tick_size: The price step, of which every price in the book must be a multiple.
-        lot_size: The quantity step.
-        name: What errors name as the file.
-    """
-    row, fault = first_misfit(events, tick_size, lot_size)
-    if fault:
-        field, message = FAULTS[fault]
-        size = f"lot size {lot_size:g}" if field == "qty" else f"tick size {tick_size:g}"
-        raise DataError(f"{events[field][row]}: {message} ({size})", file=name, row=row, field=field)
-
-
-def _check(events: np.ndarray, name: str | None, first: int, clocks: object) -> object:
-    row, fault, clocks = first_fault(events, clocks)
+def _check(
+    events: np.ndarray,
+    name: str | None,
+    first: int,
+    clocks: object,
+    sizes: tuple[float, float] | None = None,
+) -> object:
+    row, fault, clocks = first_fault(events, clocks, sizes)
     if fault:
         field, message = FAULTS[fault]
         value = events[field][row]
         shown = hex(value) if field == "ev" else value
-        raise DataError(f"{shown}: {message}", file=name, row=first + row, field=field)
+        raise DataError(f"{shown}: {message.format(sizes)}", file=name, row=first + row, field=field)
     return clocks
 
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from engine.backtest.config import AssetConfig, BacktestConfig, check
-from engine.backtest.data import check_fit, load_events
+from engine.backtest.data import load_events
 from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
 from engine.core.errors import ConfigError, DataError, StrategyError
@@ -244,10 +244,10 @@ def _asset_data(
         sources = names = asset.data
     if not sources:
         raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
-    chunks = [load_events(item) for item in sources]
+    sizes = (asset.tick_size, asset.lot_size)
+    chunks = [load_events(item, name=name, sizes=sizes) for item, name in zip(sources, names, strict=True)]
     ends: dict[str, int] = {}
     for name, chunk in zip(names, chunks, strict=True):
-        check_fit(chunk, asset.tick_size, asset.lot_size, name)
         for field, (first, last) in _ranges(chunk).items():
             if first < ends.get(field, first):
                 raise DataError(
