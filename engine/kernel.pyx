@@ -3,6 +3,7 @@
 from libc.stdint cimport INT64_MAX, uint8_t, uint64_t
 
 from engine.book.l2 cimport L2Change, l2_apply
+from engine.book.ladder cimport ladder_touch
 from engine.core.codes cimport ERR_OUTBOX_FULL, ERR_UNKNOWN_INSTRUMENT, OK
 from engine.core.types cimport *
 from engine.strategy.audit cimport DESK_AUDITS, desk_audit, desk_hash, desk_must_hold
@@ -161,6 +162,14 @@ cdef class Kernel(Roster):
             if self.call_cold(slot, "on_stop", ()):
                 desk_cancel_all(&self.desk, slot, ANY_INSTRUMENT, REASON_CANCEL_REQUESTED)
                 self.enter(slot, STRATEGY_STOPPED, "")
+
+    def touch(self):
+        """Has the books' memory there before it is needed, for a live engine: no update meets a page fault."""
+        cdef uint16_t i
+        cdef int side
+        for i in range(self.desk.n_instruments):
+            for side in range(2):
+                ladder_touch(&self.desk.books[i].ladders[side])
 
     def state_hash(self):
         """A canonical 64-bit hash over books, orders, positions, limits, states and timers."""

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 Progress = Callable[[float], None]
 
 SLICES = 200
-"""Parts a run is cut into, between which progress is shown and an interrupt is noticed."""
+"""Parts a run is cut into when its progress is shown."""
+
+QUIET_SLICES = 16
+"""Parts without; a strategy that has failed is noticed between two."""
 
 TAIL_ROUND_TRIPS = 100
 """How long a run goes on after the last row, in round trips to the slowest venue, though requests are still
@@ -215,15 +218,17 @@ class BacktestRunner:
     def _replay(self, kernel: Kernel, scheduler: Scheduler, first: int, last: int, end: int) -> None:
         kernel.start(first)
         scheduler.begin()
-        for part in range(1, SLICES + 1):
-            done = part == SLICES
-            scheduler.run_until(end if done else first + (last - first) * part // SLICES)
+        watched = self._progress is not None or self._check_invariants
+        slices = SLICES if watched else QUIET_SLICES
+        for part in range(1, slices + 1):
+            done = part == slices
+            scheduler.run_until(end if done else first + (last - first) * part // slices)
             _raise_failures(kernel)
             if self._check_invariants:
                 scheduler.check_invariants()
                 kernel.check_invariants()
             if self._progress is not None:
-                self._progress(part / SLICES)
+                self._progress(part / slices)
         scheduler.advance(last)
         kernel.stop()
         _raise_failures(kernel)

@@ -64,6 +64,8 @@ cdef struct Ladder:
 
 cdef int ladder_init(Ladder* ladder, uint64_t window) noexcept nogil
 cdef void ladder_free(Ladder* ladder) noexcept nogil
+# Has the window's memory there before it is needed, so that no update meets a page fault.
+cdef void ladder_touch(Ladder* ladder) noexcept nogil
 cdef void ladder_clear(Ladder* ladder) noexcept nogil
 cdef void ladder_clear_upto(Ladder* ladder, int64_t key) noexcept nogil
 # Removes the levels of [first, last]; the best is the caller's to move.

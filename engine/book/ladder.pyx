@@ -8,8 +8,11 @@ from engine.core.codes cimport ERR_FULL, ERR_INVARIANT, ERR_NO_MEMORY, OK
 from engine.core.ticks cimport INVALID_MAX_TICK
 
 
-cdef extern from "<stdlib.h>" nogil:
-    int posix_memalign(void** pointer, size_t alignment, size_t size)
+cdef extern from *:
+    """
+    #define ladder_write_again(p) (*(volatile double *)(p) = *(volatile double *)(p))
+    """
+    void ladder_write_again(double* p) noexcept nogil
 
 
 cdef enum:
@@ -214,24 +217,26 @@ cdef void ladder_follow(Ladder* ladder) noexcept nogil:
 
 cdef int ladder_init(Ladder* ladder, uint64_t window) noexcept nogil:
     cdef uint64_t n_summary = max(<uint64_t>1, window >> 12)
-    cdef void* qty = NULL
     memset(ladder, 0, sizeof(Ladder))
     ladder.mask = window - 1
     ladder.summary_mask = n_summary - 1
     ladder.best = ladder.spill_top = INVALID_MIN_TICK
     ladder.bound = INVALID_MAX_TICK
-    # Written rather than calloc'ed, so that the first updates meet no page faults.
-    if posix_memalign(&qty, 64, window * sizeof(double)) != 0:
-        return ERR_NO_MEMORY
-    memset(qty, 0, window * sizeof(double))
-    ladder.qty = <double*>qty
+    # Pages that no level comes to are never touched; ladder_touch is for whoever cannot wait for one.
+    ladder.qty = <double*>calloc(window, sizeof(double))
     ladder.words = <uint64_t*>calloc(window >> 6, sizeof(uint64_t))
     ladder.summary = <uint64_t*>calloc(n_summary, sizeof(uint64_t))
     ladder.spill = <SpilledLevel*>calloc(SPILL_FIRST, sizeof(SpilledLevel))
     ladder.spill_mask = SPILL_FIRST - 1
-    if ladder.words == NULL or ladder.summary == NULL or ladder.spill == NULL:
+    if ladder.qty == NULL or ladder.words == NULL or ladder.summary == NULL or ladder.spill == NULL:
         return ERR_NO_MEMORY
     return OK
+
+
+cdef void ladder_touch(Ladder* ladder) noexcept nogil:
+    cdef uint64_t slot
+    for slot in range(0, ladder.mask + 1, 512):
+        ladder_write_again(ladder.qty + slot)
 
 
 cdef void ladder_free(Ladder* ladder) noexcept nogil:

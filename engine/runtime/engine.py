@@ -50,6 +50,7 @@ def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
             kernel.add_strategy(chosen.id, strategy, chosen.symbols or None, limits)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
+    kernel.touch()
     return kernel
 
 

@@ -318,3 +318,12 @@ def test_an_execution_at_a_price_that_cannot_be_is_refused(world, price_tick):
         kernel.report(wrong, kernel.now)
     assert kernel.state_hash() == before
     assert strategy.of("on_fill") == []
+
+
+def test_touching_the_books_changes_nothing_in_them():
+    kernel, _ = trading(Recorder())
+    kernel.market(0, events(("bid", 100.0, 1.0), ("ask", 101.0, 2.0), ("bid", 1.0, 3.0)))
+    before = kernel.state_hash()
+    kernel.touch()
+    assert kernel.state_hash() == before
+    kernel.check_invariants()
