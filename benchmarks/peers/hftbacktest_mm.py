@@ -68,12 +68,10 @@ def build(asset: AssetConfig, events: np.ndarray, roi: tuple[float, float] | Non
     else:
         peer.linear_asset(asset.contract_size)
     peer.constant_order_latency(asset.entry_latency_ns, asset.response_latency_ns)
-    if asset.queue_model == "risk_adverse_queue_model":
-        peer.risk_adverse_queue_model()
-    else:
-        getattr(peer, asset.queue_model)(asset.queue_n)
+    has_exponent = asset.queue_model.startswith("power_prob")
+    getattr(peer, asset.queue_model)(*([asset.queue_n] if has_exponent else []))
     peer.no_partial_fill_exchange()
-    peer.trading_value_fee_model(asset.maker_fee, asset.taker_fee)
+    getattr(peer, asset.fee_model)(asset.maker_fee, asset.taker_fee)
     peer.tick_size(asset.tick_size).lot_size(asset.lot_size)
     if roi is None:
         return HashMapMarketDepthBacktest([peer])

@@ -16,14 +16,30 @@ from engine.core.errors import ConfigError
 
 Positive = Annotated[float, Meta(gt=0)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=3_600_000_000_000)]
+Fee = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
 QueueModel = Literal[
     "risk_adverse_queue_model",
+    "log_prob_queue_model",
+    "log_prob_queue_model2",
     "power_prob_queue_model",
     "power_prob_queue_model2",
     "power_prob_queue_model3",
 ]
+
+FeeModel = Literal["trading_value_fee_model", "trading_qty_fee_model", "flat_per_trade_fee_model"]
+FINITE = (
+    "tick_size",
+    "lot_size",
+    "contract_size",
+    "maker_fee",
+    "taker_fee",
+    "buyer_fee",
+    "seller_fee",
+    "queue_n",
+)
+"""Numbers of an asset that a range alone does not keep finite."""
 
 
 class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -36,9 +52,12 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         contract_size: Units of the underlying in one contract.
         asset: ``linear`` (settled in the quote) or ``inverse`` (settled in the base).
         data: Recordings in time order, for backtests: ``.npz``, ``.npy`` or raw captures.
-        maker_fee: Fee as a fraction of the value for resting orders; negative is a rebate.
+        maker_fee: Fee of resting orders, in what ``fee_model`` counts; negative is a rebate.
         taker_fee: The same for orders that take liquidity.
-        fee_model: How the fee is computed.
+        buyer_fee: On top of either, the fraction of the value that a buyer pays, such as a stamp duty.
+        seller_fee: The same for a seller.
+        fee_model: What ``maker_fee`` and ``taker_fee`` are: a fraction of the value, money a unit of
+            quantity, or money a fill.
         latency_model: How long requests and answers travel.
         entry_latency_ns: From sending a request to its arrival at the venue.
         response_latency_ns: From the venue's answer, or a fill, to the strategy.
@@ -53,9 +72,11 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     contract_size: Positive = 1.0
     asset: Literal["linear", "inverse"] = "linear"
     data: list[str] = []
-    maker_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
-    taker_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
-    fee_model: Literal["trading_value_fee_model"] = "trading_value_fee_model"
+    maker_fee: Fee = 0.0
+    taker_fee: Fee = 0.0
+    buyer_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    seller_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    fee_model: FeeModel = "trading_value_fee_model"
     latency_model: Literal["constant_order_latency"] = "constant_order_latency"
     entry_latency_ns: Nanoseconds = 1_000_000
     response_latency_ns: Nanoseconds = 1_000_000
@@ -109,7 +130,7 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
         key: The name of the list in the file.
 
     Raises:
-        ConfigError: A symbol comes twice, or a number is not finite.
+        ConfigError: A symbol comes twice, a number is not finite, or a fee is more than the value.
     """
     seen: set[str] = set()
     for index, asset in enumerate(assets):
@@ -117,9 +138,12 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
         if asset.symbol in seen:
             raise ConfigError(f"{where}.symbol: {asset.symbol!r} is there twice")
         seen.add(asset.symbol)
-        for name in ("tick_size", "lot_size", "contract_size", "maker_fee", "taker_fee", "queue_n"):
+        for name in FINITE:
             if not math.isfinite(getattr(asset, name)):
                 raise ConfigError(f"{where}.{name}: must be finite")
+        for name in ("maker_fee", "taker_fee"):
+            if asset.fee_model == "trading_value_fee_model" and abs(getattr(asset, name)) > 1:
+                raise ConfigError(f"{where}.{name}: a fraction of the value, from -1 to 1")
 
 
 def check_strategies(strategies: list[StrategyConfig], symbols: list[str], source: str) -> None:

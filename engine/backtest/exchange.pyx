@@ -189,7 +189,7 @@ cdef void _fill(Exchange* ex, Order* order, int64_t now, bint is_maker, int64_t 
     order.reason = reason
     order.status = STATUS_FILLED
     order.exch_ts = now
-    order.fee = fee_amount(&ex.fees, is_maker, instrument_amount(&ex.instrument, px, qty))
+    order.fee = fee_amount(&ex.fees, is_maker, order.side, qty, instrument_amount(&ex.instrument, px, qty))
 
 
 cdef int _fill_resting(Exchange* ex, uint32_t handle, int64_t now, int reason) noexcept nogil:

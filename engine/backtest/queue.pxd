@@ -2,10 +2,10 @@
 
 ``order.queue_ahead`` is the quantity estimated in front, ``order.queue_traded`` what has traded at the
 level since its last depth change (so that the change a trade causes is not counted twice). Formulas and
-rounding are hftbacktest's. A depth change costs at most two calls of pow, a trade two subtractions.
+rounding are hftbacktest's. A depth change costs at most two calls of pow or log, a trade two subtractions.
 """
 
-from libc.math cimport isinf, pow
+from libc.math cimport isinf, log, pow
 from libc.math cimport round as c_round
 
 from engine.core.types cimport Order
@@ -16,6 +16,8 @@ cdef enum QueueKind:
     QUEUE_POWER_PROB = 1
     QUEUE_POWER_PROB2 = 2
     QUEUE_POWER_PROB3 = 3
+    QUEUE_LOG_PROB = 4
+    QUEUE_LOG_PROB2 = 5
 
 
 cdef struct QueueModel:
@@ -37,6 +39,11 @@ cdef inline double queue_probability(const QueueModel* model, double front, doub
         return f / (f + pow(front, model.n))
     if model.kind == QUEUE_POWER_PROB2:
         return pow(back, model.n) / pow(back + front, model.n)
+    if model.kind == QUEUE_LOG_PROB:
+        f = log(1.0 + back)
+        return f / (f + log(1.0 + front))
+    if model.kind == QUEUE_LOG_PROB2:
+        return log(1.0 + back) / log(1.0 + (back + front))
     return 1.0 - pow(front / (front + back), model.n)
 
 

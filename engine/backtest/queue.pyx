@@ -5,6 +5,8 @@ from engine.core.types cimport Order
 
 cdef dict _KINDS = {
     "risk_adverse_queue_model": QUEUE_RISK_ADVERSE,
+    "log_prob_queue_model": QUEUE_LOG_PROB,
+    "log_prob_queue_model2": QUEUE_LOG_PROB2,
     "power_prob_queue_model": QUEUE_POWER_PROB,
     "power_prob_queue_model2": QUEUE_POWER_PROB2,
     "power_prob_queue_model3": QUEUE_POWER_PROB3,

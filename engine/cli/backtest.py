@@ -25,6 +25,9 @@ _ASSET_FLAGS = (
     "asset",
     "maker_fee",
     "taker_fee",
+    "buyer_fee",
+    "seller_fee",
+    "fee_model",
     "entry_latency_ns",
     "response_latency_ns",
     "queue_model",
@@ -53,14 +56,23 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     asset.add_argument("--lot-size", type=float, metavar="QTY")
     asset.add_argument("--contract-size", type=float, metavar="QTY", help="1 by default")
     asset.add_argument("--asset", metavar="KIND", help="linear (default) or inverse")
-    asset.add_argument("--maker-fee", type=float, metavar="RATE", help="of the value; negative is a rebate")
+    asset.add_argument(
+        "--maker-fee", type=float, metavar="RATE", help="in what --fee-model counts; negative: a rebate"
+    )
     asset.add_argument("--taker-fee", type=float, metavar="RATE")
+    asset.add_argument("--buyer-fee", type=float, metavar="RATE", help="of the value, on top of either")
+    asset.add_argument("--seller-fee", type=float, metavar="RATE")
+    asset.add_argument(
+        "--fee-model",
+        metavar="MODEL",
+        help="trading_value_fee_model (default), trading_qty_fee_model or flat_per_trade_fee_model",
+    )
     asset.add_argument("--entry-latency-ns", type=int, metavar="NS", help="request to venue")
     asset.add_argument("--response-latency-ns", type=int, metavar="NS", help="venue to us")
     asset.add_argument(
         "--queue-model",
         metavar="MODEL",
-        help="risk_adverse_queue_model (default), power_prob_queue_model, ...2 or ...3",
+        help="risk_adverse_queue_model (default), log_prob_queue_model or power_prob_queue_model, ...2, ...3",
     )
     asset.add_argument("--queue-n", type=float, metavar="N", help="exponent of the power models")
     strategy = parser.add_argument_group("one strategy, in place of --config")

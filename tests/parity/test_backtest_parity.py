@@ -48,6 +48,10 @@ GRID = {
     "power 3, fast polls": (POWER3, {"interval_ns": 10 * MS}),
     "power 2": ({"queue_model": "power_prob_queue_model2", "queue_n": 2.0}, {"half_spread": 1.0}),
     "power 1": ({"queue_model": "power_prob_queue_model", "queue_n": 1.5}, {"half_spread": 0.0}),
+    "log": ({"queue_model": "log_prob_queue_model"}, {"half_spread": 0.0}),
+    "log 2": ({"queue_model": "log_prob_queue_model2"}, {"half_spread": 0.0, "interval_ns": 10 * MS}),
+    "fee a unit": ({"fee_model": "trading_qty_fee_model", "maker_fee": 2.25}, {"half_spread": 1.0}),
+    "fee a fill": ({"fee_model": "flat_per_trade_fee_model", "maker_fee": -0.5}, {"half_spread": 1.0}),
     "at the best, post-only rejects": ({}, {"half_spread": 0.0, "skew": 0.0, "interval_ns": 10 * MS}),
     "no latency": (
         {"entry_latency_ns": 0, "response_latency_ns": 0},

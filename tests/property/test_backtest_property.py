@@ -31,6 +31,8 @@ latency = st.sampled_from([0, 0, 1_000, 2_000, 5_000, 7_500])
 queue = st.sampled_from(
     [
         ("risk_adverse_queue_model", 3.0),
+        ("log_prob_queue_model", 3.0),
+        ("log_prob_queue_model2", 3.0),
         ("power_prob_queue_model", 2.0),
         ("power_prob_queue_model2", 1.5),
         ("power_prob_queue_model3", 3.0),

@@ -24,6 +24,12 @@ def power(x: float, n: float) -> float:
     return value if isinstance(value, float) else math.nan
 
 
+def logarithm(x: float) -> float:
+    if 1 + x == 0:
+        return -math.inf
+    return math.log(1 + x) if 1 + x > 0 else math.nan
+
+
 def divide(a: float, b: float) -> float:
     if b != 0:
         return a / b
@@ -35,6 +41,10 @@ def probability(model: str, n: float, front: float, back: float) -> float:
         return divide(power(back, n), power(back, n) + power(front, n))
     if model == "power_prob_queue_model2":
         return divide(power(back, n), power(back + front, n))
+    if model == "log_prob_queue_model":
+        return divide(logarithm(back), logarithm(back) + logarithm(front))
+    if model == "log_prob_queue_model2":
+        return divide(logarithm(back), logarithm(back + front))
     return 1 - power(divide(front, front + back), n)
 
 
@@ -68,6 +78,8 @@ def naive(model: str, n: float, level_qty: float, steps: list) -> list:
 
 MODELS = [
     "risk_adverse_queue_model",
+    "log_prob_queue_model",
+    "log_prob_queue_model2",
     "power_prob_queue_model",
     "power_prob_queue_model2",
     "power_prob_queue_model3",

@@ -27,6 +27,7 @@ def flags(recording):
         *("--tick-size", str(TICK_SIZE), "--lot-size", str(LOT_SIZE), "--entry-latency-ns", "1000"),
         *("--response-latency-ns", "1000", "--param", "interval_ns=5000", "--param", "half_spread=0.5"),
         *("--param", "order_qty=0.02", "--param", "max_position=0.1", "--maker-fee", "-0.0001"),
+        *("--fee-model", "flat_per_trade_fee_model", "--seller-fee", "0.0005"),
     ]
 
 
@@ -51,6 +52,8 @@ def test_config_and_flags_give_the_same(flags, recording, tmp_path, capsys):
         entry_latency_ns = 1000
         response_latency_ns = 1000
         maker_fee = -0.0001
+        fee_model = "flat_per_trade_fee_model"
+        seller_fee = 0.0005
         [[strategies]]
         id = "MarketMaker"
         class = "{MAKER}"
