@@ -35,7 +35,7 @@ from engine.strategy.views cimport make_state
 import msgspec
 import numpy as np
 
-from engine.core.errors import ConfigError, RingbookError, raise_for_code
+from engine.core.errors import ConfigError, RingbookError, StrategyError, raise_for_code
 from engine.core.types import TradingState
 from engine.risk.limits import RiskLimits
 from engine.strategy.base import Strategy
@@ -502,8 +502,21 @@ cdef class Kernel(Roster):
             STATE_NAMES[self.desk.slots[<Py_ssize_t>slot].state], self.messages[slot], self.symbols_of[slot],
             params, specs,
             {symbol: self.limits[slot, self.instrument_of(symbol)] for symbol in self.symbols_of[slot]},
-            self.tracebacks[slot],
+            self.failed[slot][0].traceback if self.failed[slot] else "",
         )
+
+    def failures(self):
+        """What strategies raised, as ``StrategyFailure``, earliest first."""
+        return sorted((failed[0] for failed in self.failed if failed), key=lambda failure: failure.ts)
+
+    def raise_failures(self):
+        """Raises what a strategy has raised, the earliest if there are several.
+
+        Raises:
+            StrategyError: The strategy's exception is its cause.
+        """
+        for failure, cause in sorted(filter(None, self.failed), key=lambda failed: failed[0].ts):
+            raise StrategyError(failure.line()) from cause
 
     def state(self, name, symbol):
         """Position and money of a strategy in an instrument, valued at the mid, as ``StateValues``."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,14 +16,16 @@ from engine.backtest.config import AssetConfig, BacktestConfig, check
 from engine.backtest.data import load_events
 from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
-from engine.core.errors import ConfigError, DataError, StrategyError
+from engine.core.errors import ConfigError, DataError
 from engine.core.settings import config_hash
 from engine.core.types import EXCH_EVENT, LOCAL_EVENT, Reason
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
 from engine.strategy.loader import create, load
+from engine.strategy.status import StrategyWarning
 
 if TYPE_CHECKING:
+    from engine.strategy.status import StrategyFailure
     from engine.strategy.views import StateValues
 
 Progress = Callable[[float], None]
@@ -31,7 +34,7 @@ SLICES = 200
 """Parts a run is cut into when its progress is shown."""
 
 QUIET_SLICES = 16
-"""Parts without; a strategy that has failed is noticed between two."""
+"""Parts without; with ``on_error="raise"``, a strategy that has failed is noticed between two."""
 
 TAIL_ROUND_TRIPS = 100
 """How long a run goes on after the last row, in round trips to the slowest venue, though requests are still
@@ -65,6 +68,7 @@ class BacktestResult:
         config_hash: Of the configuration.
         seed: Of the configuration.
         logs: What strategies logged: time, step, strategy, level, text.
+        failures: What strategies raised, earliest first; a strategy that raised was stopped there.
     """
 
     fills: np.ndarray
@@ -81,6 +85,7 @@ class BacktestResult:
     config_hash: str
     seed: int
     logs: list[tuple[int, int, str, str, str]]
+    failures: list[StrategyFailure]
 
     @property
     def events_per_second(self) -> float:
@@ -131,6 +136,7 @@ class BacktestResult:
             "events_per_second": self.events_per_second,
             **totals,
             "fills": self.fill_records(),
+            "failures": [failure._asdict() for failure in self.failures],
             "config_hash": self.config_hash,
             "seed": self.seed,
         }
@@ -147,6 +153,12 @@ class BacktestRunner:
         progress: Called now and then with the part of market time that is done, 0 to 1.
         stepwise: Merge event by event; slow, with the same results, for checking.
         check_invariants: Check every venue's structures now and then.
+        on_error: What follows when a strategy raises. ``stop``, as in the daemon: it is stopped, its orders
+            are cancelled, everything else goes on, and the result's ``failures`` and a ``StrategyWarning``
+            say so. ``raise``: the run ends with a ``StrategyError``, without a result.
+
+    Raises:
+        ConfigError: ``on_error`` is neither.
     """
 
     def __init__(
@@ -155,10 +167,14 @@ class BacktestRunner:
         progress: Progress | None = None,
         stepwise: bool = False,
         check_invariants: bool = False,
+        on_error: Literal["stop", "raise"] = "stop",
     ) -> None:
+        if on_error not in ("stop", "raise"):
+            raise ConfigError(f"on_error {on_error!r} is neither stop nor raise")
         self._progress = progress
         self._stepwise = stepwise
         self._check_invariants = check_invariants
+        self._on_error = on_error
 
     def run(
         self,
@@ -177,7 +193,7 @@ class BacktestRunner:
         Raises:
             ConfigError: The configuration is wrong, a strategy does not load or has no such parameter.
             DataError: A recording is missing or wrong; the message names file, row and field.
-            StrategyError: A strategy raised; its exception is the cause.
+            StrategyError: A strategy raised, with ``on_error="raise"``; its exception is the cause.
             CapacityError: A fixed capacity, such as ``max_orders``, was exceeded.
         """
         check(config, source)
@@ -198,6 +214,9 @@ class BacktestRunner:
         trips = (asset.entry_latency_ns + asset.response_latency_ns for asset in config.assets)
         self._replay(kernel, scheduler, first, last, last + TAIL_ROUND_TRIPS * max(trips) + 1)
         seconds = time.perf_counter() - started
+        failures = kernel.failures()
+        for failure in failures:
+            warnings.warn(failure.line(), StrategyWarning, stacklevel=2)
         return BacktestResult(
             fills=recorder.fill_array(),
             orders=recorder.order_array(),
@@ -213,6 +232,7 @@ class BacktestRunner:
             config_hash=config_hash(config),
             seed=config.seed,
             logs=kernel.take_logs(),
+            failures=failures,
         )
 
     def _replay(self, kernel: Kernel, scheduler: Scheduler, first: int, last: int, end: int) -> None:
@@ -223,7 +243,8 @@ class BacktestRunner:
         for part in range(1, slices + 1):
             done = part == slices
             scheduler.run_until(end if done else first + (last - first) * part // slices)
-            _raise_failures(kernel)
+            if self._on_error == "raise":
+                kernel.raise_failures()
             if self._check_invariants:
                 scheduler.check_invariants()
                 kernel.check_invariants()
@@ -231,7 +252,8 @@ class BacktestRunner:
                 self._progress(part / slices)
         scheduler.advance(last)
         kernel.stop()
-        _raise_failures(kernel)
+        if self._on_error == "raise":
+            kernel.raise_failures()
         scheduler.finish()
 
 
@@ -306,15 +328,6 @@ def _kernel(config: BacktestConfig, source: str) -> Kernel:
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
     return kernel
-
-
-def _raise_failures(kernel: Kernel) -> None:
-    for name in kernel.strategy_names:
-        info = kernel.strategy(name)
-        if info.state == "Error":
-            error = StrategyError(f"strategy {name} raised {info.message}")
-            error.add_note(info.traceback)
-            raise error
 
 
 def _states(kernel: Kernel) -> list[StrategyState]:

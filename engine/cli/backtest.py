@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,13 @@ EXAMPLE = """examples:
       --maker-fee -0.00005 --queue-model power_prob_queue_model3 --json
 
 Data are event files (.npz, .npy) or raw captures (.gz, .txt), which are converted in memory.
+
+A strategy that raises is stopped and its orders are cancelled; the run goes on, prints its results and
+exits with 3, and a line on standard error says what was raised, when and where.
 """
+
+STRATEGY_FAILED = 3
+"""Exit code when a strategy raised."""
 
 
 def backtest_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,20 +88,31 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         "--param", action="append", default=[], metavar="NAME=VALUE", help="parameter; repeat for more"
     )
     parser.add_argument("--seed", type=int, help="seed of the run")
+    parser.add_argument(
+        "--traceback", action="store_true", help="print the whole traceback of a strategy that raises"
+    )
 
 
 def backtest(args: argparse.Namespace) -> int:
     """Runs one backtest and prints its result."""
     from engine.backtest.runner import BacktestRunner
+    from engine.strategy.status import StrategyWarning
 
     config, source = _configuration(args)
     data = {asset.symbol: [_load(path) for path in asset.data] for asset in config.assets}
     show = sys.stderr.isatty() and not args.json
-    result = BacktestRunner(progress=_progress if show else None).run(config, data, source=source)
+    with warnings.catch_warnings():
+        # What it warns of is printed below.
+        warnings.simplefilter("ignore", StrategyWarning)
+        result = BacktestRunner(progress=_progress if show else None).run(config, data, source=source)
     if show:
         print("\r\033[K", end="", file=sys.stderr)
     print(json.dumps(result.to_json()) if args.json else summary(result))
-    return 0
+    for failure in result.failures:
+        print(f"ringbook: {failure.line()}", file=sys.stderr)
+        if args.traceback:
+            print(failure.traceback, end="", file=sys.stderr)
+    return STRATEGY_FAILED if result.failures else 0
 
 
 def _configuration(args: argparse.Namespace) -> tuple[BacktestConfig, str]:
@@ -174,11 +192,12 @@ def summary(result: BacktestResult) -> str:
         f"{result.events:,} events over {_duration(span)} of market time in {result.seconds:.2f} s "
         f"({result.events_per_second / 1e6:.1f} M events/s)",
     ]
+    raised = {failure.strategy: f", stopped by {failure.message}" for failure in result.failures}
     for state in result.states:
         v = state.values
         lines += [
             "",
-            f"{state.strategy} on {state.symbol}",
+            f"{state.strategy} on {state.symbol}{raised.get(state.strategy, '')}",
             f"  equity         {v.equity:>18,.6f}   balance {v.balance:,.6f}, fee {v.fee:,.6f}",
             f"  position       {v.position:>18,.6f}   " + (f"at {v.avg_px:,.4f}" if v.position else "flat"),
             f"  trades         {v.num_trades:>18,}   volume {v.trading_volume:,.6f}, "

@@ -1,7 +1,8 @@
 """The ``ringbook`` command: finds the sub-command, loads only its module, and speaks of errors in one line.
 
 Exit codes: 0 done; 1 done and the answer is no (a failed check, nothing running); 2 the user's mistake
-or a refused input; 130 interrupted.
+or a refused input; 3 a backtest was done and its results printed, but a strategy raised and was stopped;
+130 interrupted.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ class Strategy:
     ``Momentum(threshold=5.0)`` overrides them; unknown names, wrong types and values out of range are
     errors. They can be changed while the strategy runs: all that are given, or none of them.
 
-    A callback that raises puts the strategy into the state Error: its orders are cancelled, the traceback
-    is logged, and the engine goes on.
+    A callback that raises puts the strategy into the state Error: it is called no more, its orders are
+    cancelled, the traceback is logged (and is in a backtest's result), and the engine goes on.
     """
 
     _specs: ClassVar[dict[str, ParamSpec] | None] = None

@@ -23,7 +23,7 @@ cdef class Roster:
     cdef list contexts
     cdef list names
     cdef list messages
-    cdef list tracebacks
+    cdef list failed                     # (StrategyFailure, its exception), or None
     cdef list symbols_of
     cdef list params_of                  # of external strategies
     cdef list logs
@@ -46,7 +46,7 @@ cdef class Roster:
 
     # Cold: these hold the GIL.
     cdef int call_cold(self, uint16_t slot, str method, tuple arguments) except -1
-    cdef void fail(self, uint16_t slot, object error)
+    cdef void fail(self, uint16_t slot, str callback, object error)
     cdef void enter(self, uint16_t slot, uint8_t state, str message)
     cdef void log(self, uint16_t slot, str level, str text)
     cdef int instrument_of(self, object symbol) except -1

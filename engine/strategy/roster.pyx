@@ -34,18 +34,19 @@ from engine.strategy.desk cimport (
 from engine.strategy.native cimport NativeStrategy
 from engine.strategy.views cimport BookView, make_book, make_fill, make_order, make_trade
 
-import traceback
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import NamedTuple
 
 from engine.core.errors import CapacityError, ConfigError, raise_for_code
 from engine.risk.limits import UNLIMITED, RiskLimits
 from engine.strategy.base import Strategy
+from engine.strategy.status import failure
 
 cdef dict _CALLS = {
     "on_book": CALL_BOOK, "on_trade": CALL_TRADE, "on_order": CALL_ORDER, "on_fill": CALL_FILL,
     "on_timer": CALL_TIMER,
 }
+cdef dict _NAMES = {call: name for name, call in _CALLS.items()}
 
 
 class InstrumentSpec(NamedTuple):
@@ -99,7 +100,7 @@ cdef class Roster:
                 make_book(self, &self.desk.books[i], &self.desk.instruments[i], specs[i].symbol)
             )
         self.strategies, self.contexts, self.names, self.messages = [], [], [], []
-        self.tracebacks, self.symbols_of, self.params_of, self.logs = [], [], [], []
+        self.failed, self.symbols_of, self.params_of, self.logs = [], [], [], []
         self.limits = {}
 
     def __dealloc__(self):
@@ -184,7 +185,7 @@ cdef class Roster:
             # The user stops the program, not the strategy: let whoever drives us see it.
             PyErr_SetInterrupt()
         except BaseException as error:
-            self.fail(slot, error)
+            self.fail(slot, _NAMES[call], error)
 
     cdef int call_cold(self, uint16_t slot, str method, tuple arguments) except -1:
         """A rare callback; false when it raised, which has been dealt with then."""
@@ -204,7 +205,7 @@ cdef class Roster:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                self.fail(slot, error)
+                self.fail(slot, method, error)
                 ok = False
         if self.desk.n_denied != 0:
             self._deliver_denied()
@@ -228,10 +229,12 @@ cdef class Roster:
                 self.trade_calls[i] &= ~(<uint64_t>1 << slot)
         desk_emit(&self.desk, OUTPUT_STRATEGY, slot, NULL, 0, NULL, True)
 
-    cdef void fail(self, uint16_t slot, object error):
-        self.tracebacks[slot] = "".join(traceback.format_exception(error))
-        self.enter(slot, STRATEGY_ERROR, "".join(traceback.format_exception_only(error)).strip())
-        self.log(slot, "error", self.tracebacks[slot])
+    cdef void fail(self, uint16_t slot, str callback, object error):
+        method = getattr(type(self.strategies[slot]), callback)
+        what = failure(self.names[slot], self.desk.now, callback, method, error)
+        self.failed[slot] = (what, error)
+        self.enter(slot, STRATEGY_ERROR, what.message)
+        self.log(slot, "error", what.traceback)
         desk_cancel_all(&self.desk, slot, ANY_INSTRUMENT, REASON_STRATEGY_ERROR)
 
     # --- seats -----------------------------------------------------------------------------------
@@ -320,7 +323,7 @@ cdef class Roster:
         self.desk.slots[slot].state = STRATEGY_STARTING
         context = make_context(self, &self.desk, slot, name, symbols, instruments, self.logs, self.views)
         for column, value in (
-            (self.strategies, strategy), (self.names, name), (self.messages, ""), (self.tracebacks, ""),
+            (self.strategies, strategy), (self.names, name), (self.messages, ""), (self.failed, None),
             (self.symbols_of, ()), (self.params_of, {}), (self.contexts, context),
         ):
             column[slot:slot + 1] = [value]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from engine.risk.limits import RiskLimits
@@ -57,3 +61,66 @@ class StrategyInfo(NamedTuple):
     specs: dict[str, ParamSpec]
     limits: dict[str, RiskLimits]
     traceback: str
+
+
+class StrategyWarning(RuntimeWarning):
+    """A strategy raised in a backtest that went on without it: see ``BacktestResult.failures``."""
+
+
+class StrategyFailure(NamedTuple):
+    """What a strategy raised, which stopped it.
+
+    Attributes:
+        strategy: Its name.
+        ts: Engine time, nanoseconds.
+        callback: The callback that raised, such as ``on_book``.
+        message: The exception in one line, as at the end of a traceback.
+        where: ``file:line``, the last line of the strategy's own file that was reached.
+        traceback: All of it, from the callback on.
+    """
+
+    strategy: str
+    ts: int
+    callback: str
+    message: str
+    where: str
+    traceback: str
+
+    def line(self) -> str:
+        """All but the traceback, in one line."""
+        when = datetime.fromtimestamp(self.ts // 10**9, UTC)
+        return (
+            f"strategy {self.strategy} raised {self.message} in {self.callback} "
+            f"at {when:%Y-%m-%dT%H:%M:%S}.{self.ts % 10**9:09}Z ({self.where})"
+        )
+
+
+def failure(name: str, ts: int, callback: str, method: Any, error: BaseException) -> StrategyFailure:
+    """Describes an exception that came out of a callback.
+
+    Args:
+        name: The strategy's name.
+        ts: Engine time.
+        callback: Name of the callback.
+        method: The function that it is in the strategy's class.
+        error: What was raised.
+    """
+    first = _theirs(error.__traceback__)
+    frames = traceback.extract_tb(first)
+    if frames:
+        # An exception out of a library is told by the line that called the library.
+        frame = [frame for frame in frames if frame.filename == frames[0].filename][-1]
+        where = f"{frame.filename}:{frame.lineno}"
+    else:
+        code = getattr(inspect.unwrap(method), "__code__", None)
+        where = f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+    text = "".join(traceback.format_exception(type(error), error, first or error.__traceback__))
+    message = " ".join("".join(traceback.format_exception_only(error)).split("\n")).strip()
+    return StrategyFailure(name, ts, callback, message, where, text)
+
+
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the callback on, without our compiled frames before it."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.endswith(".pyx"):
+        trace = trace.tb_next
+    return trace

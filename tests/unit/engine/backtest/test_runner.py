@@ -66,6 +66,7 @@ def test_the_json_has_exactly_its_keys(data):
         "trading_volume",
         "trading_value",
         "fills",
+        "failures",
         "config_hash",
         "seed",
     ]
@@ -100,19 +101,6 @@ def test_a_run_ends_although_a_strategy_never_stops_asking(data):
     slow = config("tests/kit/crosser.py:Crosser", params, assets=[asset(entry_latency_ns=9_000)])
     result = BacktestRunner().run(slow, data)
     assert result.orders["ts"][-1] > result.last_ts
-
-
-def test_a_strategy_that_raises_stops_the_run(data, tmp_path):
-    file = tmp_path / "broken.py"
-    file.write_text(
-        "from engine.strategy.base import Strategy\n"
-        "class Broken(Strategy):\n"
-        "    def on_book(self, ctx, book):\n"
-        "        raise ValueError('no idea')\n"
-    )
-    with pytest.raises(StrategyError, match="strategy mm raised ValueError: no idea") as caught:
-        BacktestRunner().run(config(f"{file}:Broken", {}), data)
-    assert "on_book" in "".join(caught.value.__notes__)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +183,7 @@ def test_a_strategy_may_keep_what_it_likes_in_attributes_of_ours(tmp_path, data)
 def test_a_timer_of_a_fraction_is_refused(tmp_path, data):
     body = "    def on_start(self, ctx): ctx.set_timer(1.5)\n"
     with pytest.raises(StrategyError, match="TypeError"):
-        BacktestRunner().run(config(strategy_file(tmp_path, body), {}), data)
+        BacktestRunner(on_error="raise").run(config(strategy_file(tmp_path, body), {}), data)
 
 
 @pytest.mark.parametrize(

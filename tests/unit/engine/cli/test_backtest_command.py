@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -38,6 +39,43 @@ def test_the_text_says_what_came_of_it(flags, capsys):
     assert "equity" in out
     assert "fills by reason" in out
     assert err == ""
+
+
+@pytest.fixture
+def failing(flags, tmp_path):
+    source = tmp_path / "failing.py"
+    source.write_text(
+        "from examples.strategies.market_maker import MarketMaker\n\n\n"
+        "class Failing(MarketMaker):\n"
+        "    def on_timer(self, ctx, now):\n"
+        "        super().on_timer(ctx, now)\n"
+        "        if ctx.position():\n"
+        "            raise ValueError('a\\nposition')\n"
+    )
+    return [f"{source}:Failing" if flag == MAKER else flag for flag in flags]
+
+
+def test_a_strategy_that_raises_is_one_line_beside_the_results(failing, capsys):
+    assert main(failing) == 3
+    out, err = capsys.readouterr()
+    assert "Failing on X, stopped by ValueError: a position" in out
+    assert "fills by reason" in out
+    assert re.fullmatch(
+        r"ringbook: strategy Failing raised ValueError: a position in on_timer "
+        r"at 2023-11-14T22:13:20\.\d{9}Z \(.*failing\.py:8\)\n",
+        err,
+    )
+
+
+def test_a_strategy_that_raises_is_in_the_json(failing, capsys):
+    assert main([*failing, "--json", "--traceback"]) == 3
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert result["fills"]
+    (failure,) = result["failures"]
+    assert (failure["strategy"], failure["callback"]) == ("Failing", "on_timer")
+    assert failure["where"].endswith("failing.py:8")
+    assert err.endswith(failure["traceback"])
 
 
 def test_config_and_flags_give_the_same(flags, recording, tmp_path, capsys):
@@ -145,15 +183,6 @@ def test_a_flag_of_nothing_does_not_go_with_a_config_either(flag, capsys):
     assert f"{flag[0]} does not go with --config" in capsys.readouterr().err
 
 
-def test_a_message_of_many_lines_is_shown_in_one(flags, tmp_path, capsys):
-    file = tmp_path / "loud.py"
-    file.write_text(
-        "from engine.strategy.base import Strategy\n"
-        "class Loud(Strategy):\n"
-        "    def on_book(self, ctx, book):\n"
-        "        raise ValueError('boom\\nsecond line')\n"
-    )
-    flags = [flag for flag in flags if flag != "--param" and "=" not in flag]
-    flags[flags.index(MAKER)] = f"{file}:Loud"
-    assert main(flags) == 2
-    assert capsys.readouterr().err == "ringbook: strategy Loud raised ValueError: boom second line\n"
+def test_a_message_of_many_lines_is_shown_in_one(capsys):
+    assert main(["backtest", "--config", "no\nfile.toml"]) == 2
+    assert capsys.readouterr().err.startswith("ringbook: no file.toml: No such file")
