@@ -4,29 +4,38 @@ Arrival times never decrease: a message cannot overtake the one before it. Push 
 of an order (128 bytes); the earliest arrival is a field, so asking for it costs one load.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
+from engine.backtest.order cimport SimOrder
 from engine.core.codes cimport ERR_FULL, OK
-from engine.core.types cimport Order
 
 
 cdef struct OrderBus:
-    Order* orders
+    SimOrder* orders
     int64_t* times
     uint32_t mask
     uint32_t head                # next to take
     uint32_t tail                # next to fill
+    uint64_t pushed              # ever
     int64_t next_ts              # arrival of the first; INT64_MAX when empty
 
 
 cdef int bus_init(OrderBus* bus, uint32_t capacity) noexcept nogil
 cdef void bus_free(OrderBus* bus) noexcept nogil
+# Makes room for twice as many: for whoever cannot say how many there will be. ERR_NO_MEMORY.
+cdef int bus_grow(OrderBus* bus) noexcept nogil
+# When the first order of that id arrives, looking from the `skip`-th on; INT64_MAX if none is on its way.
+cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id, uint32_t skip) noexcept nogil
 
 
-cdef inline int bus_push(OrderBus* bus, const Order* order, int64_t ts) noexcept nogil:
+cdef inline bint bus_full(const OrderBus* bus) noexcept nogil:
+    return bus.tail - bus.head > bus.mask
+
+
+cdef inline int bus_push(OrderBus* bus, const SimOrder* order, int64_t ts) noexcept nogil:
     """Appends an order; a time before the last one waiting becomes that one's. ERR_FULL without room."""
     cdef uint32_t slot
-    if bus.tail - bus.head > bus.mask:
+    if bus_full(bus):
         return ERR_FULL
     if bus.head == bus.tail:
         bus.next_ts = ts
@@ -36,12 +45,17 @@ cdef inline int bus_push(OrderBus* bus, const Order* order, int64_t ts) noexcept
     bus.orders[slot] = order[0]
     bus.times[slot] = ts
     bus.tail += 1
+    bus.pushed += 1
     return OK
 
 
-cdef inline void bus_pop(OrderBus* bus, Order* order) noexcept nogil:
-    """Takes the first order; the bus must not be empty."""
-    order[0] = bus.orders[bus.head & bus.mask]
+cdef inline const SimOrder* bus_first(const OrderBus* bus) noexcept nogil:
+    """The first order, where it lies; the bus must not be empty."""
+    return &bus.orders[bus.head & bus.mask]
+
+
+cdef inline void bus_drop(OrderBus* bus) noexcept nogil:
+    """Removes the first order; the bus must not be empty."""
     bus.head += 1
     if bus.head == bus.tail:
         # Starting over keeps a quiet bus in the same few cache lines.
@@ -49,3 +63,9 @@ cdef inline void bus_pop(OrderBus* bus, Order* order) noexcept nogil:
         bus.next_ts = INT64_MAX
     else:
         bus.next_ts = bus.times[bus.head & bus.mask]
+
+
+cdef inline void bus_pop(OrderBus* bus, SimOrder* order) noexcept nogil:
+    """Takes the first order; the bus must not be empty."""
+    order[0] = bus_first(bus)[0]
+    bus_drop(bus)

@@ -1,10 +1,10 @@
-"""Allocation of order buses."""
+"""Allocation of order buses, and looking into them."""
 
-from libc.stdint cimport INT64_MAX, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+from engine.backtest.order cimport SimOrder
 from engine.core.codes cimport ERR_NO_MEMORY, OK
-from engine.core.types cimport Order
 
 
 cdef int bus_init(OrderBus* bus, uint32_t capacity) noexcept nogil:
@@ -12,11 +12,12 @@ cdef int bus_init(OrderBus* bus, uint32_t capacity) noexcept nogil:
     cdef uint32_t size = 1
     while size < capacity:
         size <<= 1
-    bus.orders = <Order*>malloc(size * sizeof(Order))
+    bus.orders = <SimOrder*>malloc(size * sizeof(SimOrder))
     bus.times = <int64_t*>malloc(size * sizeof(int64_t))
     bus.mask = size - 1
     bus.head = 0
     bus.tail = 0
+    bus.pushed = 0
     bus.next_ts = INT64_MAX
     if bus.orders == NULL or bus.times == NULL:
         bus_free(bus)
@@ -29,3 +30,27 @@ cdef void bus_free(OrderBus* bus) noexcept nogil:
     free(bus.times)
     bus.orders = NULL
     bus.times = NULL
+
+
+cdef int bus_grow(OrderBus* bus) noexcept nogil:
+    cdef OrderBus larger
+    cdef uint32_t i
+    if bus_init(&larger, 2 * (bus.mask + 1)) != OK:
+        return ERR_NO_MEMORY
+    for i in range(bus.tail - bus.head):
+        larger.orders[i] = bus.orders[(bus.head + i) & bus.mask]
+        larger.times[i] = bus.times[(bus.head + i) & bus.mask]
+    larger.tail = bus.tail - bus.head
+    larger.pushed = bus.pushed
+    larger.next_ts = bus.next_ts
+    bus_free(bus)
+    bus[0] = larger
+    return OK
+
+
+cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id, uint32_t skip) noexcept nogil:
+    cdef uint32_t i
+    for i in range(bus.head + skip, bus.tail):
+        if bus.orders[i & bus.mask].order_id == order_id:
+            return bus.times[i & bus.mask]
+    return INT64_MAX

@@ -1,14 +1,12 @@
-"""One pass over an event array that finds the first row a backtest could not use.
+"""One pass over an event array that finds the first row a backtest could not use; checks.pxd has the sieves.
 
 Cost: a few nanoseconds a row, most of it reading the row from memory, which is why everything is looked at
-in that one pass; it stops at the first fault. A row is sieved without a branch; only one that a sieve holds
-back is looked at field by field.
+in that one pass; it stops at the first fault.
 """
 
-from libc.stdint cimport int64_t, uint64_t
 from libc.math cimport fabs, isfinite
+from libc.stdint cimport int64_t, uint64_t
 
-from engine.backtest.rows cimport rows_fetch
 from engine.book.ladder cimport ladder_rare
 from engine.core.ticks cimport round_half_away
 from engine.core.types cimport (
@@ -16,27 +14,10 @@ from engine.core.types cimport (
     EV_KIND_MASK,
     EV_LOCAL,
     EVENT_CANCEL_ORDER,
-    EVENT_DEPTH,
-    EVENT_DEPTH_BBO,
     EVENT_DEPTH_CLEAR,
-    EVENT_DEPTH_SNAPSHOT,
     EVENT_FILL,
     Event,
 )
-
-cdef enum Fault:
-    FAULT_NONE = 0
-    FAULT_NO_SIDE = 1
-    FAULT_NO_KIND = 2
-    FAULT_PX = 3
-    FAULT_QTY = 4
-    FAULT_EXCH_ORDER = 5
-    FAULT_LOCAL_ORDER = 6
-    FAULT_EXCH_RANGE = 7
-    FAULT_LOCAL_RANGE = 8
-    FAULT_OFF_GRID = 9
-    FAULT_PX_RANGE = 10
-    FAULT_QTY_RANGE = 11
 
 FAULTS = {
     FAULT_NO_SIDE: ("ev", "neither the EXCH nor the LOCAL flag is set: nobody would see the event"),
@@ -52,17 +33,10 @@ FAULTS = {
     FAULT_QTY_RANGE: ("qty", "negative, or too many lots of {0[1]:g}"),
 }
 
-# Times leave room for latencies and timers to be added to them, ticks and lots for sums of them.
-cdef uint64_t TIME_LIMIT = <uint64_t>1 << 62
 cdef double COUNT_LIMIT = 4e18
 
 
-cdef struct Clocks:
-    int64_t exch_ts
-    int64_t local_ts
-
-
-cdef int _fault(const Event* event, Clocks* clocks) noexcept nogil:
+cdef int row_fault(const Event* event, Clocks* clocks) noexcept nogil:
     cdef unsigned long long kind = event.ev & EV_KIND_MASK
     if not event.ev & (EV_EXCH | EV_LOCAL):
         return FAULT_NO_SIDE
@@ -75,13 +49,13 @@ cdef int _fault(const Event* event, Clocks* clocks) noexcept nogil:
         if not isfinite(event.qty):
             return FAULT_QTY
     if event.ev & EV_EXCH:
-        if <uint64_t>event.exch_ts >= TIME_LIMIT:
+        if <uint64_t>event.exch_ts >= ROW_TIME_LIMIT:
             return FAULT_EXCH_RANGE
         if event.exch_ts < clocks.exch_ts:
             return FAULT_EXCH_ORDER
         clocks.exch_ts = event.exch_ts
     if event.ev & EV_LOCAL:
-        if <uint64_t>event.local_ts >= TIME_LIMIT:
+        if <uint64_t>event.local_ts >= ROW_TIME_LIMIT:
             return FAULT_LOCAL_RANGE
         if event.local_ts < clocks.local_ts:
             return FAULT_LOCAL_ORDER
@@ -89,37 +63,10 @@ cdef int _fault(const Event* event, Clocks* clocks) noexcept nogil:
     return FAULT_NONE
 
 
-cdef inline bint _doubtful(const Event* event, Clocks* clocks) noexcept nogil:
-    """Whether a row has to be looked at closely: without a branch, and never false for a faulty one.
-
-    The clocks have moved on only if not.
-    """
-    cdef uint64_t ev = event.ev
-    cdef int64_t exch_ts = event.exch_ts
-    cdef int64_t local_ts = event.local_ts
-    if not ev & EV_EXCH:
-        exch_ts = clocks.exch_ts
-    if not ev & EV_LOCAL:
-        local_ts = clocks.local_ts
-    # Times 0 a finite number is 0 and any other NaN.
-    if ladder_rare(
-        (not ev & (EV_EXCH | EV_LOCAL))
-        | (not ev & EV_KIND_MASK)
-        | (not event.px * 0.0 + event.qty * 0.0 == 0.0)
-        | (exch_ts < clocks.exch_ts)
-        | (local_ts < clocks.local_ts)
-        | ((<uint64_t>exch_ts | <uint64_t>local_ts) >= TIME_LIMIT)
-    ):
-        return True
-    clocks.exch_ts = exch_ts
-    clocks.local_ts = local_ts
-    return False
-
-
-cdef int _misfit(const Event* event, double tick_size, double lot_size) noexcept nogil:
+cdef int row_misfit(const Event* event, double tick_size, double lot_size) noexcept nogil:
     cdef unsigned long long kind = event.ev & EV_KIND_MASK
     cdef double ticks, lots
-    if kind != EVENT_DEPTH and kind != EVENT_DEPTH_SNAPSHOT and kind != EVENT_DEPTH_BBO:
+    if not row_is_depth(kind):
         return FAULT_NONE
     ticks = event.px / tick_size
     lots = event.qty / lot_size
@@ -133,29 +80,10 @@ cdef int _misfit(const Event* event, double tick_size, double lot_size) noexcept
     return FAULT_NONE
 
 
-# Adding and taking away 1.5 * 2**52 rounds a double below 2**51 to a whole number.
-cdef double WHOLE = 6755399441055744.0
-cdef double SIEVED_TICKS = 1e15
-
-
-cdef inline bint _may_misfit(
-    const Event* event, double ticks_per_px, double lots_per_qty
-) noexcept nogil:
-    """Whether a row's price and quantity have to be looked at closely: without a branch or a division.
-
-    Closer to a whole number than _misfit asks, by more than an inverse instead of a division can be wrong.
-    """
-    cdef uint64_t kind = event.ev & EV_KIND_MASK
+cdef inline bint _may_misfit(const Event* event, double ticks_per_px, double lots_per_qty) noexcept nogil:
     cdef double ticks = event.px * ticks_per_px
-    cdef double lots = event.qty * lots_per_qty
-    cdef bint depth = (kind == EVENT_DEPTH) | (kind == EVENT_DEPTH_SNAPSHOT) | (kind == EVENT_DEPTH_BBO)
-    cdef bint fits = (
-        (fabs(ticks - ((ticks + WHOLE) - WHOLE)) < 0.9e-3)
-        & (fabs(ticks) < SIEVED_TICKS)
-        & (lots >= 0.0)
-        & (lots < SIEVED_TICKS)
-    )
-    return depth & (not fits)
+    cdef double whole = (ticks + ROW_WHOLE) - ROW_WHOLE
+    return row_is_depth(event.ev & EV_KIND_MASK) & row_off_sieve(ticks, whole, event.qty * lots_per_qty)
 
 
 def first_fault(const Event[::1] events not None, clocks=None, sizes=None):
@@ -169,7 +97,8 @@ def first_fault(const Event[::1] events not None, clocks=None, sizes=None):
 
     Returns:
         ``(row, fault, clocks)``: row and fault are -1 and 0 when all rows are usable; ``FAULTS[fault]``
-        names the field and says what is wrong, to be formatted with ``sizes``; clocks are the newest exchange and local time seen.
+        names the field and says what is wrong, to be formatted with ``sizes``; clocks are the newest
+        exchange and local time seen.
     """
     cdef Py_ssize_t i = 0
     cdef int fault = FAULT_NONE
@@ -182,11 +111,11 @@ def first_fault(const Event[::1] events not None, clocks=None, sizes=None):
         ticks_per_px, lots_per_qty = 1.0 / tick_size, 1.0 / lot_size
     with nogil:
         for i in range(events.shape[0]):
-            rows_fetch(&events[i])
-            if _doubtful(&events[i], &seen):
-                fault = _fault(&events[i], &seen)
+            row_fetch(&events[i])
+            if row_doubtful(&events[i], &seen):
+                fault = row_fault(&events[i], &seen)
             if fit and fault == FAULT_NONE and ladder_rare(_may_misfit(&events[i], ticks_per_px, lots_per_qty)):
-                fault = _misfit(&events[i], tick_size, lot_size)
+                fault = row_misfit(&events[i], tick_size, lot_size)
             if fault != FAULT_NONE:
                 break
     return (i if fault else -1), fault, (seen.exch_ts, seen.local_ts)

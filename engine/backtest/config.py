@@ -82,7 +82,7 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     response_latency_ns: Nanoseconds = 1_000_000
     queue_model: QueueModel = "risk_adverse_queue_model"
     queue_n: Annotated[float, Meta(gt=0, le=100)] = 3.0
-    exchange: Literal["no_partial_fill_exchange"] = "no_partial_fill_exchange"
+    exchange: Literal["no_partial_fill_exchange", "partial_fill_exchange"] = "no_partial_fill_exchange"
 
 
 class StrategyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"cls": "class"}):

@@ -1,14 +1,19 @@
 """The exchange side of one asset: a replayed market with our own orders resting in it.
 
-Our orders do not change the market; whether they fill is inferred. Without partial fills (hftbacktest's
-``no_partial_fill_exchange``) a resting order fills whole when a trade prints beyond its price, when a
-trade prints at its price and its estimated place in the queue is reached, or when the opposite best
-moves to or through its price; an order that crosses on arrival fills whole at the opposite best.
+Our orders do not change the market; whether they fill is inferred. A resting order fills when a trade prints
+beyond its price, when a trade prints at its price and its estimated place in the queue is reached, or when
+the opposite best moves to or through its price. Without partial fills (hftbacktest's
+``no_partial_fill_exchange``) it fills whole, and an order that crosses on arrival fills whole at the opposite
+best; with them (``partial_fill_exchange``) a trade at its price fills what it leaves over, and an order that
+crosses on arrival walks the levels.
+
+Three files work on the structure declared here: ``resting`` keeps own orders and does to them what the
+market does, ``arrival`` decides what becomes of a request, ``exchange`` runs rows and requests in time.
 
 Own orders of a side are one list, best price first and older first at one price, linked through a slab,
 with the best own tick and a count of own orders for each tick modulo 256 beside it. An event that does
 not concern them costs one load (the count) and one compare (whether the best moved) above the book's
-update, in one loop over the rows of a chunk.
+update, in one loop over the packed rows of a block (tape.pxd).
 One that does, and a new order, walk the list from its best price: linear in the orders of that side,
 which is the bad case for strategies that keep thousands of orders resting. A cancel is one map probe.
 """
@@ -18,8 +23,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from engine.backtest.bus cimport OrderBus
 from engine.backtest.fees cimport FeeModel
 from engine.backtest.latency cimport LatencyModel
+from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport QueueModel
-from engine.backtest.rows cimport Rows
+from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
 from engine.core.idmap cimport IdTable
 from engine.core.types cimport Event, Instrument, Order
@@ -27,6 +33,11 @@ from engine.core.types cimport Event, Instrument, Order
 
 cdef enum:
     OWN_FILTER = 256             # a power of two
+
+
+cdef enum FillKind:
+    FILL_WHOLE = 0               # no_partial_fill_exchange
+    FILL_PARTIAL = 1             # partial_fill_exchange
 
 
 cdef struct OwnSide:
@@ -40,8 +51,12 @@ cdef struct Exchange:
     Instrument instrument
     QueueModel queue
     FeeModel fees
-    LatencyModel latency
-    Order* orders                # the slab; free ones are linked through next_handle
+    LatencyModel entry           # of requests
+    LatencyModel response        # of answers; two, because interpolation remembers where it is
+    int fill_kind
+    bint faithful                # repeats the faults of hftbacktest 2.4 that ours does right
+    bint grows                   # makes room instead of refusing orders: nobody asked for a limit
+    SimOrder* orders             # the slab; free ones are linked through next_handle
     uint32_t capacity
     uint32_t free                # the last slot given back, or NIL
     uint32_t fresh               # slots from here on have never been used
@@ -50,7 +65,7 @@ cdef struct Exchange:
     OwnSide own[2]               # bids, asks
     OrderBus requests            # on their way here
     OrderBus responses           # on their way back
-    Rows rows                    # what the venue sees; only exchange_run reads them
+    Cursor* rows                 # what the venue sees; only exchange_run and exchange_work read them
     L2Book book
 
 
@@ -59,16 +74,27 @@ cdef struct ExchangeModels:
     QueueModel queue
     FeeModel fees
     LatencyModel latency
+    int fill_kind
+    bint faithful
+    bint grows
 
 
 cdef ExchangeModels models_from_config(object asset)
 cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_orders) noexcept nogil
 cdef void exchange_free(Exchange* ex) noexcept nogil
 cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil
+cdef int exchange_row(Exchange* ex) noexcept nogil
 cdef int exchange_requests(Exchange* ex, int64_t now) noexcept nogil
 cdef int exchange_run(Exchange* ex, int64_t bound) noexcept nogil
-cdef int exchange_send(Exchange* ex, const Order* request, int64_t now) noexcept nogil
+cdef int exchange_work(Exchange* ex, int64_t bound) noexcept nogil
+cdef int exchange_send(Exchange* ex, const SimOrder* request, int64_t now) noexcept nogil
+cdef int exchange_take(Exchange* ex, const Order* request, int64_t now) noexcept nogil
 cdef int exchange_check(const Exchange* ex) noexcept nogil
+
+
+cdef inline int64_t exchange_rows_ts(const Exchange* ex) noexcept nogil:
+    """When the venue sees its next row."""
+    return ex.rows.ts
 
 
 cdef inline int64_t exchange_next_ts(const Exchange* ex) noexcept nogil:

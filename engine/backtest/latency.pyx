@@ -1,10 +1,131 @@
-"""Latency models by name."""
+"""Latency models by name, and interpolation between recorded latencies."""
+
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
+from libc.string cimport memset
+
+import numpy as np
+
+from engine.core.errors import DataError
+
+latency_dtype = np.dtype(
+    [("req_ts", "i8"), ("exch_ts", "i8"), ("resp_ts", "i8"), ("_padding", "i8")], align=True
+)
+
+
+cdef LatencyModel latency_constant(int64_t entry, int64_t modify, int64_t cancel, int64_t response) noexcept nogil:
+    """The same latencies for every order; a negative one, but not of answers, refuses."""
+    cdef LatencyModel model
+    memset(&model, 0, sizeof(LatencyModel))
+    model.kind = LATENCY_CONSTANT
+    model.entry_ns = entry
+    model.modify_ns = modify
+    model.cancel_ns = cancel
+    model.response_ns = response
+    return model
 
 
 cdef LatencyModel latency_from_config(object asset):
     """The latency model of an ``AssetConfig``."""
-    cdef LatencyModel model
-    model.kind = LATENCY_CONSTANT
-    model.entry_ns = asset.entry_latency_ns
-    model.response_ns = asset.response_latency_ns
-    return model
+    cdef int64_t entry = asset.entry_latency_ns
+    return latency_constant(entry, entry, entry, asset.response_latency_ns)
+
+
+cdef inline int64_t _between(int64_t x, int64_t x1, int64_t y1, int64_t x2, int64_t y2) noexcept nogil:
+    # In hftbacktest's order of operations, and its conversion, which saturates.
+    cdef double rise = (<double>(y2 - y1)) / (<double>(x2 - x1)) * (<double>(x - x1))
+    if not rise < 9.2e18:
+        return INT64_MAX if rise > 0.0 else y1
+    if rise < -9.2e18:
+        return INT64_MIN
+    return <int64_t>rise + y1
+
+
+cdef int64_t interpolated_entry(LatencyModel* model, int64_t now) noexcept nogil:
+    cdef const LatencyRow* row
+    cdef const LatencyRow* following
+    if now < model.rows[0].req_ts:
+        return model.rows[0].exch_ts - model.rows[0].req_ts
+    while model.entry_at + 1 < model.n_rows:
+        row = &model.rows[model.entry_at]
+        following = row + 1
+        if row.req_ts <= now < following.req_ts:
+            if row.exch_ts <= 0 or following.exch_ts <= 0:
+                return -_between(
+                    now,
+                    row.req_ts,
+                    row.resp_ts - row.req_ts,
+                    following.req_ts,
+                    following.resp_ts - following.req_ts,
+                )
+            return _between(
+                now,
+                row.req_ts,
+                row.exch_ts - row.req_ts,
+                following.req_ts,
+                following.exch_ts - following.req_ts,
+            )
+        model.entry_at += 1
+    row = &model.rows[model.n_rows - 1]
+    return row.exch_ts - row.req_ts
+
+
+cdef int64_t interpolated_response(LatencyModel* model, int64_t now) noexcept nogil:
+    cdef const LatencyRow* row
+    cdef const LatencyRow* following
+    cdef int64_t latency
+    if now < model.rows[0].exch_ts:
+        return model.rows[0].resp_ts - model.rows[0].exch_ts
+    while model.response_at + 1 < model.n_rows:
+        row = &model.rows[model.response_at]
+        following = row + 1
+        if row.exch_ts <= now < following.exch_ts:
+            latency = _between(
+                now,
+                row.exch_ts,
+                row.resp_ts - row.exch_ts,
+                following.exch_ts,
+                following.resp_ts - following.exch_ts,
+            )
+            # hftbacktest ends the process here.
+            return max(latency, 0)
+        model.response_at += 1
+    row = &model.rows[model.n_rows - 1]
+    return max(row.resp_ts - row.exch_ts, 0)
+
+
+def latency_rows(array, int64_t offset=0, name=None):
+    """Checks recorded order latencies and moves them by an offset.
+
+    Args:
+        array: ``latency_dtype`` array (``req_ts``, ``exch_ts``, ``resp_ts``) of shape ``(n,)``, n at least 1, by
+            request time. An ``exch_ts`` of 0 says that the venue refused the request.
+        offset: Nanoseconds added to a request's way there and to its way back.
+        name: What errors call the file.
+
+    Returns:
+        A new ``latency_dtype`` array.
+
+    Raises:
+        DataError: No rows, other fields, request times that decrease, or an answer before its request.
+    """
+    fields = ("req_ts", "exch_ts", "resp_ts")
+    if array.ndim != 1 or array.dtype.names is None or any(field not in array.dtype.names for field in fields):
+        raise DataError(f"order latencies have the fields {', '.join(fields)}, not {array.dtype}", file=name)
+    if len(array) == 0:
+        raise DataError("no order latencies", file=name)
+    rows = np.zeros(len(array), latency_dtype)
+    for field in fields:
+        if array.dtype[field].kind not in "iu":
+            raise DataError(f"{array.dtype[field]}, it has to be whole nanoseconds", file=name, field=field)
+        rows[field] = array[field]
+    for field, wrong in (
+        ("req_ts", np.flatnonzero(np.diff(rows["req_ts"], prepend=rows["req_ts"][0]) < 0)),
+        ("resp_ts", np.flatnonzero(rows["resp_ts"] < rows["req_ts"])),
+        ("exch_ts", np.flatnonzero((rows["exch_ts"] > 0) & (rows["exch_ts"] > rows["resp_ts"]))),
+    ):
+        if len(wrong):
+            text = "earlier than the request before it" if field == "req_ts" else "not between request and answer"
+            raise DataError(f"{rows[field][wrong[0]]}: {text}", file=name, row=int(wrong[0]), field=field)
+    rows["exch_ts"] += offset
+    rows["resp_ts"] += 2 * offset
+    return rows

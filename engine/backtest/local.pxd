@@ -2,14 +2,14 @@
 
 The state machine itself (books, orders, positions, strategies) is the kernel; this is what feeds it.
 While no strategy listens to an asset's market, its rows only change the book: ``local_passive`` applies
-a whole run of them in one loop over the chunk's memory, which costs the book's update (of which the
+a whole run of them in one loop over the packed rows, which costs the book's update (of which the
 compiler drops what describes the change) and two compares a row.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from engine.backtest.exchange cimport Exchange
-from engine.backtest.rows cimport Rows
+from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
 from engine.core.codes cimport ERR_ORDER_NOT_FOUND, OK
 from engine.core.types cimport Order
@@ -18,13 +18,14 @@ from engine.strategy.desk cimport OUTPUT_REQUEST
 
 
 cdef struct Local:
-    Rows rows                    # what we see
+    Cursor* rows                 # what we see
     Exchange* venue              # whose answers come to us
     L2Book* book                 # the kernel's, borrowed
     uint16_t instrument
 
 
 cdef void local_passive(Local* local, int64_t bound) noexcept nogil
+cdef void book_rows(Cursor* rows, L2Book* book, int64_t bound) noexcept nogil
 cdef int local_row(Local* local, Kernel kernel) noexcept nogil
 cdef int local_response(Local* local, Kernel kernel, int64_t now) noexcept nogil
 

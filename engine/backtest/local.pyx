@@ -2,42 +2,64 @@
 
 from libc.stdint cimport int64_t
 
-from engine.backtest.bus cimport bus_pop
-from engine.backtest.rows cimport rows_advance, rows_fetch, rows_move
-from engine.book.l2 cimport L2Book, L2Change, l2_apply
-from engine.core.types cimport EV_LOCAL, Event, Order
+from engine.backtest.bus cimport bus_drop, bus_first
+from engine.backtest.order cimport order_to_kernel
+from engine.backtest.tape cimport (
+    LOCAL,
+    TAPE_ASK,
+    TAPE_OTHER,
+    TAPE_SHIFT,
+    TAPE_TRADE,
+    TAPE_UNSEEN,
+    Cursor,
+    TapeRow,
+    cursor_event,
+    cursor_move,
+    tape_event,
+)
+from engine.book.l2 cimport L2Book, L2Change, _l2_update, l2_apply
+from engine.core.types cimport Event, Order
 from engine.kernel cimport Kernel
 
 
-cdef void local_passive(Local* local, int64_t bound) noexcept nogil:
-    """Applies all rows strictly before ``bound`` to the book; no strategy hears of them."""
-    cdef L2Book* book = local.book
-    cdef const Event* event
-    cdef const Event* end
+cdef void book_rows(Cursor* rows, L2Book* book, int64_t bound) noexcept nogil:
+    """Applies all rows strictly before ``bound`` to a book."""
+    cdef const TapeRow* row
+    cdef const TapeRow* level
     cdef L2Change change
-    while local.rows.ts < bound:
-        event = local.rows.event
-        end = local.rows.end
-        while event < end:
-            if event.ev & EV_LOCAL:
-                if event.local_ts >= bound:
-                    break
-                rows_fetch(event)
-                l2_apply(book, event, &change)
-            event += 1
-        rows_move(&local.rows, event)
+    while rows.ts < bound:
+        row = rows.row
+        level = NULL
+        while row.ts[LOCAL] < bound:
+            if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
+                _l2_update(book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty, &change)
+                level = row
+            elif not row.code & (TAPE_TRADE | TAPE_UNSEEN << LOCAL):
+                l2_apply(book, tape_event(rows.block, row), &change)
+            row += 1
+        if level != NULL:
+            book.ts = max(book.ts, tape_event(rows.block, level).exch_ts)
+        cursor_move(rows, row)
+
+
+cdef void local_passive(Local* local, int64_t bound) noexcept nogil:
+    """Applies all rows strictly before ``bound`` to the kernel's book; no strategy hears of them."""
+    book_rows(local.rows, local.book, bound)
 
 
 cdef int local_row(Local* local, Kernel kernel) noexcept nogil:
     """Gives the kernel one row; rows of one arrival time are one message."""
-    cdef const Event* event = local.rows.event
     cdef int64_t ts = local.rows.ts
-    rows_advance(&local.rows)
-    return kernel.apply_market(local.instrument, event, local.rows.ts != ts)
+    # A copy, because moving on may let the chunk go; and its time may have an offset.
+    cdef Event event = cursor_event(local.rows)[0]
+    event.local_ts = ts
+    cursor_move(local.rows, local.rows.row + 1)
+    return kernel.apply_market(local.instrument, &event, local.rows.ts != ts)
 
 
 cdef int local_response(Local* local, Kernel kernel, int64_t now) noexcept nogil:
     """Gives the kernel the first answer that waits."""
     cdef Order report
-    bus_pop(&local.venue.responses, &report)
+    order_to_kernel(bus_first(&local.venue.responses), &local.venue.instrument, &report)
+    bus_drop(&local.venue.responses)
     return kernel_report(kernel, &report, now)

@@ -8,7 +8,7 @@ rounding are hftbacktest's. A depth change costs at most two calls of pow or log
 from libc.math cimport isinf, log, pow
 from libc.math cimport round as c_round
 
-from engine.core.types cimport Order
+from engine.backtest.order cimport SimOrder
 
 
 cdef enum QueueKind:
@@ -47,20 +47,20 @@ cdef inline double queue_probability(const QueueModel* model, double front, doub
     return 1.0 - pow(front / (front + back), model.n)
 
 
-cdef inline void queue_new(const QueueModel* model, Order* order, double level_qty) noexcept nogil:
+cdef inline void queue_new(const QueueModel* model, SimOrder* order, double level_qty) noexcept nogil:
     """Puts an accepted order behind everything at its level."""
     order.queue_ahead = level_qty
     order.queue_traded = 0.0
 
 
-cdef inline void queue_trade(const QueueModel* model, Order* order, double qty) noexcept nogil:
+cdef inline void queue_trade(const QueueModel* model, SimOrder* order, double qty) noexcept nogil:
     """A trade printed at the order's price."""
     order.queue_ahead -= qty
     order.queue_traded += qty
 
 
 cdef inline void queue_depth(
-    const QueueModel* model, Order* order, double prev_qty, double new_qty
+    const QueueModel* model, SimOrder* order, double prev_qty, double new_qty
 ) noexcept nogil:
     """The order's level changed from ``prev_qty`` to ``new_qty``."""
     cdef double change, front, back, prob, behind
@@ -81,9 +81,13 @@ cdef inline void queue_depth(
     order.queue_ahead = _smaller(front - (1.0 - prob) * change + behind, new_qty)
 
 
-cdef inline bint queue_filled(const QueueModel* model, const Order* order) noexcept nogil:
-    """Whether trades have eaten through everything in front and at least a lot of the order."""
-    return c_round(-order.queue_ahead / model.lot_size) > 0.0
+cdef inline double queue_filled(const QueueModel* model, SimOrder* order) noexcept nogil:
+    """What trades have eaten beyond everything in front, in whole lots; what it returns it has taken."""
+    cdef double lots = c_round(-order.queue_ahead / model.lot_size)
+    if not lots > 0.0:
+        return 0.0
+    order.queue_ahead = 0.0
+    return lots * model.lot_size
 
 
 cdef QueueModel queue_from_config(object asset)

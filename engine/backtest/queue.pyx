@@ -1,6 +1,6 @@
 """Queue models by name."""
 
-from engine.core.types cimport Order
+from engine.backtest.order cimport SimOrder
 
 
 cdef dict _KINDS = {
@@ -34,7 +34,8 @@ def follow_queue(asset, level_qty: float, steps: list) -> list:
         After each step, the quantity in front and whether the order would fill.
     """
     cdef QueueModel model = queue_from_config(asset)
-    cdef Order order
+    cdef SimOrder order
+    cdef double ahead
     queue_new(&model, &order, level_qty)
     places = []
     for step in steps:
@@ -42,5 +43,7 @@ def follow_queue(asset, level_qty: float, steps: list) -> list:
             queue_trade(&model, &order, step[1])
         else:
             queue_depth(&model, &order, step[1], step[2])
-        places.append((order.queue_ahead, bool(queue_filled(&model, &order))))
+        ahead = order.queue_ahead
+        places.append((ahead, queue_filled(&model, &order) > 0.0))
+        order.queue_ahead = ahead
     return places

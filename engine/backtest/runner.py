@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from engine.backtest.config import AssetConfig, BacktestConfig, check
-from engine.backtest.data import load_events
+from engine.backtest.data import as_events, read_array
 from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
 from engine.core.errors import ConfigError, DataError
@@ -225,7 +225,7 @@ class BacktestRunner:
             strategies=kernel.strategy_names,
             symbols=kernel.symbols,
             lot_sizes=tuple(asset.lot_size for asset in config.assets),
-            events=sum(len(chunk) for part in chunks for chunk in part),
+            events=scheduler.events,
             first_ts=first,
             last_ts=last,
             seconds=seconds,
@@ -259,8 +259,8 @@ class BacktestRunner:
 
 def _asset_data(
     asset: AssetConfig, index: int, data: Mapping[str, np.ndarray | Sequence[np.ndarray]], source: str
-) -> list[np.ndarray]:
-    """An asset's event arrays, each checked and all in order."""
+) -> list[tuple[np.ndarray, str, int]]:
+    """An asset's event arrays in order, with their names and where they begin; the tape checks the rows."""
     if asset.symbol in data:
         given = data[asset.symbol]
         sources: Sequence[Any] = [given] if isinstance(given, np.ndarray) else list(given)
@@ -271,19 +271,10 @@ def _asset_data(
         sources = names = asset.data
     if not sources:
         raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
-    sizes = (asset.tick_size, asset.lot_size)
-    chunks = [load_events(item, name=name, sizes=sizes) for item, name in zip(sources, names, strict=True)]
-    ends: dict[str, int] = {}
-    for name, chunk in zip(names, chunks, strict=True):
-        for field, (first, last) in _ranges(chunk).items():
-            if first < ends.get(field, first):
-                raise DataError(
-                    f"{first} is earlier than {ends[field]}, the end of the file before it",
-                    file=name,
-                    field=field,
-                )
-            ends[field] = last
-    return chunks
+    return [
+        (as_events(item if isinstance(item, np.ndarray) else read_array(item), name), name, 0)
+        for item, name in zip(sources, names, strict=True)
+    ]
 
 
 def _ranges(chunk: np.ndarray) -> dict[str, tuple[int, int]]:
@@ -305,9 +296,9 @@ def _first_seen(chunk: np.ndarray, flag: int, block: int = 256) -> np.void | Non
     return None
 
 
-def _span(chunks: list[list[np.ndarray]]) -> tuple[int, int]:
+def _span(chunks: list[list[tuple[np.ndarray, str, int]]]) -> tuple[int, int]:
     """The earliest and latest time at which any side sees any row."""
-    ranges = [times for part in chunks for chunk in part for times in _ranges(chunk).values()]
+    ranges = [times for part in chunks for chunk, _, _ in part for times in _ranges(chunk).values()]
     if not ranges:
         raise DataError("the recordings hold no events")
     return min(first for first, _ in ranges), max(last for _, last in ranges)

@@ -17,7 +17,6 @@ from libc.stdint cimport int64_t
 from engine.backtest.exchange cimport Exchange
 from engine.backtest.local cimport Local
 from engine.backtest.recorder cimport Recorder
-from engine.core.types cimport Event
 from engine.kernel cimport Kernel
 
 
@@ -26,15 +25,14 @@ cdef class Scheduler:
     cdef Recorder recorder
     cdef Exchange* venues
     cdef Local* locals
-    cdef const Event** chunks
-    cdef int64_t* lengths
     cdef int n_assets
     cdef bint stepwise
     cdef readonly bint ended
     cdef int64_t sample_interval
     cdef int64_t next_sample
-    cdef list views
+    cdef list sources            # of each asset
 
+    cdef check_data(self)
     cdef int run(self, int64_t until, bint* paused) noexcept nogil
     cdef int64_t next_ts(self) noexcept nogil
     cdef int64_t action_bound(self, int64_t until) noexcept nogil

@@ -5,19 +5,17 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from libc.string cimport memset
 
-import numpy as np
-
 from engine.backtest.exchange cimport (
     Exchange,
     ExchangeModels,
     exchange_check,
-    exchange_event,
     exchange_free,
     exchange_init,
     exchange_next_ts,
     exchange_requests,
+    exchange_row,
     exchange_run,
-    exchange_send,
+    exchange_take,
     models_from_config,
 )
 from engine.backtest.local cimport (
@@ -30,10 +28,10 @@ from engine.backtest.local cimport (
     local_row,
 )
 from engine.backtest.recorder cimport Recorder
-from engine.backtest.rows cimport rows_advance, rows_init
+from engine.backtest.tape cimport LOCAL, VENUE, Source
 from engine.core.codes cimport OK
 from engine.core.errors import raise_for_code
-from engine.core.types cimport EV_EXCH, EV_LOCAL, Event, Order
+from engine.core.types cimport Order
 from engine.kernel cimport Kernel
 
 # The four things that can be next in an asset, in the order they have at one instant.
@@ -56,7 +54,7 @@ cdef class Scheduler:
         kernel: With one instrument an asset, in the same order.
         recorder: What keeps fills and order updates.
         assets: ``AssetConfig`` of each.
-        data: For each asset its checked event arrays, in time order.
+        data: For each asset what its :class:`~engine.backtest.tape.Source` is made of.
         max_orders: Room for resting orders in each venue.
         sample_interval: Nanoseconds between equity samples; 0 takes none.
         stepwise: Merge event by event instead of in batches; the results are the same.
@@ -79,49 +77,45 @@ cdef class Scheduler:
         self.ended = False
         self.sample_interval = sample_interval
         self.next_sample = INT64_MAX
-        self.views = []
+        self.sources = []
         cdef int n = len(assets)
-        cdef int total = sum(len(chunks) for chunks in data)
         self.venues = <Exchange*>PyMem_Malloc(n * sizeof(Exchange))
         self.locals = <Local*>PyMem_Malloc(n * sizeof(Local))
-        self.chunks = <const Event**>PyMem_Malloc((total + 1) * sizeof(Event*))
-        self.lengths = <int64_t*>PyMem_Malloc((total + 1) * sizeof(int64_t))
-        if not (self.venues and self.locals and self.chunks and self.lengths):
+        if not (self.venues and self.locals):
             raise MemoryError
-        cdef int first = 0
         for i in range(n):
-            self._add_asset(i, assets[i], data[i], first, max_orders)
-            first += len(data[i])
+            self._add_asset(i, assets[i], data[i], max_orders)
 
-    def _add_asset(self, int i, asset, list chunks, int first, int max_orders):
-        cdef const Event[::1] view
+    def _add_asset(self, int i, asset, chunks, int max_orders):
         cdef ExchangeModels models = models_from_config(asset)
-        cdef int at = first
-        for chunk in chunks:
-            if len(chunk) == 0:
-                continue
-            view = np.ascontiguousarray(chunk)
-            self.views.append(view)
-            self.chunks[at] = &view[0]
-            self.lengths[at] = view.shape[0]
-            at += 1
+        cdef Source source = Source(chunks, asset.tick_size, asset.lot_size)
         code = exchange_init(&self.venues[i], &models, max_orders)
         self.n_assets = i + 1
         raise_for_code(code, asset.symbol)
-        rows_init(&self.venues[i].rows, &self.chunks[first], &self.lengths[first], at - first, EV_EXCH)
+        self.sources.append(source)
         memset(&self.locals[i], 0, sizeof(Local))
-        rows_init(&self.locals[i].rows, &self.chunks[first], &self.lengths[first], at - first, EV_LOCAL)
+        self.venues[i].rows = &source.tape.cursors[VENUE]
+        self.locals[i].rows = &source.tape.cursors[LOCAL]
         self.locals[i].venue = &self.venues[i]
         self.locals[i].book = &self.kernel.desk.books[i]
         self.locals[i].instrument = i
+        source.start()
 
     def __dealloc__(self):
         for i in range(self.n_assets):
             exchange_free(&self.venues[i])
         PyMem_Free(self.venues)
         PyMem_Free(self.locals)
-        PyMem_Free(self.chunks)
-        PyMem_Free(self.lengths)
+
+    @property
+    def events(self) -> int:
+        """Rows of data read so far."""
+        return sum(source.rows for source in self.sources)
+
+    cdef check_data(self):
+        """Raises what is wrong with the data, once it has been reached."""
+        for source in self.sources:
+            source.check()
 
     def begin(self):
         """Takes what the kernel put out when its strategies started, and starts the samples."""
@@ -139,6 +133,7 @@ cdef class Scheduler:
             until: Nanoseconds, or None.
 
         Raises:
+            DataError: A row cannot be used; everything before it has been.
             RingbookError: A capacity was exceeded.
             KeyboardInterrupt: The user stopped the run.
         """
@@ -149,6 +144,7 @@ cdef class Scheduler:
             with nogil:
                 code = self.run(bound, &paused)
             raise_for_code(code)
+            self.check_data()
             PyErr_CheckSignals()
 
     def advance(self, int64_t now):
@@ -166,6 +162,7 @@ cdef class Scheduler:
         """Raises InvariantError unless each venue is consistent."""
         for i in range(self.n_assets):
             raise_for_code(exchange_check(&self.venues[i]), f"venue of asset {i}")
+            self.sources[i].check_invariants()
 
     # --- the order of things -------------------------------------------------------------------------
 
@@ -235,9 +232,7 @@ cdef class Scheduler:
         cdef Exchange* venue = &self.venues[asset]
         cdef int code
         if kind == VENUE_ROW:
-            code = exchange_event(venue, venue.rows.event)
-            rows_advance(&venue.rows)
-            return code
+            return exchange_row(venue)
         if kind == VENUE_REQUEST:
             return exchange_requests(venue, now)
         if kind == LOCAL_ROW:
@@ -297,7 +292,7 @@ cdef class Scheduler:
         for i in range(self.kernel.desk.n_outputs):
             request = kernel_request(self.kernel, i)
             if request != NULL:
-                code = exchange_send(&self.venues[request.instrument], request, request.local_ts)
+                code = exchange_take(&self.venues[request.instrument], request, request.local_ts)
             else:
                 code = self.recorder.record(&self.kernel.desk.outbox[i])
             if code != OK:

@@ -110,8 +110,8 @@ cdef inline int64_t ladder_below_dense(const Ladder* ladder, int64_t key) noexce
     return found if found >= ladder.base else INVALID_MIN_TICK
 
 
-# The greatest level below `key`, wherever it is kept, that is not below the ladder's bound.
-cdef inline int64_t ladder_below(const Ladder* ladder, int64_t key) noexcept nogil:
+# The greatest level below `key`, wherever it is kept.
+cdef inline int64_t ladder_any_below(const Ladder* ladder, int64_t key) noexcept nogil:
     cdef int64_t found = INVALID_MIN_TICK
     if <uint64_t>(key - 1 - ladder.base) <= ladder.mask:
         found = ladder_below_dense(ladder, key)
@@ -119,6 +119,12 @@ cdef inline int64_t ladder_below(const Ladder* ladder, int64_t key) noexcept nog
         ladder.spill_count or <uint64_t>(key - 1 - ladder.base) > ladder.mask
     ):
         found = ladder_below_far(ladder, key)
+    return found
+
+
+# As ladder_any_below, but not below the ladder's bound.
+cdef inline int64_t ladder_below(const Ladder* ladder, int64_t key) noexcept nogil:
+    cdef int64_t found = ladder_any_below(ladder, key)
     return found if found >= ladder.bound else INVALID_MIN_TICK
 
 

@@ -23,6 +23,7 @@ cdef enum ResultCode:
     # 60-79: data
     ERR_UNSORTED = 60
     ERR_BAD_EVENT = 61
+    ERR_BAD_ROW = 62
     # 80-99: kernel and strategies
     ERR_STRATEGY_RAISED = 80
     ERR_UNKNOWN_INSTRUMENT = 81

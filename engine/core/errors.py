@@ -97,6 +97,7 @@ _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     42: (InvariantError, "invariant broken"),
     60: (DataError, "events are not sorted"),
     61: (DataError, "unknown event"),
+    62: (DataError, "unusable row"),
     80: (StrategyError, "a strategy raised"),
     81: (InvalidOrder, "unknown instrument"),
     82: (RingbookError, "unknown strategy"),

@@ -3,7 +3,7 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t
 
-from engine.backtest.bus cimport bus_pop
+from engine.backtest.bus cimport bus_drop, bus_first
 from engine.backtest.exchange cimport (
     Exchange,
     ExchangeModels,
@@ -12,10 +12,11 @@ from engine.backtest.exchange cimport (
     exchange_free,
     exchange_init,
     exchange_requests,
-    exchange_send,
+    exchange_take,
     models_from_config,
 )
 from engine.backtest.local cimport kernel_report, kernel_request
+from engine.backtest.order cimport order_to_kernel
 from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport OK
 from engine.core.errors import raise_for_code
@@ -65,7 +66,7 @@ cdef class Paper:
 
     cdef int paper_request(self, const Order* request, int64_t now) noexcept nogil:
         """Sends a request on its way."""
-        return exchange_send(&self.venues[request.instrument], request, now)
+        return exchange_take(&self.venues[request.instrument], request, now)
 
     cdef bint paper_next(self, int64_t* ts, int64_t* key) noexcept nogil:
         """When the venue has something due next, and its rank at that instant; false if nothing is."""
@@ -98,7 +99,8 @@ cdef class Paper:
         venue = &self.venues[key >> 2]
         if key & 3 == ITEM_REQUEST:
             return exchange_requests(venue, ts)
-        bus_pop(&venue.responses, report)
+        order_to_kernel(bus_first(&venue.responses), &venue.instrument, report)
+        bus_drop(&venue.responses)
         has_report[0] = True
         return OK
 

@@ -127,7 +127,9 @@ def test_data_are_needed_and_checked(data):
     later = data["A"].copy()
     later["exch_ts"] += 10**9
     later["local_ts"] += 10**9
-    with pytest.raises(DataError, match=r"A\[1\], field exch_ts: .* earlier than .* the file before it"):
+    with pytest.raises(
+        DataError, match=r"A\[1\], row 0, field exch_ts: .* earlier than the exchange event before"
+    ):
         BacktestRunner().run(config(), {"A": [later, data["A"]]})
 
 

@@ -1,0 +1,131 @@
+"""A recording as the two sides of an asset read it: checked and packed once, block by block, when first needed.
+
+What it is
+    The recording is a sequence of chunks of 64-byte events. A block of it is looked at once: each row is
+    checked (checks.pxd), its price becomes a tick, and both times, quantity, tick and kind are packed into 32
+    bytes. A row that a side does not see (no EXCH or LOCAL flag) says so, and has the time of the one before
+    it there, so that times never decrease; behind the last row of a block stands a mark later than any time.
+    A side's loop over a block is a compare of times and a look at the kind.
+
+What it costs
+    A row costs its reading from memory and some forty instructions without a division. Both sides then read
+    it from a near cache, as long as they are not many thousand rows apart; whoever runs them far in one go
+    does that in steps (``cursor_horizon``). A block that both sides have passed is used again.
+
+The bad case
+    A side that runs far ahead of the other: every block between them is kept. Prices that are no whole number
+    of ticks (trades may have them) cost a division each. A row that cannot be used: everything before it is
+    given out, then the tape ends with ``code`` set, and ``fault_row`` says where.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+
+from engine.backtest.checks cimport Clocks
+from engine.core.types cimport Event
+
+
+cdef enum:
+    TAPE_BLOCK = 128             # rows in a block
+    VENUE = 0                    # the sides
+    LOCAL = 1
+
+
+# The low byte of a row's code; the rest is its tick.
+cdef enum:
+    TAPE_ASK = 1                 # asks, or a trade that a seller started
+    TAPE_TRADE = 2
+    TAPE_OTHER = 4               # neither a level's new quantity nor a trade with a side: see the event itself
+    TAPE_UNSEEN = 8              # by the venue; shifted by the side
+    TAPE_SHIFT = 8
+
+
+cdef struct TapeRow:
+    int64_t ts[2]                # when each side sees it; INT64_MAX behind the last row of a block
+    double qty
+    int64_t code                 # tick << TAPE_SHIFT | TAPE_ASK ...
+
+
+cdef struct TapeBlock:
+    TapeBlock* next              # later in time, or in the list of free ones
+    const Event* rows            # the events that were packed
+    int64_t chunk                # whose they are
+    int64_t last_ts[2]           # nothing in it is later
+    uint32_t n
+    uint32_t passed              # bits of the sides that need it no more
+    TapeRow packed[TAPE_BLOCK + 1]
+
+
+# A side's place. After its last row `ts` is INT64_MAX and `block` stays the last.
+cdef struct Cursor:
+    const TapeRow* row
+    int64_t ts                   # of the row
+    TapeBlock* block
+    Tape* tape
+    int side                     # VENUE or LOCAL
+
+
+cdef struct Tape:
+    const Event* rows            # the chunk that is being packed
+    int64_t n_rows
+    int64_t at
+    int64_t chunk
+    TapeBlock* newest
+    TapeBlock* free
+    Clocks clocks
+    double tick_size
+    double lot_size
+    double ticks_per_px
+    double lots_per_qty
+    int64_t latency_offset       # added to all local times
+    int code                     # OK, or why there are no more rows
+    int fault                    # the Fault of checks.pxd
+    int64_t fault_row            # in the chunk
+    bint ended                   # all rows have been packed
+    # Makes the next chunk the current one; false at the end or after an error, which it sets as code.
+    bint (*more)(Tape* tape) noexcept nogil
+    void* owner
+    Cursor cursors[2]
+    TapeRow mark                 # what a cursor at the end points at
+
+
+cdef int tape_init(Tape* tape, double tick_size, double lot_size) noexcept nogil
+cdef void tape_start(Tape* tape) noexcept nogil
+cdef void tape_free(Tape* tape) noexcept nogil
+cdef void cursor_next(Cursor* cursor) noexcept nogil
+cdef int tape_check(const Tape* tape) noexcept nogil
+
+
+cdef inline void cursor_move(Cursor* cursor, const TapeRow* row) noexcept nogil:
+    """Moves to a row of the current block, or over its end to the next row there is."""
+    while row.code & (TAPE_UNSEEN << cursor.side):
+        row += 1
+    cursor.row = row
+    cursor.ts = row.ts[cursor.side]
+    if cursor.ts == INT64_MAX:
+        cursor_next(cursor)
+
+
+cdef inline const Event* tape_event(const TapeBlock* block, const TapeRow* row) noexcept nogil:
+    """The event that a row of a block was made of."""
+    return block.rows + (row - block.packed)
+
+
+cdef inline const Event* cursor_event(const Cursor* cursor) noexcept nogil:
+    """The event of the current row."""
+    return tape_event(cursor.block, cursor.row)
+
+
+cdef inline int64_t cursor_horizon(const Cursor* cursor) noexcept nogil:
+    """A time up to which a side can run without more than a block being packed for it."""
+    return cursor.block.last_ts[cursor.side] if cursor.ts != INT64_MAX else INT64_MAX
+
+
+# What feeds a tape from Python: arrays, or whatever gives one after the other.
+cdef class Source:
+    cdef Tape tape
+    cdef object chunks           # iterator of (events, name, first row)
+    cdef list held               # (number, view, name, first row) of the chunks still needed
+    cdef object error            # what the iterator raised
+    cdef readonly int64_t rows   # given to the tape so far
+    cdef bint has_sizes
+    cdef void give(self) noexcept
