@@ -42,7 +42,7 @@ EXAMPLE = """examples:
       --strategy engine.strategy.native:MarketMaker --param half_spread=20 --param grid_num=3 \\
       --maker-fee -0.00005 --queue-model power_prob_queue_model3 --json
 
-Data are event files (.npz, .npy) or raw captures (.gz, .txt), which are converted in memory.
+Data are event files (.npz, .npy) or raw captures (.gz, .txt, .dbn.zst), which are converted in memory.
 
 A strategy that raises is stopped and its orders are cancelled; the run goes on, prints its results and
 exits with 3, and a line on standard error says what was raised, when and where.
@@ -170,9 +170,10 @@ def _load(path: str) -> np.ndarray:
     file = Path(path).expanduser()
     if file.suffix in (".npz", ".npy") or not file.is_file():
         return load_events(file)
-    from engine.feeds.capture import convert
+    from engine.feeds import capture, databento
+    from engine.feeds.dbn import is_databento
 
-    return convert(file).events
+    return (databento if is_databento(file) else capture).convert(file).events
 
 
 def _progress(done: float) -> None:

@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING, Any
 from engine.core.errors import DataError
 
 if TYPE_CHECKING:
-    from engine.feeds.capture import Progress
+    from engine.feeds.capture import Conversion, Progress
     from engine.feeds.quality import Report
 
 
 def convert_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``ringbook convert``."""
-    parser.add_argument("input", type=Path, metavar="IN", help="raw Binance capture, plain or gzipped")
+    parser.add_argument(
+        "input",
+        type=Path,
+        metavar="IN",
+        help="raw Binance capture (text, gzip) or Databento market-by-order file (DBN, zstd)",
+    )
     parser.add_argument("output", type=Path, metavar="OUT", help="recording to write, OUT.npz")
     parser.add_argument(
         "--opt",
@@ -30,6 +35,7 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="also keep m: mark price, index price and funding rate; t: best bid and ask",
     )
+    parser.add_argument("--symbol", help="what to take of a Databento file with several symbols")
     parser.add_argument(
         "--base-latency",
         type=int,
@@ -45,7 +51,6 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
 def convert(args: argparse.Namespace) -> int:
     """Converts a capture; exit code 2 when it is unreadable or OUT exists."""
     from engine.backtest.data import save_events
-    from engine.feeds import capture
     from engine.feeds.quality import count_kinds
 
     if args.output.suffix != ".npz":
@@ -56,7 +61,7 @@ def convert(args: argparse.Namespace) -> int:
         raise DataError("its directory does not exist", file=str(args.output))
     start = time.perf_counter()
     with _progress(args.input, "converting") as progress:
-        result = capture.convert(args.input, opt=args.opt, base_latency=args.base_latency, progress=progress)
+        result = _conversion(args, progress)
     save_events(args.output, result.events, compress=args.compress)
     seconds = time.perf_counter() - start
     events = result.events
@@ -82,12 +87,27 @@ def convert(args: argparse.Namespace) -> int:
     return 0
 
 
+def _conversion(args: argparse.Namespace, progress: Progress | None) -> Conversion:
+    from engine.feeds import capture, databento
+    from engine.feeds.dbn import is_databento
+
+    if not is_databento(args.input):
+        if args.symbol is not None:
+            raise DataError("--symbol is for Databento files: a capture has one", file=str(args.input))
+        return capture.convert(args.input, opt=args.opt, base_latency=args.base_latency, progress=progress)
+    if args.opt:
+        raise DataError("--opt is for Binance captures", file=str(args.input))
+    return databento.convert(
+        args.input, symbol=args.symbol, base_latency=args.base_latency, progress=progress
+    )
+
+
 def _conversion_text(summary: dict[str, Any]) -> str:
     messages = ", ".join(f"{count:,} {kind}" for kind, count in summary["messages"].items())
     lines = [
         f"{summary['output']}: {summary['rows']:,} rows of {summary['symbol'] or 'an unnamed symbol'} "
         f"in {summary['seconds']:.2f} s ({summary['rows_per_second']:,} a second)",
-        f"  {summary['lines']:,} lines: {messages}",
+        f"  {summary['lines']:,} lines or records: {messages}",
         f"  {_when(summary['first_exch_ts'])} to {_when(summary['last_exch_ts'])}",
     ]
     if summary["latency_offset"]:

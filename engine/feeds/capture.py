@@ -42,7 +42,7 @@ class Conversion(NamedTuple):
     Attributes:
         events: ``event_dtype`` array, sorted by both clocks.
         symbol: The symbol of its messages, or None when none names one.
-        lines: Lines read.
+        lines: Lines read, or records of a binary recording.
         messages: Number of messages by kind.
         latency_offset: Nanoseconds added to every local time, see ``ordering.latency_shift``.
         stale: Spot depth messages left out because an earlier snapshot included them.

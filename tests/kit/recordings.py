@@ -30,6 +30,8 @@ _CONVERTER = (
     "engine/feeds/binance/scan.pxd",
     "engine/feeds/binance/scan.pyx",
     "engine/feeds/capture.py",
+    "engine/feeds/databento.py",
+    "engine/feeds/dbn.py",
     "engine/feeds/ordering.pyx",
 )
 
@@ -50,10 +52,10 @@ def recording(name: str) -> Path:
 
 @functools.cache
 def events(name: str) -> np.ndarray:
-    """The events of a Binance recording as the converter makes them; read-only, since tests share it.
+    """The events of a recording as its converter makes them; read-only, since tests share it.
 
     Args:
-        name: ``usdm``, ``cm`` or ``spot``.
+        name: ``usdm``, ``cm``, ``spot`` or ``cme`` (market by order).
 
     Returns:
         An ``event_dtype`` array, sorted by both clocks.
@@ -70,8 +72,10 @@ def events(name: str) -> np.ndarray:
 
 
 def _convert(source: Path) -> np.ndarray:
-    from engine.feeds.capture import convert
+    from engine.feeds import capture, databento
+    from engine.feeds.dbn import is_databento
 
+    convert = databento.convert if is_databento(source) else capture.convert
     return convert(source).events
 
 

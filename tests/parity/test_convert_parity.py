@@ -97,3 +97,22 @@ def test_ordering_is_the_references(data, base_latency):
     assert np.array_equal(theirs["local_ts"] - data["local_ts"], np.full(len(data), shift))
     theirs = reference_order(theirs, padded_order(theirs["exch_ts"]), padded_order(theirs["local_ts"]))
     assert_same(correct_event_order(data, shift), theirs)
+
+
+@pytest.mark.recording
+def test_orders_convert_as_the_reference_does_but_for_lost_nanoseconds():
+    pytest.importorskip("databento", reason="hftbacktest's converter needs the package databento")
+    from hftbacktest.data.utils import databento as reference_orders
+
+    from engine.feeds import databento
+
+    path = recording("cme")
+    with contextlib.redirect_stdout(None):
+        theirs = reference_orders.convert(str(path), "ESH4")
+    ours = databento.convert(path, compat="2.4").events
+    assert len(ours) == len(theirs) == 68_792
+    for field in ("ev", "px", "qty", "order_id", "ival", "fval"):
+        assert ours[field].tobytes() == theirs[field].tobytes(), field
+    for field in ("exch_ts", "local_ts"):
+        # Theirs cut times to microseconds and then pass them through a double.
+        assert np.abs(ours[field] - theirs[field]).max() < 1_300, field
