@@ -1,0 +1,50 @@
+"""hftbacktest's interface on this engine: change the import and keep the strategy.
+
+Names, constants, builder and methods are those of the ``hftbacktest`` package 2.4, and strategies may be
+compiled with Numba as there. What differs, and why, is in docs/parity.md; docs/coming-from-hftbacktest.md is
+the guide.
+"""
+
+from hftbacktest import Recorder
+
+from engine.backtest.hbt import binding as _binding  # registers the methods with Numba
+from engine.backtest.hbt.asset import BacktestAsset
+from engine.backtest.hbt.constants import (
+    ADD_ORDER_EVENT,
+    ALL_ASSETS,
+    BUY,
+    BUY_EVENT,
+    CANCEL_ORDER_EVENT,
+    CANCELED,
+    DEPTH_BBO_EVENT,
+    DEPTH_CLEAR_EVENT,
+    DEPTH_EVENT,
+    DEPTH_SNAPSHOT_EVENT,
+    EXCH_EVENT,
+    EXPIRED,
+    FILL_EVENT,
+    FILLED,
+    FOK,
+    GTC,
+    GTX,
+    IOC,
+    LIMIT,
+    LOCAL_EVENT,
+    MARKET,
+    MODIFY_ORDER_EVENT,
+    NEW,
+    NONE,
+    PARTIALLY_FILLED,
+    REJECTED,
+    SELL,
+    SELL_EVENT,
+    TRADE_EVENT,
+    UNTIL_END_OF_DATA,
+    event_dtype,
+)
+from engine.backtest.hbt.face import (
+    HashMapMarketDepthBacktest,
+    ROIVectorMarketDepthBacktest,
+    fill_dtype,
+    order_log_dtype,
+)

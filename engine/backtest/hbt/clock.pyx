@@ -1,0 +1,193 @@
+"""Running polled markets in time; see the header of clock.pxd."""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+from engine.backtest.bus cimport bus_arrival
+from engine.backtest.exchange cimport Exchange, exchange_next_ts, exchange_run, exchange_work
+from engine.backtest.hbt.market cimport Market, market_answers, market_rows
+from engine.backtest.tape cimport cursor_horizon
+from engine.core.codes cimport OK
+
+# Calls and blocks between two looks for an interrupt: some tens of milliseconds.
+cdef enum:
+    PATIENCE = 1 << 16
+
+
+cdef inline int64_t _after(int64_t ts) noexcept nogil:
+    """The first moment after an instant."""
+    return ts + 1 if ts < INT64_MAX else INT64_MAX
+
+
+cdef inline bint _over(const Market* market) noexcept nogil:
+    """Whether nothing of a market is left to happen."""
+    return (
+        market.rows.ts == INT64_MAX
+        and exchange_next_ts(&market.venue) == INT64_MAX
+        and market.venue.responses.next_ts == INT64_MAX
+    )
+
+
+cdef int _fail(Clock* clock, int asset, int code) noexcept nogil:
+    clock.code = code
+    clock.failed = asset
+    return -1
+
+
+cdef bint clock_start(Clock* clock) noexcept nogil:
+    cdef int64_t first = INT64_MAX
+    cdef int i
+    for i in range(clock.n_markets):
+        first = min(first, clock.markets[i].rows.ts, exchange_next_ts(&clock.markets[i].venue))
+    if first == INT64_MAX:
+        return False
+    clock.now = first
+    clock.started = True
+    return True
+
+
+# --- all of an interval ------------------------------------------------------------------------------
+
+cdef int _work_off(Clock* clock, Market* market, int64_t bound, bint pausable) noexcept nogil:
+    """Everything of one market strictly before ``bound``."""
+    cdef Exchange* venue = &market.venue
+    cdef int64_t step, horizon
+    cdef int code
+    while True:
+        horizon = cursor_horizon(venue.rows)
+        step = bound if bound <= horizon else horizon + 1
+        if venue.rows.ts < step or venue.requests.next_ts < step:
+            code = exchange_work(venue, step)
+            if code != OK:
+                return code
+        if market.rows.ts < step:
+            code = market_rows(market, step)
+            if code != OK:
+                return code
+        if step == bound:
+            break
+        if pausable and _tired(clock):
+            return CLOCK_PAUSED
+    return market_answers(market, bound) if venue.responses.next_ts < bound else OK
+
+
+cdef inline bint _tired(Clock* clock) noexcept nogil:
+    clock.patience -= 1
+    if clock.patience > 0:
+        return False
+    clock.patience = PATIENCE
+    return True
+
+
+cdef int _advance(Clock* clock, int64_t until, bint pausable) noexcept nogil:
+    cdef int64_t bound = _after(until)
+    cdef Market* market
+    cdef bint over = True
+    cdef int i, code
+    for i in range(clock.n_markets):
+        market = &clock.markets[i]
+        code = _work_off(clock, market, bound, pausable)
+        if code == CLOCK_PAUSED:
+            return code
+        if code != OK:
+            return _fail(clock, i, code)
+        # A recording that ended before its time did so for a reason.
+        if market.rows.ts == INT64_MAX and market.rows.tape.code != OK:
+            return _fail(clock, i, market.rows.tape.code)
+        over = over and _over(market)
+    if over:
+        return ELAPSE_END
+    clock.now = until
+    return ELAPSE_OK
+
+
+cdef int clock_advance(Clock* clock, int64_t until) noexcept nogil:
+    return CLOCK_PAUSED if _tired(clock) else _advance(clock, until, True)
+
+
+# --- up to something ---------------------------------------------------------------------------------
+
+cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t until, int64_t* at) noexcept nogil:
+    cdef Market* market = &clock.markets[asset]
+    cdef int64_t bound = _after(until)
+    cdef int64_t now, step, horizon
+    cdef int code
+    at[0] = until
+    while True:
+        # In steps, so that our side follows and rows need not be kept for it.
+        horizon = cursor_horizon(market.venue.rows)
+        step = bound if bound <= horizon else horizon + 1
+        code = exchange_run(&market.venue, step)
+        if code != OK:
+            return _fail(clock, asset, code)
+        now = market.venue.responses.next_ts
+        if now < step:
+            if bus_arrival(&market.venue.responses, order_id, 0) == now:
+                at[0] = now
+                return OK
+            # Others' answers make no difference to when this one comes.
+            code = market_answers(market, now + 1)
+        elif step == bound:
+            return OK
+        else:
+            code = market_rows(market, step)
+        if code != OK:
+            return _fail(clock, asset, code)
+
+
+cdef int _run_to_answer(Clock* clock, int64_t bound, int64_t* at) noexcept nogil:
+    """When the first answer of any venue arrives, if before ``bound``; no venue runs beyond that.
+
+    Venues with own orders or requests can answer, so they advance together in time; the others cannot, and
+    wait for the interval that is found.
+    """
+    cdef Exchange* venue
+    cdef int64_t ts, first_ts, limit
+    cdef int i, first, second, code
+    while True:
+        first, second = -1, -1
+        first_ts = bound
+        limit = bound
+        for i in range(clock.n_markets):
+            venue = &clock.markets[i].venue
+            bound = min(bound, venue.responses.next_ts)
+            if venue.n_orders == 0 and venue.requests.next_ts == INT64_MAX:
+                continue
+            ts = exchange_next_ts(venue)
+            if ts < first_ts:
+                second, limit = first, first_ts
+                first, first_ts = i, ts
+            elif ts < limit:
+                second, limit = i, ts
+        if first < 0 or first_ts >= bound:
+            at[0] = bound
+            return OK
+        if second > first and limit < bound:
+            limit += 1
+        code = exchange_run(&clock.markets[first].venue, min(bound, limit))
+        if code != OK:
+            return _fail(clock, first, code)
+
+
+cdef int clock_next_feed(Clock* clock, bint answers, int64_t until) noexcept nogil:
+    cdef int64_t bound = _after(until)
+    cdef int64_t at = bound
+    cdef int result, code
+    cdef int i
+    for i in range(clock.n_markets):
+        at = min(at, clock.markets[i].rows.ts)
+        clock.markets[i].fed = clock.markets[i].answered = False
+    if answers and _run_to_answer(clock, at, &at) < 0:
+        return -1
+    if at >= bound:
+        return _advance(clock, until, False)
+    code = _advance(clock, at, False)
+    if code != ELAPSE_OK:
+        return code
+    # hftbacktest names what it merged last at that instant: assets come in order, and rows before answers.
+    result = ELAPSE_OK
+    for i in range(clock.n_markets):
+        if clock.markets[i].fed:
+            result = ELAPSE_FEED
+        if answers and clock.markets[i].answered:
+            result = ELAPSE_ANSWER
+    return result

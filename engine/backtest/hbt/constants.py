@@ -1,0 +1,51 @@
+"""hftbacktest's constants, by its names."""
+
+from engine.core.types import event_dtype
+
+ALL_ASSETS = -1
+"""In place of an asset number: all of them."""
+
+UNTIL_END_OF_DATA = (1 << 63) - 1
+"""As a duration or timeout."""
+
+# What an event is, in its low byte.
+DEPTH_EVENT = 1
+TRADE_EVENT = 2
+DEPTH_CLEAR_EVENT = 3
+DEPTH_SNAPSHOT_EVENT = 4
+DEPTH_BBO_EVENT = 5
+ADD_ORDER_EVENT = 10
+CANCEL_ORDER_EVENT = 11
+MODIFY_ORDER_EVENT = 12
+FILL_EVENT = 13
+
+# Who sees an event, and whose side it is on.
+EXCH_EVENT = 1 << 31
+LOCAL_EVENT = 1 << 30
+BUY_EVENT = 1 << 29
+SELL_EVENT = 1 << 28
+
+# Sides.
+BUY = 1
+SELL = -1
+
+# States of an order, and of its request.
+NONE = 0
+NEW = 1
+EXPIRED = 2
+FILLED = 3
+CANCELED = 4
+PARTIALLY_FILLED = 5
+REJECTED = 6
+
+# Times in force.
+GTC = 0
+GTX = 1
+FOK = 2
+IOC = 3
+
+# Order types.
+LIMIT = 0
+MARKET = 1
+
+__all__ = [name for name in dir() if name.isupper()] + ["event_dtype"]

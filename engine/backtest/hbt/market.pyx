@@ -1,0 +1,323 @@
+"""Our side of one asset; see the header of market.pxd."""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+
+from engine.backtest.bus cimport bus_drop, bus_first
+from engine.backtest.exchange cimport exchange_check, exchange_free, exchange_send
+from engine.backtest.hbt.account cimport account_fill, account_free, account_log
+from engine.backtest.hbt.table cimport (
+    KnownOrder,
+    table_add,
+    table_check,
+    table_find,
+    table_free,
+)
+from engine.backtest.order cimport SimOrder
+from engine.backtest.tape cimport (
+    LOCAL,
+    TAPE_ASK,
+    TAPE_OTHER,
+    TAPE_SHIFT,
+    TAPE_TRADE,
+    TAPE_UNSEEN,
+    TapeBlock,
+    TapeRow,
+    cursor_move,
+    tape_event,
+)
+from engine.book.l2 cimport (
+    L2Change,
+    _l2_update,
+    l2_apply,
+    l2_ask_qty,
+    l2_bid_qty,
+    l2_check,
+    l2_free,
+)
+from engine.book.ladder cimport ladder_rare
+from engine.core.codes cimport (
+    ERR_NO_MEMORY,
+    ERR_ORDER_ID_EXIST,
+    ERR_ORDER_NOT_FOUND,
+    ERR_REQUEST_IN_PROCESS,
+    OK,
+)
+from engine.core.types cimport (
+    EV_KIND_MASK,
+    EVENT_TRADE,
+    STATUS_CANCELED,
+    STATUS_EXPIRED,
+    STATUS_FILLED,
+    STATUS_NEW,
+    STATUS_NONE,
+    STATUS_PARTIALLY_FILLED,
+    STATUS_REJECTED,
+    STATUS_REPLACED,
+    Event,
+)
+
+
+cdef void market_free(Market* market) noexcept nogil:
+    cdef int i
+    l2_free(&market.book)
+    exchange_free(&market.venue)
+    table_free(&market.orders)
+    account_free(&market.account)
+    free(market.trades.rows)
+    for i in range(market.trades.n_outgrown):
+        free(market.trades.outgrown[i])
+    free(market.view.qty[0])
+    free(market.view.qty[1])
+
+
+# --- rows --------------------------------------------------------------------------------------------
+
+cdef int _keep_trade(TradeLog* trades, const Event* event, int64_t local_ts) noexcept nogil:
+    cdef uint64_t room
+    cdef uint64_t i
+    cdef Event* rows
+    if trades.n == trades.room:
+        room = max(2 * trades.room, <uint64_t>64)
+        rows = <Event*>malloc(room * sizeof(Event))
+        if rows == NULL:
+            return ERR_NO_MEMORY
+        for i in range(trades.n):
+            rows[i] = trades.rows[i]
+        if trades.rows != NULL:
+            trades.outgrown[trades.n_outgrown] = trades.rows
+            trades.n_outgrown += 1
+        trades.rows = rows
+        trades.room = room
+    trades.rows[trades.n] = event[0]
+    trades.rows[trades.n].local_ts = local_ts
+    trades.n += 1
+    return OK
+
+
+cdef inline int _other_row(Market* market, const TapeBlock* block, const TapeRow* row) noexcept nogil:
+    """A row that sets no single level: a trade, a clear, or nothing to us."""
+    cdef const Event* event = tape_event(block, row)
+    cdef L2Change change
+    cdef int code
+    if event.ev & EV_KIND_MASK == EVENT_TRADE:
+        return _keep_trade(&market.trades, event, row.ts[LOCAL]) if market.trades.kept else OK
+    code = l2_apply(&market.book, event, &change)
+    if code == OK and market.view.qty[0] != NULL:
+        _read_view(market)
+    return code
+
+
+cdef inline void _note_feed(Market* market, const TapeBlock* block, const TapeRow* row) noexcept nogil:
+    """Remembers the times of the last row before ``row`` that we saw; only the first of a block has none."""
+    while row != block.packed:
+        row -= 1
+        if not row.code & (TAPE_UNSEEN << LOCAL):
+            market.feed_exch_ts = tape_event(block, row).exch_ts
+            market.feed_local_ts = row.ts[LOCAL]
+            market.fed = market.has_feed = True
+            return
+
+
+cdef int _plain_rows(Market* market, int64_t bound) noexcept nogil:
+    cdef const TapeRow* row
+    cdef L2Change change
+    cdef int code
+    while market.rows.ts < bound:
+        row = market.rows.row
+        while row.ts[LOCAL] < bound:
+            if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
+                code = _l2_update(&market.book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty, &change)
+                if ladder_rare(code != OK):
+                    return code
+            elif not row.code & (TAPE_UNSEEN << LOCAL):
+                code = _other_row(market, market.rows.block, row)
+                if code != OK:
+                    return code
+            row += 1
+        _note_feed(market, market.rows.block, row)
+        cursor_move(market.rows, row)
+    return OK
+
+
+cdef int _viewed_rows(Market* market, int64_t bound) noexcept nogil:
+    """As _plain_rows, and keeps the quantity arrays."""
+    cdef const TapeRow* row
+    cdef L2Change change
+    cdef int64_t tick
+    cdef int ask, code
+    while market.rows.ts < bound:
+        row = market.rows.row
+        while row.ts[LOCAL] < bound:
+            if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
+                ask = row.code & TAPE_ASK
+                tick = row.code >> TAPE_SHIFT
+                code = _l2_update(&market.book, ask, tick, row.qty, &change)
+                if code != OK:
+                    return code
+                if market.view.first <= tick <= market.view.last:
+                    market.view.qty[ask][tick - market.view.first] = (
+                        row.qty if row.qty >= market.book.min_qty else 0.0
+                    )
+            elif not row.code & (TAPE_UNSEEN << LOCAL):
+                code = _other_row(market, market.rows.block, row)
+                if code != OK:
+                    return code
+            row += 1
+        _note_feed(market, market.rows.block, row)
+        cursor_move(market.rows, row)
+    return OK
+
+
+cdef int market_rows(Market* market, int64_t bound) noexcept nogil:
+    if market.view.qty[0] != NULL:
+        return _viewed_rows(market, bound)
+    return _plain_rows(market, bound)
+
+
+cdef void _read_view(Market* market) noexcept nogil:
+    cdef int64_t tick
+    for tick in range(market.view.first, market.view.last + 1):
+        market.view.qty[0][tick - market.view.first] = l2_bid_qty(&market.book, tick)
+        market.view.qty[1][tick - market.view.first] = l2_ask_qty(&market.book, tick)
+
+
+cdef int market_view(Market* market) noexcept nogil:
+    cdef size_t n = market.view.last - market.view.first + 1
+    if market.view.qty[0] != NULL:
+        return OK
+    market.view.qty[1] = <double*>calloc(n, sizeof(double))
+    if market.view.qty[1] == NULL:
+        return ERR_NO_MEMORY
+    market.view.qty[0] = <double*>calloc(n, sizeof(double))
+    if market.view.qty[0] == NULL:
+        free(market.view.qty[1])
+        return ERR_NO_MEMORY
+    _read_view(market)
+    return OK
+
+
+# --- answers -----------------------------------------------------------------------------------------
+
+cdef inline bint _counts(const Market* market, const SimOrder* answer) noexcept nogil:
+    """Whether an answer tells of an execution."""
+    if market.venue.faithful:
+        # hftbacktest looks at nothing else, so a refused cancel of a filled order counts its fill again.
+        return answer.status == STATUS_FILLED
+    return answer.req != STATUS_REJECTED and (
+        answer.status == STATUS_FILLED or answer.status == STATUS_PARTIALLY_FILLED
+    )
+
+
+cdef inline void _refused(Market* market, KnownOrder* known, const SimOrder* answer) noexcept nogil:
+    """A request was refused; an answer to an older one says nothing any more."""
+    if answer.local_ts != known.order.local_ts:
+        return
+    if known.order.req == STATUS_NEW:
+        known.order.status = STATUS_EXPIRED
+    elif known.order.req == STATUS_REPLACED and not market.venue.faithful:
+        known.order.price_tick = known.prev_tick
+        known.order.qty = known.prev_qty
+    known.order.req = STATUS_NONE
+
+
+cdef inline void _update(KnownOrder* known, const SimOrder* answer) noexcept nogil:
+    cdef int64_t sent = known.order.local_ts
+    cdef int64_t touched = known.order.exch_ts
+    cdef unsigned int next_handle = known.order.next_handle
+    cdef unsigned int prev_handle = known.order.prev_handle
+    known.order = answer[0]
+    known.order.next_handle = next_handle
+    known.order.prev_handle = prev_handle
+    known.order.local_ts = sent
+    if answer.exch_ts <= 0:
+        known.order.exch_ts = touched
+
+
+cdef int _receive(Market* market, const SimOrder* answer, int64_t now) noexcept nogil:
+    cdef KnownOrder* known = table_find(&market.orders, answer.order_id)
+    cdef int code = account_log(&market.account, answer, True, now)
+    if code != OK:
+        return code
+    market.answered = True
+    # Refused on the way, an order has no time at the venue.
+    if answer.exch_ts > 0:
+        market.has_order = True
+        market.order_req_ts = answer.local_ts
+        market.order_exch_ts = answer.exch_ts
+        market.order_resp_ts = now
+    if _counts(market, answer):
+        code = account_fill(&market.account, &market.venue.instrument, answer, now)
+    if known == NULL:
+        if answer.req != STATUS_REJECTED and table_add(&market.orders, answer) == NULL:
+            code = ERR_NO_MEMORY
+    elif answer.req == STATUS_REJECTED:
+        _refused(market, known, answer)
+    else:
+        _update(known, answer)
+    return code
+
+
+cdef int market_answers(Market* market, int64_t bound) noexcept nogil:
+    cdef int64_t now
+    cdef int code
+    while market.venue.responses.next_ts < bound:
+        now = market.venue.responses.next_ts
+        code = _receive(market, bus_first(&market.venue.responses), now)
+        bus_drop(&market.venue.responses)
+        if code != OK:
+            return code
+    return OK
+
+
+# --- requests ----------------------------------------------------------------------------------------
+
+cdef int _send(Market* market, const SimOrder* request, int64_t now) noexcept nogil:
+    cdef int code = account_log(&market.account, request, False, now)
+    return code if code != OK else exchange_send(&market.venue, request, now)
+
+
+cdef int market_submit(Market* market, const SimOrder* order, int64_t now) noexcept nogil:
+    cdef KnownOrder* known
+    if table_find(&market.orders, order.order_id) != NULL:
+        return ERR_ORDER_ID_EXIST
+    known = table_add(&market.orders, order)
+    if known == NULL:
+        return ERR_NO_MEMORY
+    known.order.req = STATUS_NEW
+    known.order.local_ts = now
+    return _send(market, &known.order, now)
+
+
+cdef int market_cancel(Market* market, uint64_t order_id, int64_t now) noexcept nogil:
+    cdef KnownOrder* known = table_find(&market.orders, order_id)
+    if known == NULL:
+        return ERR_ORDER_NOT_FOUND
+    if known.order.req != STATUS_NONE:
+        return ERR_REQUEST_IN_PROCESS
+    known.order.req = STATUS_CANCELED
+    known.order.local_ts = now
+    return _send(market, &known.order, now)
+
+
+cdef int market_modify(Market* market, uint64_t order_id, int64_t tick, double qty, int64_t now) noexcept nogil:
+    cdef KnownOrder* known = table_find(&market.orders, order_id)
+    if known == NULL:
+        return ERR_ORDER_NOT_FOUND
+    if known.order.req != STATUS_NONE:
+        return ERR_REQUEST_IN_PROCESS
+    known.prev_tick = known.order.price_tick
+    known.prev_qty = known.order.qty
+    known.order.price_tick = tick
+    known.order.qty = qty
+    known.order.req = STATUS_REPLACED
+    known.order.local_ts = now
+    return _send(market, &known.order, now)
+
+
+cdef int market_check(const Market* market) noexcept nogil:
+    """ERR_INVARIANT unless venue, book and orders are consistent."""
+    cdef int code = exchange_check(&market.venue)
+    if code == OK:
+        code = l2_check(&market.book)
+    return code if code != OK else table_check(&market.orders)
