@@ -17,6 +17,7 @@ cdef class Context:
     cdef readonly tuple symbols
 
     cdef int _instrument(self, object symbol) except -1
+    cdef int _check(self, object side, int order_type, int time_in_force) except? -2
     cdef int64_t _lots(self, uint16_t instrument, double qty) except -1
     cdef int64_t _tick(self, uint16_t instrument, double px) except? -1
 

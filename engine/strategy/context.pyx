@@ -79,6 +79,17 @@ cdef class Context:
             raise InvalidOrder(f"price {px!r} is not a number that a price can be")
         return to_tick(px, tick_size)
 
+    cdef int _check(self, object side, int order_type, int time_in_force) except? -2:
+        """The side's number; raises for what no order can have."""
+        number = _SIDE_NUMBERS.get(side)
+        if number is None:
+            raise InvalidOrder(f"side {side!r} is neither buy nor sell")
+        if not ORDER_LIMIT <= order_type <= ORDER_MARKET:
+            raise InvalidOrder(f"unknown order type {order_type}")
+        if not TIF_GTC <= time_in_force <= TIF_IOC:
+            raise InvalidOrder(f"unknown time in force {time_in_force}")
+        return number
+
     def book(self, symbol=None):
         """The live view of a book."""
         return self.views[self._instrument(symbol)]
@@ -87,6 +98,10 @@ cdef class Context:
         """The position in quantity units, signed."""
         cdef uint16_t i = self._instrument(symbol)
         return position_qty(&desk_cell(self.desk, self.slot, i).position, &self.desk.instruments[i])
+
+    def position_lots(self, symbol=None):
+        """The position in lots, signed."""
+        return desk_cell(self.desk, self.slot, self._instrument(symbol)).position.lots
 
     def state(self, symbol=None):
         """Position and money of this strategy in an instrument, valued at the mid, as ``StateValues``."""
@@ -114,16 +129,19 @@ cdef class Context:
             InvalidOrder: The order cannot exist: unknown symbol, NaN price, quantity not in lots.
         """
         cdef uint16_t i = self._instrument(symbol)
-        number = _SIDE_NUMBERS.get(side)
-        if number is None:
-            raise InvalidOrder(f"side {side!r} is neither buy nor sell")
-        if not ORDER_LIMIT <= order_type <= ORDER_MARKET:
-            raise InvalidOrder(f"unknown order type {order_type}")
-        if not TIF_GTC <= time_in_force <= TIF_IOC:
-            raise InvalidOrder(f"unknown time in force {time_in_force}")
+        cdef int number = self._check(side, order_type, time_in_force)
         cdef int64_t lots = self._lots(i, qty)
         cdef int64_t tick = 0 if order_type == ORDER_MARKET else self._tick(i, px)
         return desk_submit(self.desk, self.slot, i, number, tick, lots, order_type, time_in_force, 0)
+
+    def submit_ticks(
+        self, symbol, side, int64_t price_tick, int64_t lots, int order_type=ORDER_LIMIT,
+        int time_in_force=TIF_GTC
+    ):
+        """Sends an order given in whole ticks and lots; otherwise as :meth:`submit`."""
+        cdef uint16_t i = self._instrument(symbol)
+        cdef int number = self._check(side, order_type, time_in_force)
+        return desk_submit(self.desk, self.slot, i, number, price_tick, lots, order_type, time_in_force, 0)
 
     def buy(self, px, qty, symbol=None, post_only=False):
         """A limit order to buy; ``post_only`` never takes. As :meth:`submit`."""
@@ -160,7 +178,11 @@ cdef class Context:
             raise OrderNotFound(f"no order of that id: order {order_id}")
         i = desk_order(self.desk, self.slot, order_id).order.instrument
         cdef int64_t tick = self._tick(i, px)
-        cdef int code = desk_modify(self.desk, self.slot, order_id, tick, self._lots(i, qty))
+        return self.modify_ticks(order_id, tick, self._lots(i, qty))
+
+    def modify_ticks(self, order_id, int64_t price_tick, int64_t lots):
+        """Asks for a new price and open quantity in whole ticks and lots; otherwise as :meth:`modify`."""
+        cdef int code = desk_modify(self.desk, self.slot, order_id, price_tick, lots)
         if code == ERR_DENIED:
             return False
         if code != OK:

@@ -52,9 +52,9 @@ cdef class NativeStrategy:
         Raises:
             ConfigError: As the constructor; nothing has changed then.
         """
-        given = parameters.check(self.specs(), params, type(self).__name__)
-        self.values.update(given)
-        self.take_params(self.values)
+        values = self.values | parameters.check(self.specs(), params, type(self).__name__)
+        self.take_params(values)
+        self.values = values
 
     cdef int attach(self, object owner, Desk* desk, uint16_t slot, list instruments) except -1:
         if self.desk != NULL:

@@ -190,6 +190,7 @@ cdef class Roster:
     cdef int call_cold(self, uint16_t slot, str method, tuple arguments) except -1:
         """A rare callback; false when it raised, which has been dealt with then."""
         cdef NativeStrategy native
+        cdef bint failed = self.desk.slots[slot].state == STRATEGY_ERROR
         ok = True
         if self.desk.slots[slot].kind == KIND_NATIVE:
             native = <NativeStrategy>self.strategies[slot]
@@ -199,6 +200,7 @@ cdef class Roster:
                 native.on_params()
             elif method == "on_stop":
                 native.on_stop()
+            ok = failed or self.desk.slots[slot].state != STRATEGY_ERROR
         elif self.desk.slots[slot].kind == KIND_PYTHON:
             try:
                 getattr(self.strategies[slot], method)(self.contexts[slot], *arguments)

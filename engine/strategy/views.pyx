@@ -127,6 +127,14 @@ cdef class BookView:
             return 0.0
         return l2_ask_qty(self.book, self.book.best_ask_tick)
 
+    def bid_qty(self, int64_t tick):
+        """The quantity bid at a price tick; 0 where there is none."""
+        return l2_bid_qty(self.book, tick)
+
+    def ask_qty(self, int64_t tick):
+        """The quantity offered at a price tick; 0 where there is none."""
+        return l2_ask_qty(self.book, tick)
+
     @property
     def mid(self):
         """The middle of the best prices; NaN unless both sides have one."""
@@ -214,6 +222,26 @@ cdef class OrderView:
     def price_tick(self):
         """The limit price in ticks."""
         return self.order.price_tick
+
+    @property
+    def lots(self):
+        """The quantity asked for, in lots."""
+        return self.order.qty
+
+    @property
+    def leaves_lots(self):
+        """The quantity still open, in lots."""
+        return self.order.leaves_qty
+
+    @property
+    def cum_exec_lots(self):
+        """The quantity executed so far, in lots."""
+        return self.order.cum_exec_qty
+
+    @property
+    def exec_lots(self):
+        """The quantity of the last execution, in lots."""
+        return self.order.exec_qty
 
     @property
     def qty(self):
@@ -320,6 +348,11 @@ cdef class FillView:
     def price_tick(self):
         """The price in ticks."""
         return self.fill.price_tick
+
+    @property
+    def lots(self):
+        """The quantity in lots."""
+        return self.fill.qty
 
     @property
     def qty(self):
