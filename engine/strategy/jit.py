@@ -171,10 +171,18 @@ def _members(cls: type[Strategy], fields: set[str]) -> Members:
             elif inspect.isfunction(item):
                 found.methods[name] = item
                 if name in HANDLERS:
-                    found.handlers[name] = item
+                    found.handlers[name] = _checked(cls, name, item)
             elif type(item) in _FIELDS:
                 found.constants[name] = item
     return found
+
+
+def _checked(cls: type[Strategy], name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+    expected = list(inspect.signature(getattr(Strategy, name)).parameters)
+    given = list(inspect.signature(handler).parameters.values())
+    if len(given) != len(expected) or any(item.kind is not item.POSITIONAL_OR_KEYWORD for item in given):
+        raise StrategyError(f"{cls.__qualname__}.{name} takes ({', '.join(expected)})")
+    return handler
 
 
 def compiled(cls: type[Strategy]) -> type[JitStrategy]:

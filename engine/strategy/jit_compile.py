@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import cfunc
-from numba.core import cgutils, errors, types
+from numba.core import cgutils, types
 from numba.core import ir as numba_ir
 from numba.extending import intrinsic
 
@@ -16,6 +16,9 @@ import engine.strategy.jit_calls  # noqa: F401  registers what handlers call
 from engine.core.errors import StrategyError
 from engine.core.types import fill_dtype, order_dtype
 from engine.strategy.jit import Program
+from engine.strategy.jit_core import HANDLERS
+from engine.strategy.jit_errors import explain, marker
+from engine.strategy.jit_fields import lower_methods
 from engine.strategy.jit_types import (
     BOOK,
     BYTES,
@@ -46,16 +49,21 @@ VIEWS = {
 """The type of a callback's last argument; the others have none."""
 
 
+_WHOLE = (types.Integer, types.Boolean, types.EnumMember)
+
+
 @dataclass(frozen=True)
 class Code:
     """Compiled handlers.
 
     Attributes:
         addresses: Of the C functions, by callback.
+        markers: Each raises what it is given as if from the callback, for tracebacks.
         entries: What keeps them in memory.
     """
 
     addresses: dict[str, int]
+    markers: dict[str, Callable[[BaseException], None]]
     entries: tuple[Any, ...]
 
 
@@ -69,17 +77,22 @@ def compile_program(program: Program) -> Code:
         StrategyError: A handler cannot be compiled; the message names it, the line and what is wrong.
     """
     this = SelfType(program)
+    lower_methods(this)
     entries = {}
     for name in program.members.handlers:
         try:
             this.methods[name].compile(_arguments(this, name))
             entries[name] = cfunc(ENTRY)(_entry(this, name))
-        except errors.NumbaError as error:
-            raise StrategyError(f"{program.name}.{name} cannot be compiled: {explain(error)}") from error
+        except Exception as error:
+            raise StrategyError(explain(error, program, name)) from error
     for name, dispatcher in {**this.methods, **this.statics}.items():
         for result in dispatcher.overloads.values():
             _check_assignments(f"{program.name}.{name}", this, result.type_annotation)
-    return Code({name: entry.address for name, entry in entries.items()}, tuple(entries.values()))
+    return Code(
+        {name: entry.address for name, entry in entries.items()},
+        {name: marker(handler) for name, handler in program.members.handlers.items()},
+        tuple(entries.values()),
+    )
 
 
 def _arguments(this: SelfType, name: str) -> tuple[types.Type, ...]:
@@ -103,7 +116,7 @@ def _entry(this: SelfType, name: str) -> Callable[..., None]:
             )
             context.add_linking_libs([result.library])
             with cgutils.if_unlikely(builder, status.is_error):
-                _raise(context, builder, status, frame)
+                _raise(context, builder, status, frame, HANDLERS.index(name))
             with cgutils.if_likely(builder, status.is_ok):
                 context.nrt.decref(builder, result.signature.return_type, returned)
             return context.get_dummy_value()
@@ -116,13 +129,14 @@ def _entry(this: SelfType, name: str) -> Callable[..., None]:
     return entry
 
 
-def _raise(context: Any, builder: ir.IRBuilder, status: Any, frame: ir.Value) -> None:
+def _raise(context: Any, builder: ir.IRBuilder, status: Any, frame: ir.Value, place: int) -> None:
     """Sets the handler's exception as Python's and hands it to the core, which stops the strategy."""
     api = context.get_python_api(builder)
     gil = api.gil_ensure()
     context.call_conv.raise_error(builder, api, status)
-    kind = ir.FunctionType(ir.VoidType(), [BYTES])
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, "ringbook_jit_raised"), [frame])
+    kind = ir.FunctionType(ir.VoidType(), [BYTES, I64])
+    function = cgutils.get_or_insert_function(builder.module, kind, "ringbook_jit_raised")
+    builder.call(function, [frame, I64(place)])
     api.gil_release(gil)
 
 
@@ -143,22 +157,16 @@ def _view(
 
 def _check_assignments(where: str, this: SelfType, annotation: Any) -> None:
     """Refuses a float for an int of the state: Numba would cut off its fraction silently."""
-    for block in annotation.func_ir.blocks.values() if hasattr(annotation, "func_ir") else ():
+    for block in annotation.blocks.values():
         for statement in block.find_insts(numba_ir.SetAttr):
             field = this.field(statement.attr)
-            if annotation.typemap[statement.target.name] != this or field is None:
+            if field is None or annotation.typemap[statement.target.name] != this:
                 continue
             given = annotation.typemap[statement.value.name]
-            if field[1].kind in "ib" and not isinstance(
-                given, types.Integer | types.Boolean | types.EnumMember
-            ):
+            given = given.type if isinstance(given, types.Optional) else given
+            if field[1].kind in "ib" and not isinstance(given, _WHOLE):
                 kind = "int" if field[1].kind == "i" else "bool"
                 raise StrategyError(
-                    f"{where} cannot be compiled: line {statement.loc.line}: "
-                    f"self.{statement.attr} is {kind} and is given {given}"
+                    f"{where} cannot be compiled: self.{statement.attr} is declared as {kind} "
+                    f"and is given {given} (line {statement.loc.line})"
                 )
-
-
-def explain(error: errors.NumbaError) -> str:
-    """What is wrong and where, without Numba's way to it."""
-    return str(error)

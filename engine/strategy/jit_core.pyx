@@ -5,7 +5,7 @@ from libc.math cimport fabs, isfinite, round as c_round
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from engine.book.l2 cimport L2Book, l2_ask_qty, l2_bid_qty, l2_levels
-from engine.core.codes cimport ERR_INVALID_REQUEST, ERR_ORDER_NOT_FOUND
+from engine.core.codes cimport ERR_DENIED, ERR_INVALID_REQUEST, ERR_ORDER_NOT_FOUND, ERR_REQUEST_IN_PROCESS
 from engine.core.ticks cimport to_tick
 from engine.core.types cimport *
 from engine.risk.position cimport (
@@ -146,13 +146,17 @@ cdef class JitStrategy(NativeStrategy):
 # --- what handlers call: without the GIL, unless it is said ------------------------------------------
 
 
-cdef void jit_raised(Frame* frame) noexcept:
+cdef void jit_raised(Frame* frame, int64_t place) noexcept:
     """A handler raised, and its exception is set; called with the GIL."""
     cdef JitStrategy strategy = <JitStrategy>frame.strategy
     try:
-        jit_pending()
+        try:
+            jit_pending()
+        except BaseException as error:
+            # Without this function, and with the handler that Numba's traceback does not have.
+            strategy.code.markers[HANDLERS[place]](error.with_traceback(error.__traceback__.tb_next))
     except BaseException as error:
-        (<Roster>strategy.owner).fail(strategy.slot, error)
+        (<Roster>strategy.owner).fail(strategy.slot, error.with_traceback(error.__traceback__.tb_next))
 
 
 cdef void jit_log(Frame* frame, PyObject* text) noexcept:
@@ -179,6 +183,7 @@ REFUSALS = {
     BAD_QTY: "the quantity is not a positive number of lots",
 }
 """Why a request of a handler cannot exist, by the negative result that says so."""
+DENIED, NOT_FOUND, IN_PROCESS = ERR_DENIED, ERR_ORDER_NOT_FOUND, ERR_REQUEST_IN_PROCESS
 
 
 cdef inline int64_t _lots(const Frame* frame, int64_t instrument, double qty) noexcept nogil:

@@ -10,9 +10,9 @@ class Talker(Strategy):
     """Listens to books, trades, orders and fills of all its symbols, and asks for something each time."""
 
     interval_ns: int = 100_000
+    _said: int = 0
 
     def on_start(self, ctx):
-        self._said = 0
         ctx.set_timer(self.interval_ns)
 
     def on_book(self, ctx, book):
