@@ -13,6 +13,7 @@ from engine.strategy.desk cimport (
     CALL_BOOK,
     CALL_FILL,
     CALL_ORDER,
+    CALL_SIGNAL,
     CALL_TIMER,
     CALL_TRADE,
     CLOSE_TRIES,
@@ -424,7 +425,10 @@ cdef class Kernel(Roster):
             told = 0
             for slot in range(self.desk.n_strategies):
                 alive = self.desk.slots[<Py_ssize_t>slot].state in (STRATEGY_RUNNING, STRATEGY_PAUSED)
-                if alive and hasattr(self.strategies[slot], "on_signal"):
+                listens = hasattr(self.strategies[slot], "on_signal") or (
+                    self.desk.slots[<Py_ssize_t>slot].calls & CALL_SIGNAL
+                )
+                if alive and listens:
                     if not symbol or symbol in self.symbols_of[slot]:
                         self.call_cold(slot, "on_signal", (signal,))
                         told += 1

@@ -67,6 +67,7 @@ cdef enum Callback:
     CALL_ORDER = 4
     CALL_FILL = 8
     CALL_TIMER = 16
+    CALL_SIGNAL = 32
 
 cdef struct StrategySlot:
     int64_t timer_due            # INT64_MAX without a timer

@@ -67,6 +67,14 @@ class Array:
         return made
 
 
+class Place(NamedTuple):
+    """A line of a strategy."""
+
+    method: str
+    path: str
+    line: int
+
+
 class Members(NamedTuple):
     """What handlers find on ``self`` besides parameters and state."""
 
@@ -158,8 +166,6 @@ def _members(cls: type[Strategy], fields: set[str]) -> Members:
     found = Members({}, {}, {}, {})
     if cls.__init__ is not Strategy.__init__:
         raise StrategyError(f"{cls.__qualname__}.__init__ cannot be compiled: begin in on_start")
-    if cls.on_signal is not Strategy.on_signal:
-        raise StrategyError(f"{cls.__qualname__}.on_signal cannot be compiled: signals reach Python only")
     for base in reversed(cls.__mro__[: cls.__mro__.index(Strategy)]):
         for name, item in vars(base).items():
             if name.startswith("__") or name in fields or name == "_specs":
@@ -168,6 +174,8 @@ def _members(cls: type[Strategy], fields: set[str]) -> Members:
                 found.statics[name] = item.__func__
             elif inspect.iscoroutinefunction(item) or inspect.isasyncgenfunction(item):
                 raise StrategyError(f"{cls.__qualname__}.{name} is async; callbacks are plain functions")
+            elif inspect.isgeneratorfunction(item) and name in HANDLERS:
+                raise StrategyError(f"{cls.__qualname__}.{name} yields; callbacks are plain functions")
             elif inspect.isfunction(item):
                 found.methods[name] = item
                 if name in HANDLERS:

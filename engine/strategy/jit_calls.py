@@ -6,15 +6,15 @@ wrong request, so does the compiled handler, and the strategy stops.
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba.core import cgutils, errors, types
+from numba.core import types
 from numba.extending import intrinsic, overload, overload_method
 
+import engine.strategy.jit_text  # noqa: F401  registers texts, which the functions below make
 from engine.core.errors import InvalidOrder, OrderNotFound, RequestInProcess
 from engine.core.types import OrdType, TimeInForce
 from engine.strategy.jit_core import DENIED, IN_PROCESS, NOT_FOUND, REFUSALS
 from engine.strategy.jit_reads import FLOAT, INT, external, is_none, number
-from engine.strategy.jit_types import BYTES, CONTEXT, JIT, ContextType
+from engine.strategy.jit_types import CONTEXT, JIT, ContextType, real, whole
 
 _submit = external("submit", INT, CONTEXT, INT, INT, FLOAT, FLOAT, INT, INT)
 _submit_ticks = external("submit_ticks", INT, CONTEXT, INT, INT, INT, INT, INT, INT)
@@ -25,36 +25,46 @@ _cancel_all = external("cancel_all", INT, CONTEXT, INT)
 _set_timer = external("set_timer", INT, CONTEXT, INT, INT)
 
 
-def _whole(name, kind):
-    """Refuses a fraction where ticks, lots or nanoseconds are meant: Numba would cut it off silently."""
-    kind = kind.type if isinstance(kind, types.Optional) else kind
-    if not isinstance(kind, types.Integer | types.IntEnumMember):
-        raise errors.TypingError(f"{name} is a whole number, not {kind}: use int(...)")
-
-
 # --- refusals ----------------------------------------------------------------------------------------
 
-_BAD_SIDE, _BAD_TYPE, _BAD_TIF, _BAD_PX, _BAD_QTY = (REFUSALS[-code] for code in range(1, 6))
+_BAD_SIDE, _BAD_TYPE, _BAD_TIF, _BAD_PX, _BAD_QTY = range(-1, -6, -1)
+_SIDE, _TYPE, _TIF, _PX, _QTY = (REFUSALS[code] for code in range(-1, -6, -1))
+
+
+def _cast(kind):
+    @intrinsic
+    def cast(typing_context, value):
+        return kind(value), lambda context, builder, sig, args: context.cast(builder, args[0], value, kind)
+
+    return cast
+
+
+# One type each, so that what raises is compiled once.
+_int, _float = _cast(INT), _cast(FLOAT)
 
 
 @JIT
-def _refuse(code):
-    """Raises what a negative answer, or a result code of the core, stands for."""
+def _refuse_order(code, side, px, qty, order_type, time_in_force):
+    """Raises what a negative answer stands for."""
+    if code == _BAD_SIDE:
+        raise InvalidOrder("side " + str(side) + _SIDE)
+    if code == _BAD_TYPE:
+        raise InvalidOrder(_TYPE + str(order_type))
+    if code == _BAD_TIF:
+        raise InvalidOrder(_TIF + str(time_in_force))
+    if code == _BAD_PX:
+        raise InvalidOrder("price " + str(px) + _PX)
+    raise InvalidOrder("quantity " + str(qty) + _QTY)
+
+
+@JIT
+def _refuse(code, order_id):
+    """Raises what a result code of the core stands for."""
     if code == NOT_FOUND:
-        raise OrderNotFound("no order of that id")
+        raise OrderNotFound("no order of that id: order " + str(order_id))
     if code == IN_PROCESS:
-        raise RequestInProcess("the order has a request in process")
-    if code == -1:
-        raise InvalidOrder(_BAD_SIDE)
-    if code == -2:
-        raise InvalidOrder(_BAD_TYPE)
-    if code == -3:
-        raise InvalidOrder(_BAD_TIF)
-    if code == -4:
-        raise InvalidOrder(_BAD_PX)
-    if code == -5:
-        raise InvalidOrder(_BAD_QTY)
-    raise InvalidOrder("the request is invalid")
+        raise RequestInProcess("the order has a request in process: order " + str(order_id))
+    raise InvalidOrder("the request is invalid: order " + str(order_id))
 
 
 # --- requests ----------------------------------------------------------------------------------------
@@ -62,10 +72,13 @@ def _refuse(code):
 
 @overload_method(ContextType, "submit")
 def _ctx_submit(ctx, symbol, side, px, qty, order_type=0, time_in_force=0):
+    whole(side=side, order_type=order_type, time_in_force=time_in_force)
+    real(px=px, qty=qty)
+
     def impl(ctx, symbol, side, px, qty, order_type=0, time_in_force=0):
         made = _submit(ctx, number(ctx, symbol), side, px, qty, order_type, time_in_force)
         if made < 0:
-            _refuse(made)
+            _refuse_order(made, _int(side), _float(px), _float(qty), _int(order_type), _int(time_in_force))
         return made
 
     return impl
@@ -73,13 +86,12 @@ def _ctx_submit(ctx, symbol, side, px, qty, order_type=0, time_in_force=0):
 
 @overload_method(ContextType, "submit_ticks")
 def _ctx_submit_ticks(ctx, symbol, side, price_tick, lots, order_type=0, time_in_force=0):
-    _whole("price_tick", price_tick)
-    _whole("lots", lots)
+    whole(side=side, price_tick=price_tick, lots=lots, order_type=order_type, time_in_force=time_in_force)
 
     def impl(ctx, symbol, side, price_tick, lots, order_type=0, time_in_force=0):
         made = _submit_ticks(ctx, number(ctx, symbol), side, price_tick, lots, order_type, time_in_force)
         if made < 0:
-            _refuse(made)
+            _refuse_order(made, _int(side), 0.0, 0.0, _int(order_type), _int(time_in_force))
         return made
 
     return impl
@@ -89,10 +101,12 @@ def _one_side(side):
     limit, gtx, gtc = int(OrdType.LIMIT), int(TimeInForce.GTX), int(TimeInForce.GTC)
 
     def make(ctx, px, qty, symbol=None, post_only=False):
+        real(px=px, qty=qty)
+
         def impl(ctx, px, qty, symbol=None, post_only=False):
             made = _submit(ctx, number(ctx, symbol), side, px, qty, limit, gtx if post_only else gtc)
             if made < 0:
-                _refuse(made)
+                _refuse_order(made, side, _float(px), _float(qty), limit, gtc)
             return made
 
         return impl
@@ -106,20 +120,27 @@ overload_method(ContextType, "sell")(_one_side(-1))
 
 @overload_method(ContextType, "cancel")
 def _ctx_cancel(ctx, order_id):
+    whole(order_id=order_id)
+
     def impl(ctx, order_id):
         code = _cancel(ctx, order_id)
         if code != 0:
-            _refuse(code)
+            _refuse(code, _int(order_id))
 
     return impl
 
 
 @overload_method(ContextType, "modify")
 def _ctx_modify(ctx, order_id, px, qty):
+    whole(order_id=order_id)
+    real(px=px, qty=qty)
+
     def impl(ctx, order_id, px, qty):
         code = _modify(ctx, order_id, px, qty)
+        if code < 0:
+            _refuse_order(code, 0, _float(px), _float(qty), 0, 0)
         if code != 0 and code != DENIED:
-            _refuse(code)
+            _refuse(code, _int(order_id))
         return code == 0
 
     return impl
@@ -127,13 +148,12 @@ def _ctx_modify(ctx, order_id, px, qty):
 
 @overload_method(ContextType, "modify_ticks")
 def _ctx_modify_ticks(ctx, order_id, price_tick, lots):
-    _whole("price_tick", price_tick)
-    _whole("lots", lots)
+    whole(order_id=order_id, price_tick=price_tick, lots=lots)
 
     def impl(ctx, order_id, price_tick, lots):
         code = _modify_ticks(ctx, order_id, price_tick, lots)
         if code != 0 and code != DENIED:
-            _refuse(code)
+            _refuse(code, _int(order_id))
         return code == 0
 
     return impl
@@ -148,43 +168,16 @@ def _ctx_cancel_all(ctx, symbol=None):
 
 @overload_method(ContextType, "set_timer")
 def _ctx_set_timer(ctx, interval_ns, first=None):
-    _whole("interval_ns", interval_ns)
+    whole(interval_ns=interval_ns)
     from_now = is_none(first)
     if not from_now:
-        _whole("first", first)
+        whole(first=first)
 
     def impl(ctx, interval_ns, first=None):
         if _set_timer(ctx, interval_ns, ctx.now + interval_ns if from_now else first) != 0:
             raise InvalidOrder("a timer's interval and first time are at least 0 and below 2**62")
 
     return impl
-
-
-@intrinsic
-def _log(typing_context, ctx, text):
-    """Takes the GIL: a log line is a Python string."""
-
-    def code(context, builder, sig, args):
-        api = context.get_python_api(builder)
-        gil = api.gil_ensure()
-        # Boxing takes a reference, which is the caller's otherwise.
-        context.nrt.incref(builder, types.unicode_type, args[1])
-        line = api.from_native_value(types.unicode_type, args[1])
-        kind = ir.FunctionType(ir.VoidType(), [BYTES, BYTES])
-        function = cgutils.get_or_insert_function(builder.module, kind, "ringbook_jit_log")
-        builder.call(function, [args[0], builder.bitcast(line, BYTES)])
-        api.decref(line)
-        api.gil_release(gil)
-        return context.get_dummy_value()
-
-    return types.none(ctx, types.unicode_type), code
-
-
-@overload_method(ContextType, "log")
-def _ctx_log(ctx, text):
-    if not isinstance(text, types.UnicodeType | types.StringLiteral):
-        raise errors.TypingError("ctx.log takes a string: use str(...)")
-    return lambda ctx, text: _log(ctx, text)
 
 
 # --- None among numbers: best ticks may be None, and min and max of one must work as in Python -----------

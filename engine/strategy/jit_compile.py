@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
+import numba
 from llvmlite import ir
 from numba import cfunc
 from numba.core import cgutils, types
@@ -15,10 +17,11 @@ from numba.extending import intrinsic
 import engine.strategy.jit_calls  # noqa: F401  registers what handlers call
 from engine.core.errors import StrategyError
 from engine.core.types import fill_dtype, order_dtype
-from engine.strategy.jit import Program
+from engine.strategy.jit import Place, Program
 from engine.strategy.jit_core import HANDLERS
-from engine.strategy.jit_errors import explain, marker
+from engine.strategy.jit_errors import explain, located, source_line
 from engine.strategy.jit_fields import lower_methods
+from engine.strategy.jit_places import Located
 from engine.strategy.jit_types import (
     BOOK,
     BYTES,
@@ -26,7 +29,9 @@ from engine.strategy.jit_types import (
     FILL,
     I64,
     LAYOUT,
+    OPTIONS,
     ORDER,
+    SIGNAL,
     TRADE,
     SelfType,
     desk,
@@ -45,6 +50,7 @@ VIEWS = {
     "on_order": ORDER,
     "on_fill": FILL,
     "on_timer": types.int64,
+    "on_signal": SIGNAL,
 }
 """The type of a callback's last argument; the others have none."""
 
@@ -58,13 +64,25 @@ class Code:
 
     Attributes:
         addresses: Of the C functions, by callback.
-        markers: Each raises what it is given as if from the callback, for tracebacks.
+        handlers: What they were in Python, by callback.
+        places: What handlers note in the frame's place.
         entries: What keeps them in memory.
     """
 
     addresses: dict[str, int]
-    markers: dict[str, Callable[[BaseException], None]]
+    handlers: dict[str, CodeType]
+    places: tuple[Place, ...]
     entries: tuple[Any, ...]
+
+    def located(self, error: BaseException, callback: str, place: int) -> BaseException:
+        """An exception with the place that raised it in its traceback.
+
+        Args:
+            error: What was raised.
+            callback: The handler.
+            place: What the frame's place was; negative before the first.
+        """
+        return located(error, self.handlers[callback], None if place < 0 else self.places[place])
 
 
 def compile_program(program: Program) -> Code:
@@ -76,7 +94,12 @@ def compile_program(program: Program) -> Code:
     Raises:
         StrategyError: A handler cannot be compiled; the message names it, the line and what is wrong.
     """
-    this = SelfType(program)
+    wrap = numba.njit(**OPTIONS, pipeline_class=Located)
+    methods, statics = (
+        {name: wrap(function) for name, function in found.items()}
+        for found in (program.members.methods, program.members.statics)
+    )
+    this = SelfType(program, methods, statics)
     lower_methods(this)
     entries = {}
     for name in program.members.handlers:
@@ -87,10 +110,11 @@ def compile_program(program: Program) -> Code:
             raise StrategyError(explain(error, program, name)) from error
     for name, dispatcher in {**this.methods, **this.statics}.items():
         for result in dispatcher.overloads.values():
-            _check_assignments(f"{program.name}.{name}", this, result.type_annotation)
+            _check_assignments(name, this, result.type_annotation)
     return Code(
         {name: entry.address for name, entry in entries.items()},
-        {name: marker(handler) for name, handler in program.members.handlers.items()},
+        {name: handler.__code__ for name, handler in program.members.handlers.items()},
+        tuple(this.places),
         tuple(entries.values()),
     )
 
@@ -148,6 +172,8 @@ def _view(
         return load(builder, desk(builder, frame), LAYOUT["desk.now"], I64)
     if name == "on_book":
         return make_book(context, builder, frame, builder.zext(load(builder, first, 0, ir.IntType(16)), I64))
+    if name == "on_signal":
+        return make_view(context, builder, SIGNAL, at=first)
     if name == "on_trade":
         number = builder.zext(load(builder, second, 0, ir.IntType(16)), I64)
         return make_view(context, builder, TRADE, at=first, symbol=number)
@@ -155,7 +181,7 @@ def _view(
     return make_record(context, builder, VIEWS[name], frame, first, dtype)
 
 
-def _check_assignments(where: str, this: SelfType, annotation: Any) -> None:
+def _check_assignments(name: str, this: SelfType, annotation: Any) -> None:
     """Refuses a float for an int of the state: Numba would cut off its fraction silently."""
     for block in annotation.blocks.values():
         for statement in block.find_insts(numba_ir.SetAttr):
@@ -166,7 +192,6 @@ def _check_assignments(where: str, this: SelfType, annotation: Any) -> None:
             given = given.type if isinstance(given, types.Optional) else given
             if field[1].kind in "ib" and not isinstance(given, _WHOLE):
                 kind = "int" if field[1].kind == "i" else "bool"
-                raise StrategyError(
-                    f"{where} cannot be compiled: self.{statement.attr} is declared as {kind} "
-                    f"and is given {given} (line {statement.loc.line})"
-                )
+                reason = f"self.{statement.attr} is declared as {kind} and is given {given}"
+                place = source_line(this.program, statement.loc.filename, statement.loc.line)
+                raise StrategyError(f"{this.program.name}.{name} cannot be compiled: {reason} ({place})")

@@ -22,7 +22,8 @@ cdef enum HandlerPlace:
     ON_TIMER = 5
     ON_PARAMS = 6
     ON_STOP = 7
-    N_HANDLERS = 8
+    ON_SIGNAL = 8
+    N_HANDLERS = 9
 
 cdef struct Frame:
     Desk* desk
@@ -32,6 +33,7 @@ cdef struct Frame:
     int64_t n_instruments
     int64_t slot
     uint64_t seed
+    int64_t place                # number of the place that is being run, of those of the code
     void* strategy               # the JitStrategy, borrowed
 
 # A walk over live orders: those that were there when it began, oldest first in each instrument.
@@ -40,6 +42,13 @@ cdef struct Walk:
     int64_t end
     uint64_t before              # order ids below it were there
     uint64_t handle              # of the next order; 0 when the instrument has no more
+
+# What a Signal of views.pyx is to handlers.
+cdef struct JitSignal:
+    void* name                   # its str, borrowed
+    int64_t instrument           # negative where it is about all
+    int64_t ts
+    double value
 
 ctypedef void (*Handler)(Frame* frame, const void* first, const void* second) noexcept nogil
 

@@ -20,6 +20,7 @@ from engine.strategy.desk cimport (
     CALL_BOOK,
     CALL_FILL,
     CALL_ORDER,
+    CALL_SIGNAL,
     CALL_TIMER,
     CALL_TRADE,
     Cell,
@@ -51,11 +52,13 @@ cdef extern from *:
     """
     int jit_pending() except -1
 
-HANDLERS = ("on_start", "on_book", "on_trade", "on_order", "on_fill", "on_timer", "on_params", "on_stop")
+HANDLERS = (
+    "on_start", "on_book", "on_trade", "on_order", "on_fill", "on_timer", "on_params", "on_stop", "on_signal",
+)
 """The callbacks that can be compiled, by their places."""
 
 cdef uint8_t[N_HANDLERS] _CALLS
-_CALLS[:] = [0, CALL_BOOK, CALL_TRADE, CALL_ORDER, CALL_FILL, CALL_TIMER, 0, 0]
+_CALLS[:] = [0, CALL_BOOK, CALL_TRADE, CALL_ORDER, CALL_FILL, CALL_TIMER, 0, 0, CALL_SIGNAL]
 
 
 cdef class JitStrategy(NativeStrategy):
@@ -116,6 +119,7 @@ cdef class JitStrategy(NativeStrategy):
 
     cdef void call(self, int place, const void* first, const void* second) noexcept nogil:
         if self.handlers[place] != NULL:
+            self.frame.place = -1
             self.handlers[place](&self.frame, first, second)
 
     cdef void on_start(self) noexcept nogil:
@@ -142,6 +146,13 @@ cdef class JitStrategy(NativeStrategy):
     cdef void on_stop(self) noexcept nogil:
         self.call(ON_STOP, NULL, NULL)
 
+    cdef void on_signal(self, object signal) noexcept:
+        cdef JitSignal given
+        given.name = <void*>signal.name
+        given.instrument = (<Roster>self.owner).symbols.index(signal.symbol) if signal.symbol else -1
+        given.ts, given.value = signal.ts, signal.value
+        self.call(ON_SIGNAL, &given, NULL)
+
 
 # --- what handlers call: without the GIL, unless it is said ------------------------------------------
 
@@ -149,14 +160,13 @@ cdef class JitStrategy(NativeStrategy):
 cdef void jit_raised(Frame* frame, int64_t place) noexcept:
     """A handler raised, and its exception is set; called with the GIL."""
     cdef JitStrategy strategy = <JitStrategy>frame.strategy
+    callback = HANDLERS[place]
     try:
-        try:
-            jit_pending()
-        except BaseException as error:
-            # Without this function, and with the handler that Numba's traceback does not have.
-            strategy.code.markers[HANDLERS[place]](error.with_traceback(error.__traceback__.tb_next))
+        jit_pending()
     except BaseException as error:
-        (<Roster>strategy.owner).fail(strategy.slot, error.with_traceback(error.__traceback__.tb_next))
+        (<Roster>strategy.owner).fail(
+            strategy.slot, callback, strategy.code.located(error, callback, frame.place)
+        )
 
 
 cdef void jit_log(Frame* frame, PyObject* text) noexcept:
@@ -176,13 +186,14 @@ cdef enum Refusal:
     BAD_QTY = -5
 
 REFUSALS = {
-    BAD_SIDE: "the side is neither buy nor sell",
-    BAD_TYPE: "unknown order type",
-    BAD_TIF: "unknown time in force",
-    BAD_PX: "the price is not a number that a price can be",
-    BAD_QTY: "the quantity is not a positive number of lots",
+    BAD_SIDE: " is neither buy nor sell",
+    BAD_TYPE: "unknown order type ",
+    BAD_TIF: "unknown time in force ",
+    BAD_PX: " is not a number that a price can be",
+    BAD_QTY: " is not a positive number of lots",
 }
-"""Why a request of a handler cannot exist, by the negative result that says so."""
+"""Why a request of a handler cannot exist, by the negative result that says so; what is wrong goes before it,
+or behind it."""
 DENIED, NOT_FOUND, IN_PROCESS = ERR_DENIED, ERR_ORDER_NOT_FOUND, ERR_REQUEST_IN_PROCESS
 
 
@@ -359,6 +370,7 @@ def layout():
     cdef L2Book book
     cdef Cell cell
     cdef Instrument instrument
+    cdef JitSignal signal
     return {
         "frame.desk": <char*>&frame.desk - <char*>&frame,
         "frame.params": <char*>&frame.params - <char*>&frame,
@@ -366,6 +378,7 @@ def layout():
         "frame.instruments": <char*>&frame.instruments - <char*>&frame,
         "frame.n_instruments": <char*>&frame.n_instruments - <char*>&frame,
         "frame.slot": <char*>&frame.slot - <char*>&frame,
+        "frame.place": <char*>&frame.place - <char*>&frame,
         "frame.seed": <char*>&frame.seed - <char*>&frame,
         "desk.now": <char*>&desk.now - <char*>&desk,
         "desk.next_order_id": <char*>&desk.next_order_id - <char*>&desk,
@@ -382,5 +395,8 @@ def layout():
         "instrument.tick_size": <char*>&instrument.tick_size - <char*>&instrument,
         "instrument.lot_size": <char*>&instrument.lot_size - <char*>&instrument,
         "instrument.contract_size": <char*>&instrument.contract_size - <char*>&instrument,
-        "walk": sizeof(Walk),
+        "signal.name": <char*>&signal.name - <char*>&signal,
+        "signal.instrument": <char*>&signal.instrument - <char*>&signal,
+        "signal.ts": <char*>&signal.ts - <char*>&signal,
+        "signal.value": <char*>&signal.value - <char*>&signal,
     }

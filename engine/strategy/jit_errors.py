@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING
+
+from engine.strategy.base import Strategy
+from engine.strategy.jit import Place
 
 if TYPE_CHECKING:
     from engine.strategy.jit import Program
@@ -15,11 +20,11 @@ if TYPE_CHECKING:
 _ON_THE_WAY = re.compile(
     r"^(Failed in |- Resolution failure|There (are|is) \d|- Of which|Overload in|Overload of|Intrinsic in|"
     r"With argument|Rejected as|raised from|During:|File |None$|No match|Known signatures|\* |>>>|"
-    r"All templates rejected|<source elided>|\^|Use of unsupported|Cannot resolve setattr)"
+    r"All templates rejected|<source elided>|\^|Use of unsupported)"
 )
 _RAISED = re.compile(r"^(?:Typing|NumbaValue|NumbaType|Unsupported\w*|Lowering)Error: (?!Failed in )(.+)")
 _CALL = re.compile(r">>> ?(?:_ctx_|_book_|_symbols_|_order_)?(\w+)\((.*)\)")
-_LINE = re.compile(r'(?:at (\S+) \((\d+)\)|File "([^"]+)", line (\d+))')
+_LINE = re.compile(r'(?:(?:at|from) (\S+) \((\d+)\)|File "([^"]+)", line (\d+))')
 
 
 def explain(error: Exception, program: Program, handler: str) -> str:
@@ -35,8 +40,17 @@ def explain(error: Exception, program: Program, handler: str) -> str:
     unknown = re.match(r"Unknown attribute '(\w+)' of type (\w+)", reason)
     if unknown:
         reason = _unknown(program, unknown[1], unknown[2])
-    place = _place(text, program)
+    elif missing := re.match(r"Cannot resolve setattr: \((\w+)\)\.(\w+) = ", reason):
+        reason = _unknown(program, missing[2], missing[1])
+    elif fixed := re.match(r"No definition for lowering (\w+)\.(\w+) = ", reason):
+        reason = f"a {fixed[1]} has no {fixed[2]!r} to set"
+    elif cast := re.match(r"(Cannot cast .+? to .+?): ", reason):
+        reason = cast[1]
+    elif builtin := re.match(r"Untyped global name '(\w+)'", reason):
+        reason = f"compiled handlers know no {builtin[1]}"
+    place = _place(text, program) or _place_of_word(program, reason)
     where = f" ({place})" if place else ""
+    reason = re.sub(r"\.*\s*Raised from .*$", "", reason).replace("NameError: ", "")
     return f"{program.name}.{handler} cannot be compiled: {reason}{where}"
 
 
@@ -59,6 +73,8 @@ def _reason(text: str) -> str:
 def _unknown(program: Program, name: str, kind: str) -> str:
     if kind != program.name:
         return f"{kind} has no {name!r} in compiled handlers"
+    if name in vars(Strategy):
+        return f"self.{name} is for Python: compiled handlers cannot use it"
     if name in program.specs:
         return f"self.{name} is a str, which compiled handlers cannot read"
     return f"self.{name} is unknown: what a strategy keeps is declared in its class, as in `{name}: int = 0`"
@@ -69,28 +85,65 @@ def _functions(program: Program) -> Iterator[tuple[str, Callable[..., object]]]:
 
 
 def _place(text: str, program: Program) -> str:
-    """The innermost line of the strategy's own that the message names, with its method and its source."""
+    """The innermost line of the strategy's own that the message names."""
     for found in _LINE.finditer(text):
-        line = int(found[2] or found[4])
-        path = found[1] or found[3]
-        for name, function in _functions(program):
-            code = function.__code__
-            lines = [number for *_, number in code.co_lines() if number]
-            if Path(code.co_filename).name == Path(path).name and min(lines) <= line <= max(lines):
-                source = linecache.getline(code.co_filename, line).strip()
-                return f"{name}, {Path(path).name} line {line}: {source}"
+        if place := source_line(program, found[1] or found[3], int(found[2] or found[4])):
+            return place
     return ""
 
 
-def marker(function: Callable[..., object]) -> Callable[[BaseException], None]:
-    """A function that raises what it is given as if from a handler, which its traceback then names.
+def _place_of_word(program: Program, reason: str) -> str:
+    """The first line with the name that a reason without a line quotes last, or with a ``with``."""
+    words = re.findall(r"'(\w+)'", reason)
+    for _, function in _functions(program):
+        for step in dis.get_instructions(function):
+            found = step.argval == words[-1] if words else step.opname.startswith("BEFORE_WITH")
+            if found and step.positions and step.positions.lineno:
+                return source_line(program, function.__code__.co_filename, step.positions.lineno)
+    return ""
+
+
+def source_line(program: Program, path: str, line: int) -> str:
+    """A line of the strategy's own, with its method and its source; empty for another line.
 
     Args:
-        function: The handler.
+        program: The strategy's class.
+        path: Of the file, in whatever form Numba names it.
+        line: The number.
     """
-    code = function.__code__
-    # Blank lines put the raising line where the handler begins.
-    source = "\n" * (code.co_firstlineno - 1) + f"def {code.co_name}(error): raise error"
-    found: dict[str, Callable[[BaseException], None]] = {}
-    exec(compile(source, code.co_filename, "exec"), found)
-    return found[code.co_name]
+    for name, function in _functions(program):
+        code = function.__code__
+        lines = [number for *_, number in code.co_lines() if number]
+        if Path(code.co_filename).name == Path(path).name and min(lines) <= line <= max(lines):
+            source = linecache.getline(code.co_filename, line).strip()
+            return f"{name}, {Path(path).name} line {line}: {source}"
+    return ""
+
+
+def located(error: BaseException, handler: CodeType, place: Place | None) -> BaseException:
+    """Gives an exception of a handler the traceback that it would have in Python, as far as that is known.
+
+    Args:
+        error: What was raised.
+        handler: The code of the handler.
+        place: The line that raised it; None leaves the handler's first.
+    """
+    first = Place(handler.co_name, handler.co_filename, handler.co_firstlineno)
+    steps = [first] if place is None else [place]
+    if steps[0].method != first.method:
+        steps.append(first)
+    error = error.with_traceback(None)
+    for step in steps:
+        try:
+            _raise_at(step, error)
+        except BaseException as raised:
+            # Without this function and the next.
+            error = raised.with_traceback(raised.__traceback__.tb_next.tb_next)
+    return error
+
+
+def _raise_at(place: Place, error: BaseException) -> None:
+    # Blank lines put the raising line where the strategy's is; one as wide as any is shown without carets.
+    source = "\n" * (place.line - 1) + "raise" + " " * 200 + "error"
+    code = compile(source, place.path, "exec").replace(co_name=place.method, co_qualname=place.method)
+    exec(code, {"error": error})

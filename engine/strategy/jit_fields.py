@@ -27,6 +27,7 @@ from engine.strategy.jit_types import (
     ORDER,
     ORDERS,
     ORDERS_WALK,
+    SIGNAL,
     SYMBOL,
     SYMBOLS,
     SYMBOLS_WALK,
@@ -105,6 +106,18 @@ def _whole(context: Any, builder: ir.IRBuilder, view: Any) -> ir.Value:
     return builder.fptosi(view.num_trades, I64)
 
 
+def _symbol_of_signal(context: Any, builder: ir.IRBuilder, view: Any) -> ir.Value:
+    """A symbol, None where the signal is about all of them."""
+    made = context.make_helper(builder, types.Optional(SYMBOL))
+    made.data = load(builder, view.at, LAYOUT["signal.instrument"], I64)
+    made.valid = builder.icmp_signed(">=", made.data, I64(0))
+    return made._getvalue()
+
+
+def _of_signal(field: str, kind: ir.Type) -> Any:
+    return lambda context, builder, view: load(builder, view.at, LAYOUT[f"signal.{field}"], kind)
+
+
 _SIZES = {name: _of_instrument(name) for name in ("tick_size", "lot_size", "contract_size")}
 _NUMBERS = ("order_id", "price_tick", "exch_ts", "local_ts")
 ATTRIBUTES: dict[types.Type, dict[str, tuple[types.Type, Any]]] = {
@@ -146,6 +159,11 @@ ATTRIBUTES: dict[types.Type, dict[str, tuple[types.Type, Any]]] = {
     TRADE: {
         **{name: _number(event_dtype, name) for name in ("exch_ts", "local_ts", "px", "qty")},
         "side": (types.IntEnumMember(Side, types.int64), _side_of_trade),
+    },
+    SIGNAL: {
+        "value": (types.float64, _of_signal("value", F64)),
+        "ts": (types.int64, _of_signal("ts", I64)),
+        "symbol": (types.Optional(SYMBOL), _symbol_of_signal),
     },
     VALUES: {"num_trades": (types.int64, _whole)},
 }

@@ -22,6 +22,7 @@ from engine.strategy.jit_types import (
     CONTEXT,
     F64,
     I64,
+    JIT,
     LAYOUT,
     ORDER,
     ORDERS,
@@ -32,14 +33,15 @@ from engine.strategy.jit_types import (
     ContextType,
     OrdersType,
     OrderType,
+    SignalType,
     SymbolsType,
-    SymbolType,
     cell_at,
     load,
     make_book,
     make_record,
     make_view,
     nth_instrument,
+    whole,
 )
 
 for _name, _address in symbols().items():
@@ -71,11 +73,14 @@ _levels = external("levels", INT, PTR, INT, INT, types.CPointer(INT), types.CPoi
 def number(typing_context, ctx, symbol):
     """The instrument that a symbol means: itself, or the strategy's first for None."""
     first = is_none(symbol)
-    if not first and symbol != SYMBOL:
+    if not first and symbol not in (SYMBOL, types.Optional(SYMBOL)):
         raise errors.TypingError(f"a symbol is one of ctx.symbols, not {symbol}")
 
     def code(context, builder, sig, args):
-        return nth_instrument(builder, args[0], I64(0)) if first else args[1]
+        if first:
+            return nth_instrument(builder, args[0], I64(0))
+        # That of a signal about all symbols raises here, as "" does in Python.
+        return context.cast(builder, args[1], symbol, SYMBOL)
 
     return INT(ctx, symbol), code
 
@@ -88,8 +93,15 @@ def _symbol(typing_context, symbols, place):
 
 @intrinsic
 def _place(typing_context, symbol):
-    """A symbol's number, to compare."""
-    return INT(symbol), lambda context, builder, sig, args: args[0]
+    """A symbol's number to compare, -1 for None."""
+
+    def code(context, builder, sig, args):
+        if symbol == SYMBOL:
+            return args[0]
+        given = context.make_helper(builder, symbol, value=args[0])
+        return builder.select(given.valid, given.data, I64(-1))
+
+    return INT(symbol), code
 
 
 @intrinsic
@@ -120,29 +132,36 @@ def _symbols_getitem(symbols, place):
     return impl
 
 
+@JIT
+def _index(symbols, wanted):
+    for place in range(len(symbols)):
+        if _place(symbols[place]) == wanted:
+            return place
+    raise ValueError("tuple.index(x): x not in tuple")
+
+
 @overload_method(SymbolsType, "index")
 def _symbols_index(symbols, symbol):
-    def impl(symbols, symbol):
-        for place in range(len(symbols)):
-            if symbols[place] == symbol:
-                return place
-        raise ValueError("tuple.index(x): x not in tuple")
+    return lambda symbols, symbol: _index(symbols, number(symbols, symbol))
 
-    return impl
+
+def _are_symbols(*kinds):
+    return all(kind in (SYMBOL, types.Optional(SYMBOL)) for kind in kinds)
 
 
 @overload(operator.eq)
 def _symbol_eq(a, b):
-    if isinstance(a, SymbolType) and isinstance(b, SymbolType):
-        return lambda a, b: _place(a) == _place(b)
-    return None
+    return (lambda a, b: _place(a) == _place(b)) if _are_symbols(a, b) else None
 
 
 @overload(operator.ne)
 def _symbol_ne(a, b):
-    if isinstance(a, SymbolType) and isinstance(b, SymbolType):
-        return lambda a, b: _place(a) != _place(b)
-    return None
+    return (lambda a, b: _place(a) != _place(b)) if _are_symbols(a, b) else None
+
+
+@overload(bool)
+def _symbol_bool(symbol):
+    return (lambda symbol: _place(symbol) >= 0) if _are_symbols(symbol) else None
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -245,6 +264,7 @@ def _ctx_state(ctx, symbol=None):
 
 @overload_method(ContextType, "order")
 def _ctx_order(ctx, order_id):
+    whole(order_id=order_id)
     return lambda ctx, order_id: _order(ctx, order_id)
 
 
@@ -254,7 +274,7 @@ def _ctx_orders(ctx, symbol=None):
         return lambda ctx, symbol=None: _orders(ctx, 0, _n_symbols(ctx))
 
     def impl(ctx, symbol=None):
-        place = ctx.symbols.index(symbol)
+        place = _index(ctx.symbols, number(ctx, symbol))
         return _orders(ctx, place, place + 1)
 
     return impl
@@ -283,13 +303,35 @@ def _order_is_live(order):
     return impl
 
 
+@intrinsic
+def _signal_name(typing_context, signal):
+    """The name as a string; takes the GIL."""
+
+    def code(context, builder, sig, args):
+        at = builder.extract_value(args[0], 0)
+        api = context.get_python_api(builder)
+        gil = api.gil_ensure()
+        name = api.to_native_value(types.unicode_type, load(builder, at, LAYOUT["signal.name"], BYTES))
+        api.gil_release(gil)
+        return name.value
+
+    return types.unicode_type(signal), code
+
+
+@overload_attribute(SignalType, "name")
+def _name_of_signal(signal):
+    return lambda signal: _signal_name(signal)
+
+
 @overload_method(BookType, "bid_qty")
 def _book_bid_qty(book, tick):
+    whole(tick=tick)
     return lambda book, tick: _bid_qty(_at(book), tick)
 
 
 @overload_method(BookType, "ask_qty")
 def _book_ask_qty(book, tick):
+    whole(tick=tick)
     return lambda book, tick: _ask_qty(_at(book), tick)
 
 
@@ -335,6 +377,8 @@ def _mid(book):
 
 def _side_levels(side):
     def make(book, n=10):
+        whole(n=n)
+
         def impl(book, n=10):
             size = max(0, min(n, 1 << 16))
             ticks, qtys = np.empty(size, np.int64), np.empty(size)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, errors, types
 from numba.extending import (
     models,
     register_model,
@@ -27,8 +27,9 @@ LAYOUT = layout()
 BYTES = cgutils.voidptr_t
 I64, F64 = ir.IntType(64), ir.DoubleType()
 OPTIONAL = types.Optional(types.int64)
-JIT = numba.njit(error_model="python", boundscheck=True)
-"""How handlers and methods are compiled: with Python's errors, and with checks of every index."""
+OPTIONS = {"error_model": "python", "boundscheck": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""How all is compiled: with Python's errors, with checks of every index, and for compiled callers only."""
+JIT = numba.njit(**OPTIONS)
 
 
 # --- the types ---------------------------------------------------------------------------------------
@@ -63,6 +64,10 @@ class OrderType(View):
     """An order in the desk's table, or the one that a callback is about."""
 
 
+class SignalType(View):
+    """A signal from outside."""
+
+
 class OrdersType(View, types.IterableType):
     """The live orders in a range of the strategy's instruments."""
 
@@ -74,13 +79,15 @@ class WalkType(types.SimpleIteratorType):
 
 
 class SelfType(types.Type):
-    """A strategy in its own handlers: parameters, state, constants and methods of one class; the frame."""
+    """A strategy in its own handlers: parameters, state, constants and methods of one class; the frame.
 
-    def __init__(self, program: Program) -> None:
-        """Wraps the methods; Numba compiles each for the types it is called with."""
-        self.program = program
-        self.methods = {name: JIT(function) for name, function in program.members.methods.items()}
-        self.statics = {name: JIT(function) for name, function in program.members.statics.items()}
+    ``places`` are the lines that its compiled methods note, by their numbers (jit_places.py).
+    """
+
+    def __init__(self, program: Program, methods: dict[str, Any], statics: dict[str, Any]) -> None:
+        """Takes the class and its functions, wrapped: Numba compiles each for the types it is called with."""
+        self.program, self.methods, self.statics = program, methods, statics
+        self.places: dict[Any, int] = {}
         super().__init__(name=program.name)
 
     @property
@@ -103,6 +110,7 @@ BOOK = BookType("BookView", ("at", types.voidptr), ("instrument", types.voidptr)
 ORDER = OrderType("OrderView", ("at", types.voidptr), ("instrument", types.voidptr))
 FILL = View("FillView", ("at", types.voidptr), ("instrument", types.voidptr))
 TRADE = View("TradeView", ("at", types.voidptr), ("symbol", SYMBOL))
+SIGNAL = SignalType("Signal", ("at", types.voidptr))
 VALUE_NAMES = (
     "position",
     "balance",
@@ -143,8 +151,39 @@ class _ViewModel(models.StructModel):
         super().__init__(dmm, fe_type, fe_type.members)
 
 
-for _view in (View, BookType, OrderType, OrdersType):
+for _view in (View, BookType, OrderType, SignalType, OrdersType):
     register_model(_view)(_ViewModel)
+
+
+def whole(**given: Any) -> None:
+    """Refuses a fraction where a whole number is meant: Numba would cut it off silently.
+
+    Args:
+        **given: Types of arguments, or Python values of those that were left out, by name.
+
+    Raises:
+        TypingError: One is no integer.
+    """
+    for name, kind in given.items():
+        kind = kind.type if isinstance(kind, types.Optional) else kind
+        if not isinstance(kind, int | types.Omitted | types.Integer | types.IntEnumMember):
+            hint = ": use int(...)" if isinstance(kind, types.Float) else ""
+            raise errors.TypingError(f"{name} is a whole number, not {kind}{hint}")
+
+
+def real(**given: Any) -> None:
+    """Refuses what is no number.
+
+    Args:
+        **given: Types of arguments by name.
+
+    Raises:
+        TypingError: One is no number.
+    """
+    for name, kind in given.items():
+        kind = kind.type if isinstance(kind, types.Optional) else kind
+        if not isinstance(kind, types.Number):
+            raise errors.TypingError(f"{name} is a number, not {kind}")
 
 
 # --- loads -------------------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ cdef class NativeStrategy:
     cdef void on_timer(self, int64_t now) noexcept nogil
     cdef void on_params(self) noexcept nogil
     cdef void on_stop(self) noexcept nogil
+    # This one is called with the GIL: a signal comes from Python, and has a name.
+    cdef void on_signal(self, object signal) noexcept
     # Copies parameters into C fields; called with all of them, checked, after every change.
     cdef int take_params(self, dict values) except -1
 

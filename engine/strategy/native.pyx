@@ -94,6 +94,9 @@ cdef class NativeStrategy:
     cdef void on_stop(self) noexcept nogil:
         pass
 
+    cdef void on_signal(self, object signal) noexcept:
+        pass
+
     cdef int take_params(self, dict values) except -1:
         return 0
 

@@ -200,6 +200,8 @@ cdef class Roster:
                 native.on_params()
             elif method == "on_stop":
                 native.on_stop()
+            elif method == "on_signal":
+                native.on_signal(arguments[0])
             ok = failed or self.desk.slots[slot].state != STRATEGY_ERROR
         elif self.desk.slots[slot].kind == KIND_PYTHON:
             try:
@@ -232,7 +234,8 @@ cdef class Roster:
         desk_emit(&self.desk, OUTPUT_STRATEGY, slot, NULL, 0, NULL, True)
 
     cdef void fail(self, uint16_t slot, str callback, object error):
-        method = getattr(type(self.strategies[slot]), callback)
+        # A compiled strategy has no such attribute.
+        method = getattr(type(self.strategies[slot]), callback, None)
         what = failure(self.names[slot], self.desk.now, callback, method, error)
         self.failed[slot] = (what, error)
         self.enter(slot, STRATEGY_ERROR, what.message)

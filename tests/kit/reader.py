@@ -11,6 +11,11 @@ from engine.core.types import OrdType, Side, Status, TimeInForce
 from engine.strategy.base import Strategy
 from engine.strategy.jit import Array
 
+CALLS = (
+    "on_start", "on_params", "on_stop", "on_book", "on_trade", "on_order", "on_fill", "on_timer", "on_signal",
+)  # fmt: skip
+"""What ``_counts`` counts."""
+
 
 class Reader(Strategy):
     """Listens to everything and keeps sums of it."""
@@ -26,6 +31,7 @@ class Reader(Strategy):
     _flag: bool = True
     _sum: float = 0.0
     _counts = Array(9, int)
+    _empty: int = 0
     _table = Array((2, 3), fill=1.5)
 
     def on_start(self, ctx):
@@ -59,6 +65,8 @@ class Reader(Strategy):
         live = ctx.order(order.order_id)
         if live is None or live.status is not Status.NEW or live.req is not Status.NONE:
             return
+        if live.order_type is OrdType.MARKET:
+            return
         if live.order_id % 4 == 1:
             ctx.modify(order.order_id, order.px + ctx.book(order.symbol).tick_size, order.leaves_qty)
         elif live.order_id % 4 == 2:
@@ -84,6 +92,14 @@ class Reader(Strategy):
         elif self._calls % 7 == 0:
             self._add(ctx.cancel_all(ctx.symbols[-1]))
 
+    def on_signal(self, ctx, signal):
+        self._count(8)
+        self._add(signal.value + signal.ts)
+        if signal.symbol:
+            self._read_book(0, ctx.book(signal.symbol))
+        if signal.name == "trend":
+            self._add(len(ctx.orders()))
+
     def _ask(self, ctx, place, symbol):
         book = ctx.book(symbol)
         bid, ask = book.best_bid_tick, book.best_ask_tick
@@ -100,7 +116,9 @@ class Reader(Strategy):
         elif kind == 3:
             self._add(ctx.submit(symbol, Side.SELL, 0.0, size, OrdType.MARKET))
         elif kind == 4:
-            self._add(ctx.submit_ticks(symbol, Side.SELL, max(bid, ask - 2), 1, OrdType.LIMIT, TimeInForce.GTX))
+            self._add(
+                ctx.submit_ticks(symbol, Side.SELL, max(bid, ask - 2), 1, OrdType.LIMIT, TimeInForce.GTX)
+            )
         elif bid > 4:
             self._add(ctx.submit_ticks(symbol, Side.BUY, min(bid - 3, ask), 2))
         if len(ctx.orders(symbol)) > 6:
@@ -115,7 +133,7 @@ class Reader(Strategy):
 
     def _read_book(self, place, book):
         if math.isnan(book.mid):
-            self._counts[8] += 1
+            self._empty += 1
         else:
             self._add(book.best_bid + book.best_ask + book.mid)
             self._add(book.bid_qty(book.best_bid_tick) - book.ask_qty(book.best_ask_tick + self.DEPTH))
@@ -129,7 +147,9 @@ class Reader(Strategy):
     def _read_order(self, order):
         self._add(order.order_id + order.client_order_id + order.price_tick + order.lots + order.leaves_lots)
         self._add(order.cum_exec_lots + order.exec_lots + (order.local_ts - self._last) * 1e-9)
-        self._add(order.px + order.qty + order.leaves_qty + order.cum_exec_qty + order.exec_qty + order.exec_px)
+        self._add(
+            order.px + order.qty + order.leaves_qty + order.cum_exec_qty + order.exec_qty + order.exec_px
+        )
         self._add(order.side + 2 * order.status + 3 * order.req + 5 * order.reason + 7 * order.order_type)
         self._add(11 * order.time_in_force + (order.exch_ts > 0) + order.is_live)
 
@@ -155,4 +175,5 @@ class Reader(Strategy):
 def digest(strategy) -> tuple:
     """All that a Reader keeps."""
     tables = strategy._counts.tolist(), strategy._table.tolist()
-    return strategy._calls, strategy._last, strategy._flag, strategy._sum, *tables
+    numbers = strategy._calls, strategy._last, strategy._flag, strategy._sum
+    return *numbers, *tables, strategy._empty

@@ -1,4 +1,4 @@
-"""The market maker: its rules by example, and the Python and the compiled one order by order."""
+"""The market maker: its rules by example, and those in Python, Numba and Cython order by order."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ import pytest
 
 from engine.core.types import Side, Status
 from engine.kernel import Kernel
-from engine.strategy.native import MarketMaker as Compiled
+from engine.strategy.native import MarketMaker as Native
 from examples.strategies.market_maker import MarketMaker as Plain
+from examples.strategies.market_maker_jit import MarketMaker as Jit
 from tests.kit.kernels import BTC, ETH, REQUEST, Venue, events
 
-BOTH = pytest.mark.parametrize("kind", [Plain, Compiled])
+HOMES = [
+    pytest.param(Plain, id="python"),
+    pytest.param(Jit, id="jit"),
+    pytest.param(Jit.plain, id="jit-plain"),
+    pytest.param(Native, id="cython"),
+]
+EACH = pytest.mark.parametrize("kind", HOMES)
 
 
 def start(kind, symbols=("BTC",), bid=100.0, ask=101.0, **params):
@@ -31,11 +38,12 @@ def move(kernel, old, new, ts):
     kernel.market(0, events(*rows, ts=ts))
 
 
-def test_they_have_the_same_parameters():
-    assert Plain.specs() == Compiled.specs()
+@EACH
+def test_they_have_the_same_parameters(kind):
+    assert kind.specs() == Native.specs()
 
 
-@BOTH
+@EACH
 def test_quotes_around_the_middle(kind):
     kernel, venue = start(kind, half_spread=2.0, order_qty=0.3, max_position=1.0)
     kernel.timer(1099)
@@ -49,14 +57,14 @@ def test_quotes_around_the_middle(kind):
     assert venue.answer() == 0
 
 
-@BOTH
+@EACH
 def test_quotes_never_cross_the_best(kind):
     kernel, _venue = start(kind, half_spread=0.0, order_qty=0.1, max_position=1.0, bid=99.0, ask=103.0)
     kernel.timer(1100)
     assert quotes(kernel) == [("BUY", 198, 1), ("SELL", 206, 1)]
 
 
-@BOTH
+@EACH
 def test_a_quote_that_is_no_longer_wanted_is_replaced_and_one_that_is_stays(kind):
     kernel, venue = start(kind, half_spread=1.5, order_qty=0.1, max_position=1.0)
     kernel.timer(1100)
@@ -71,7 +79,7 @@ def test_a_quote_that_is_no_longer_wanted_is_replaced_and_one_that_is_stays(kind
     assert quotes(kernel) == [("BUY", 199, 1), ("SELL", 202, 1)]
 
 
-@BOTH
+@EACH
 def test_an_order_with_a_request_in_flight_is_left_alone(kind):
     kernel, venue = start(kind, half_spread=1.0, order_qty=0.1, max_position=1.0)
     kernel.timer(1100)
@@ -84,7 +92,7 @@ def test_an_order_with_a_request_in_flight_is_left_alone(kind):
     assert [r["order"]["req"] for r in requests] == [Status.CANCELED] * 2
 
 
-@BOTH
+@EACH
 def test_the_position_shifts_and_limits_the_quotes(kind):
     kernel, venue = start(kind, half_spread=2.0, skew=1.0, order_qty=0.2, max_position=0.4)
     kernel.timer(1100)
@@ -101,7 +109,7 @@ def test_the_position_shifts_and_limits_the_quotes(kind):
     assert quotes(kernel) == [("SELL", 202, 2)]
 
 
-@BOTH
+@EACH
 def test_a_grid_is_filled_from_the_best_and_within_the_limit(kind):
     kernel, _venue = start(
         kind, half_spread=1.0, order_qty=0.1, max_position=0.25, grid_num=4, grid_interval=3
@@ -110,7 +118,7 @@ def test_a_grid_is_filled_from_the_best_and_within_the_limit(kind):
     assert quotes(kernel) == [("BUY", 197, 1), ("BUY", 200, 1), ("SELL", 202, 1), ("SELL", 205, 1)]
 
 
-@BOTH
+@EACH
 def test_the_widest_grid_is_kept_whole_and_follows_the_market(kind):
     kernel, venue = start(kind, half_spread=1.0, order_qty=0.1, max_position=10.0, grid_num=100)
     kernel.timer(1100)
@@ -126,7 +134,7 @@ def test_the_widest_grid_is_kept_whole_and_follows_the_market(kind):
     assert [q[1] for q in quotes(kernel)] == [*range(102, 202), *range(203, 303)]
 
 
-@BOTH
+@EACH
 def test_bids_end_above_zero(kind):
     kernel, _venue = start(
         kind, half_spread=0.0, order_qty=0.1, max_position=9.0, grid_num=5, bid=1.0, ask=1.5, grid_interval=1
@@ -135,7 +143,7 @@ def test_bids_end_above_zero(kind):
     assert [q for q in quotes(kernel) if q[0] == "BUY"] == [("BUY", 1, 1), ("BUY", 2, 1)]
 
 
-@BOTH
+@EACH
 def test_without_a_market_nothing_happens(kind):
     kernel, venue = start(kind, half_spread=1.0, order_qty=0.1, max_position=1.0)
     kernel.timer(1100)
@@ -146,7 +154,7 @@ def test_without_a_market_nothing_happens(kind):
     assert venue.answer() == 0
 
 
-@BOTH
+@EACH
 def test_a_pause_takes_the_quotes_away_and_resuming_brings_them_back(kind):
     kernel, venue = start(kind, half_spread=1.0, order_qty=0.1, max_position=1.0)
     kernel.timer(1100)
@@ -162,7 +170,7 @@ def test_a_pause_takes_the_quotes_away_and_resuming_brings_them_back(kind):
     assert len(quotes(kernel)) == 2
 
 
-@BOTH
+@EACH
 def test_a_changed_interval_takes_effect(kind):
     kernel, _venue = start(kind)
     assert kernel.next_timer == 1100
@@ -172,7 +180,7 @@ def test_a_changed_interval_takes_effect(kind):
     assert kernel.next_timer == 1030
 
 
-@BOTH
+@EACH
 def test_the_relative_spread_adds_to_the_ticks(kind):
     kernel, _venue = start(kind, half_spread=0.5, relative_half_spread=0.01, order_qty=0.1, max_position=1.0)
     kernel.timer(1100)
@@ -206,7 +214,7 @@ def simulate(kind, seed, **params):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_send_the_same_orders(seed):
+def test_all_send_the_same_orders(seed):
     params = {
         "half_spread": [0.0, 1.0, 2.5, 4.0][seed],
         "relative_half_spread": [0.0, 0.001, 0.0, 0.01][seed],
@@ -216,7 +224,8 @@ def test_both_send_the_same_orders(seed):
         "grid_num": [1, 3, 5, 2][seed],
         "grid_interval": [1, 2, 1, 4][seed],
     }
-    plain, compiled = simulate(Plain, seed, **params), simulate(Compiled, seed, **params)
-    assert len(plain[0]) > 200
-    assert plain[0] == compiled[0]
-    assert str(plain[1]) == str(compiled[1])
+    native, *others = (simulate(kind, seed, **params) for kind in (Native, Plain, Jit, Jit.plain))
+    assert len(native[0]) > 200
+    for other in others:
+        assert other[0] == native[0]
+        assert str(other[1]) == str(native[1])
