@@ -188,8 +188,11 @@ cdef int _modify(Exchange* ex, SimOrder* request, uint32_t handle, int64_t now) 
     changed.exch_ts = now
     changed.reason = REASON_NONE
     changed.status = STATUS_NEW
-    resting[0] = changed
     request[0] = changed
+    if ex.faithful:
+        # hftbacktest's order goes on with the time at which it was first sent.
+        changed.local_ts = resting.local_ts
+    resting[0] = changed
     return OK
 
 

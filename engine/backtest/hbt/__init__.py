@@ -7,7 +7,6 @@ the guide.
 
 from hftbacktest import Recorder
 
-from engine.backtest.hbt import binding as _binding  # registers the methods with Numba
 from engine.backtest.hbt.asset import BacktestAsset
 from engine.backtest.hbt.constants import (
     ADD_ORDER_EVENT,
@@ -48,3 +47,46 @@ from engine.backtest.hbt.face import (
     fill_dtype,
     order_log_dtype,
 )
+
+# Registers the methods with Numba.
+import engine.backtest.hbt.binding  # noqa: F401  # isort: skip
+
+__all__ = [
+    "ADD_ORDER_EVENT",
+    "ALL_ASSETS",
+    "BUY",
+    "BUY_EVENT",
+    "CANCELED",
+    "CANCEL_ORDER_EVENT",
+    "DEPTH_BBO_EVENT",
+    "DEPTH_CLEAR_EVENT",
+    "DEPTH_EVENT",
+    "DEPTH_SNAPSHOT_EVENT",
+    "EXCH_EVENT",
+    "EXPIRED",
+    "FILLED",
+    "FILL_EVENT",
+    "FOK",
+    "GTC",
+    "GTX",
+    "IOC",
+    "LIMIT",
+    "LOCAL_EVENT",
+    "MARKET",
+    "MODIFY_ORDER_EVENT",
+    "NEW",
+    "NONE",
+    "PARTIALLY_FILLED",
+    "REJECTED",
+    "SELL",
+    "SELL_EVENT",
+    "TRADE_EVENT",
+    "UNTIL_END_OF_DATA",
+    "BacktestAsset",
+    "HashMapMarketDepthBacktest",
+    "ROIVectorMarketDepthBacktest",
+    "Recorder",
+    "event_dtype",
+    "fill_dtype",
+    "order_log_dtype",
+]

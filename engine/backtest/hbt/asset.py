@@ -29,7 +29,7 @@ Recording = str | os.PathLike[str] | np.ndarray
 
 @dataclass
 class AssetSpec:
-    """An asset as it was described. Models are named as in ``AssetConfig``, because the same functions make them."""
+    """An asset as it was described; models are named as in ``AssetConfig``: the same functions make them."""
 
     tick_size: float = 0.0
     lot_size: float = 0.0
@@ -119,8 +119,8 @@ def _recording(name: str, value: Any) -> Recording:
 class BacktestAsset:
     """Describes one asset; every method sets one thing and returns the asset, so that calls can be chained.
 
-    Without any: linear of contract size 1, no latency, ``log_prob_queue_model2``, no partial fills, no fees, no
-    trades kept. Tick and lot size have to be set, and data.
+    Without any: linear of contract size 1, no latency, ``log_prob_queue_model2``, no partial fills, no
+    fees, no trades kept. Tick and lot size have to be set, and data.
 
     Every method raises ConfigError for a value that cannot be, DataError for a file that is not there.
     """
@@ -256,7 +256,7 @@ class BacktestAsset:
         return self._queue("risk_adverse_queue_model")
 
     def log_prob_queue_model(self) -> Self:
-        """Cancels are in front or behind by the logarithms of what is there; docs/models.md has the formulas."""
+        """Cancels are in front or behind by the logarithms of what is there; see docs/models.md."""
         return self._queue("log_prob_queue_model")
 
     def log_prob_queue_model2(self) -> Self:
@@ -306,7 +306,7 @@ class BacktestAsset:
         return self._fees("flat_per_trade_fee_model", maker_fee, taker_fee)
 
     def directional_fees(self, buyer_fee: float, seller_fee: float) -> Self:
-        """On top of either, the fraction of the value that a buyer and a seller pay; hftbacktest's are in Rust."""
+        """On top of either, the fraction of the value that a buyer and a seller pay."""
         self._spec.buyer_fee = _finite("buyer_fee", buyer_fee)
         self._spec.seller_fee = _finite("seller_fee", seller_fee)
         return self
@@ -350,8 +350,8 @@ def check_assets(assets: Any, compat: str | None, roi: bool) -> list[AssetSpec]:
         first, last = spec.roi_ticks
         if not 0 <= last - first < MAX_ROI_TICKS:
             raise ConfigError(
-                f"asset {number}: roi_lb {spec.roi[0]:g} to roi_ub {spec.roi[1]:g} is no range, or one of more "
-                f"than {MAX_ROI_TICKS} ticks"
+                f"asset {number}: roi_lb {spec.roi[0]:g} to roi_ub {spec.roi[1]:g} is no range, or one "
+                f"of more than {MAX_ROI_TICKS} ticks"
             )
         specs.append(spec)
     return specs

@@ -328,14 +328,16 @@ def _cancellable(self):
     return (_status(order) == _NEW or _status(order) == _PARTIALLY_FILLED) and _req(order) == 0
 
 
-_attribute(
-    OrderType, "price", lambda self: _price_tick(address_of(self)) * _order_tick_size(address_of(self))
-)
-_attribute(
-    OrderType,
-    "exec_price",
-    lambda self: _exec_price_tick(address_of(self)) * _order_tick_size(address_of(self)),
-)
+def _price(self):
+    return _price_tick(address_of(self)) * _order_tick_size(address_of(self))
+
+
+def _exec_price(self):
+    return _exec_price_tick(address_of(self)) * _order_tick_size(address_of(self))
+
+
+_attribute(OrderType, "price", _price)
+_attribute(OrderType, "exec_price", _exec_price)
 _attribute(OrderType, "cancellable", _cancellable)
 
 for _name in ("position", "balance", "fee", "trading_volume", "trading_value"):

@@ -66,7 +66,7 @@ class StateValuesType(Address):
 
 
 class ValuesType(types.Type):
-    """A walk through orders: it moves, so it has memory of its own, the ``OrderWalk`` and the current order."""
+    """A walk through orders; it moves, so it has memory of its own: an ``OrderWalk``, the current order."""
 
     def __init__(self) -> None:
         super().__init__("Values")
