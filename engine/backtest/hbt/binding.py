@@ -70,7 +70,7 @@ orders_at = view_at(ORDERS)
 state_at = view_at(STATE)
 
 
-def _method(kind: type, *, name: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _method(kind: type, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a function of the object and the arguments as a method of its kind."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +79,7 @@ def _method(kind: type, *, name: str = "") -> Callable[[Callable[..., Any]], Cal
 
         # Numba binds arguments by the signature of what chooses.
         choose.__signature__ = signature(function)
-        overload_method(kind, name or function.__name__, strict=False)(choose)
+        overload_method(kind, name, strict=False)(choose)
         return function
 
     return register
@@ -120,67 +120,67 @@ _attribute(BacktestType, "current_timestamp", lambda self: now_(address_of(self)
 _attribute(BacktestType, "num_assets", lambda self: I64(_num_assets(address_of(self))))
 
 
-@_method(BacktestType)
-def elapse(self, duration):
+@_method(BacktestType, "elapse")
+def _elapse(self, duration):
     return checked(elapse_(address_of(self), duration))
 
 
-@_method(BacktestType)
-def elapse_bt(self, duration):
+@_method(BacktestType, "elapse_bt")
+def _elapse_bt(self, duration):
     return checked(elapse_(address_of(self), duration))
 
 
-@_method(BacktestType)
+@_method(BacktestType, "_goto_end")
 def _goto_end(self):
     return checked(goto_end_(address_of(self)))
 
 
-@_method(BacktestType)
-def wait_order_response(self, asset_no, order_id, timeout):
+@_method(BacktestType, "wait_order_response")
+def _wait_order_response(self, asset_no, order_id, timeout):
     return checked(wait_order_response_(address_of(self), asset_no, order_id, timeout))
 
 
-@_method(BacktestType)
-def wait_next_feed(self, include_order_resp, timeout):
+@_method(BacktestType, "wait_next_feed")
+def _wait_next_feed(self, include_order_resp, timeout):
     return checked(wait_next_feed_(address_of(self), include_order_resp, timeout))
 
 
-@_method(BacktestType)
-def submit_buy_order(self, asset_no, order_id, price, qty, time_in_force, order_type, wait):
+@_method(BacktestType, "submit_buy_order")
+def _submit_buy_order(self, asset_no, order_id, price, qty, time_in_force, order_type, wait):
     return checked(
         submit_(address_of(self), asset_no, order_id, 1, price, qty, time_in_force, order_type, wait)
     )
 
 
-@_method(BacktestType)
-def submit_sell_order(self, asset_no, order_id, price, qty, time_in_force, order_type, wait):
+@_method(BacktestType, "submit_sell_order")
+def _submit_sell_order(self, asset_no, order_id, price, qty, time_in_force, order_type, wait):
     return checked(
         submit_(address_of(self), asset_no, order_id, -1, price, qty, time_in_force, order_type, wait)
     )
 
 
-@_method(BacktestType)
-def modify(self, asset_no, order_id, price, qty, wait):
+@_method(BacktestType, "modify")
+def _modify(self, asset_no, order_id, price, qty, wait):
     return checked(modify_(address_of(self), asset_no, order_id, price, qty, wait))
 
 
-@_method(BacktestType)
-def cancel(self, asset_no, order_id, wait):
+@_method(BacktestType, "cancel")
+def _cancel(self, asset_no, order_id, wait):
     return checked(cancel_(address_of(self), asset_no, order_id, wait))
 
 
-@_method(BacktestType)
-def clear_inactive_orders(self, asset_no):
+@_method(BacktestType, "clear_inactive_orders")
+def _clear_inactive_orders(self, asset_no):
     checked(clear_inactive_orders_(address_of(self), asset_no))
 
 
-@_method(BacktestType)
-def clear_last_trades(self, asset_no):
+@_method(BacktestType, "clear_last_trades")
+def _clear_last_trades(self, asset_no):
     checked(clear_last_trades_(address_of(self), asset_no))
 
 
-@_method(BacktestType)
-def close(self):
+@_method(BacktestType, "close")
+def _close(self):
     return checked(close_(address_of(self)))
 
 
@@ -190,37 +190,37 @@ def _depth(self, asset_no):
     return lambda self, asset_no: view(checked(market_(address_of(self), asset_no)))
 
 
-@_method(BacktestType)
-def orders(self, asset_no):
+@_method(BacktestType, "orders")
+def _orders(self, asset_no):
     return orders_at(checked(market_(address_of(self), asset_no)))
 
 
-@_method(BacktestType)
-def state_values(self, asset_no):
+@_method(BacktestType, "state_values")
+def _state_values(self, asset_no):
     return state_at(checked(market_(address_of(self), asset_no)))
 
 
-@_method(BacktestType)
-def position(self, asset_no):
+@_method(BacktestType, "position")
+def _position_of(self, asset_no):
     return _position(checked(market_(address_of(self), asset_no)))
 
 
-@_method(BacktestType)
-def last_trades(self, asset_no):
+@_method(BacktestType, "last_trades")
+def _last_trades(self, asset_no):
     market = checked(market_(address_of(self), asset_no))
     return carray(pointer_to(_trades(market)), _n_trades(market), event_dtype)
 
 
-@_method(BacktestType)
-def feed_latency(self, asset_no):
+@_method(BacktestType, "feed_latency")
+def _feed_latency(self, asset_no):
     market = checked(market_(address_of(self), asset_no))
     if _has_feed(market) == 0:
         return None
     return _feed_exch_ts(market), _feed_local_ts(market)
 
 
-@_method(BacktestType)
-def order_latency(self, asset_no):
+@_method(BacktestType, "order_latency")
+def _order_latency(self, asset_no):
     market = checked(market_(address_of(self), asset_no))
     if _has_order(market) == 0:
         return None
@@ -257,25 +257,25 @@ _attribute(
 )
 
 
-@_method(DepthType)
-def bid_qty_at_tick(self, price_tick):
+@_method(DepthType, "bid_qty_at_tick")
+def _bid_qty_at_tick(self, price_tick):
     return bid_qty_(address_of(self), price_tick)
 
 
-@_method(DepthType)
-def ask_qty_at_tick(self, price_tick):
+@_method(DepthType, "ask_qty_at_tick")
+def _ask_qty_at_tick(self, price_tick):
     return ask_qty_(address_of(self), price_tick)
 
 
-@_method(DepthType)
-def snapshot(self):
+@_method(DepthType, "snapshot")
+def _snapshot(self):
     n = np.zeros(1, np.int64)
     events = checked(snapshot_(address_of(self), I64(n.ctypes.data)))
     return carray(pointer_to(events), n[0], event_dtype)
 
 
-@_method(DepthType)
-def snapshot_free(self, arr):
+@_method(DepthType, "snapshot_free")
+def _snapshot_free(self, arr):
     snapshot_free_(I64(arr.ctypes.data))
 
 
@@ -347,8 +347,8 @@ _field(StateValuesType, "num_trades", I64)
 _n_orders = _reader("n_orders", types.uint32)
 
 
-@_method(OrderDictType)
-def get(self, order_id):
+@_method(OrderDictType, "get")
+def _get(self, order_id):
     order = order_(address_of(self), order_id)
     if order == 0:
         return None
@@ -369,21 +369,21 @@ def _len(self):
     return None
 
 
-@_method(OrderDictType)
-def values(self):
+@_method(OrderDictType, "values")
+def _values(self):
     cells = np.zeros(WALK_WORDS + 1, np.int64)
     walk_start_(I64(cells.ctypes.data), address_of(self))
     return values_of(cells)
 
 
-@_method(ValuesType, name="has_next")
+@_method(ValuesType, "has_next")
 def _has_next(self):
     cells = cells_of(self)
     cells[WALK_WORDS] = checked(walk_next_(I64(cells.ctypes.data)))
     return cells[WALK_WORDS] != 0
 
 
-@_method(ValuesType, name="next")
+@_method(ValuesType, "next")
 def _next(self):
     cells = cells_of(self)
     order = checked(walk_next_(I64(cells.ctypes.data)))
@@ -392,8 +392,8 @@ def _next(self):
     return order_at(order)
 
 
-@_method(ValuesType, name="get")
-def _get(self):
+@_method(ValuesType, "get")
+def _get_current(self):
     order = cells_of(self)[WALK_WORDS]
     if order == 0:
         raise RuntimeError("has_next() has not found an order")
