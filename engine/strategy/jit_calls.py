@@ -10,9 +10,10 @@ from numba.core import types
 from numba.extending import intrinsic, overload, overload_method
 
 import engine.strategy.jit_text  # noqa: F401  registers texts, which the functions below make
-from engine.core.errors import InvalidOrder, OrderNotFound, RequestInProcess
+from engine.core.errors import InvalidOrder
 from engine.core.types import OrdType, TimeInForce
-from engine.strategy.jit_core import DENIED, IN_PROCESS, NOT_FOUND, REFUSALS
+from engine.strategy.jit_core import DENIED
+from engine.strategy.jit_errors import Refused
 from engine.strategy.jit_reads import FLOAT, INT, external, is_none, number
 from engine.strategy.jit_types import CONTEXT, JIT, ContextType, real, whole
 
@@ -26,9 +27,6 @@ _set_timer = external("set_timer", INT, CONTEXT, INT, INT)
 
 
 # --- refusals ----------------------------------------------------------------------------------------
-
-_BAD_SIDE, _BAD_TYPE, _BAD_TIF, _BAD_PX, _BAD_QTY = range(-1, -6, -1)
-_SIDE, _TYPE, _TIF, _PX, _QTY = (REFUSALS[code] for code in range(-1, -6, -1))
 
 
 def _cast(kind):
@@ -45,26 +43,12 @@ _int, _float = _cast(INT), _cast(FLOAT)
 
 @JIT
 def _refuse_order(code, side, px, qty, order_type, time_in_force):
-    """Raises what a negative answer stands for."""
-    if code == _BAD_SIDE:
-        raise InvalidOrder("side " + str(side) + _SIDE)
-    if code == _BAD_TYPE:
-        raise InvalidOrder(_TYPE + str(order_type))
-    if code == _BAD_TIF:
-        raise InvalidOrder(_TIF + str(time_in_force))
-    if code == _BAD_PX:
-        raise InvalidOrder("price " + str(px) + _PX)
-    raise InvalidOrder("quantity " + str(qty) + _QTY)
+    raise Refused(code, side, px, qty, order_type, time_in_force)
 
 
 @JIT
 def _refuse(code, order_id):
-    """Raises what a result code of the core stands for."""
-    if code == NOT_FOUND:
-        raise OrderNotFound("no order of that id: order " + str(order_id))
-    if code == IN_PROCESS:
-        raise RequestInProcess("the order has a request in process: order " + str(order_id))
-    raise InvalidOrder("the request is invalid: order " + str(order_id))
+    raise Refused(code, order_id)
 
 
 # --- requests ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from libc.math cimport fabs, isfinite, round as c_round
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 
 from engine.book.l2 cimport L2Book, l2_ask_qty, l2_bid_qty, l2_levels
-from engine.core.codes cimport ERR_DENIED, ERR_INVALID_REQUEST, ERR_ORDER_NOT_FOUND, ERR_REQUEST_IN_PROCESS
+from engine.core.codes cimport ERR_DENIED, ERR_INVALID_REQUEST, ERR_ORDER_NOT_FOUND
 from engine.core.ticks cimport to_tick
 from engine.core.types cimport *
 from engine.risk.position cimport (
@@ -42,7 +42,7 @@ from engine.strategy.desk cimport (
 from engine.strategy.native cimport NativeStrategy
 from engine.strategy.roster cimport Roster
 
-from engine.core.errors import StrategyError
+from engine.core.errors import ConfigError, StrategyError
 from engine.strategy.context import MAX_LOGS
 
 cdef extern from *:
@@ -104,7 +104,11 @@ cdef class JitStrategy(NativeStrategy):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     cdef int take_params(self, dict values) except -1:
-        for name in self.params_record.dtype.names or ():
+        names = self.params_record.dtype.names or ()
+        for name in names:
+            if type(values[name]) is int and not -(1 << 63) <= values[name] < 1 << 63:
+                raise ConfigError(f"{type(self).__name__}.{name}: {values[name]} does not fit 64 bits")
+        for name in names:
             self.params_record[name] = values[name]
         return 0
 
@@ -185,16 +189,9 @@ cdef enum Refusal:
     BAD_PX = -4
     BAD_QTY = -5
 
-REFUSALS = {
-    BAD_SIDE: " is neither buy nor sell",
-    BAD_TYPE: "unknown order type ",
-    BAD_TIF: "unknown time in force ",
-    BAD_PX: " is not a number that a price can be",
-    BAD_QTY: " is not a positive number of lots",
-}
-"""Why a request of a handler cannot exist, by the negative result that says so; what is wrong goes before it,
-or behind it."""
-DENIED, NOT_FOUND, IN_PROCESS = ERR_DENIED, ERR_ORDER_NOT_FOUND, ERR_REQUEST_IN_PROCESS
+REFUSALS = {BAD_SIDE: "side", BAD_TYPE: "order_type", BAD_TIF: "time_in_force", BAD_PX: "px", BAD_QTY: "qty"}
+"""What is wrong with a request that cannot be an order, by the negative result that says so."""
+DENIED = ERR_DENIED
 
 
 cdef inline int64_t _lots(const Frame* frame, int64_t instrument, double qty) noexcept nogil:
@@ -382,6 +379,7 @@ def layout():
         "frame.seed": <char*>&frame.seed - <char*>&frame,
         "desk.now": <char*>&desk.now - <char*>&desk,
         "desk.next_order_id": <char*>&desk.next_order_id - <char*>&desk,
+        "desk.orders.records": <char*>&desk.orders.records - <char*>&desk,
         "desk.books": <char*>&desk.books - <char*>&desk,
         "desk.instruments": <char*>&desk.instruments - <char*>&desk,
         "desk.cells": <char*>&desk.cells - <char*>&desk,
@@ -392,6 +390,7 @@ def layout():
         "book": sizeof(L2Book),
         "cell": sizeof(Cell),
         "instrument": sizeof(Instrument),
+        "live_order": sizeof(LiveOrder),
         "instrument.tick_size": <char*>&instrument.tick_size - <char*>&instrument,
         "instrument.lot_size": <char*>&instrument.lot_size - <char*>&instrument,
         "instrument.contract_size": <char*>&instrument.contract_size - <char*>&instrument,

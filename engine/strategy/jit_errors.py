@@ -10,8 +10,10 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING
 
+from engine.core.errors import InvalidOrder, RingbookError, raise_for_code
 from engine.strategy.base import Strategy
 from engine.strategy.jit import Place
+from engine.strategy.jit_core import REFUSALS
 
 if TYPE_CHECKING:
     from engine.strategy.jit import Program
@@ -120,6 +122,31 @@ def source_line(program: Program, path: str, line: int) -> str:
     return ""
 
 
+class Refused(Exception):
+    """What compiled handlers raise for a request that cannot be: its code, and the order id or the order.
+
+    Strings are left to Python, since Numba takes seconds to compile what makes them.
+    """
+
+
+def _refusal(code: int, *of: float) -> BaseException:
+    """The exception that ``Context`` raises."""
+    if code > 0:
+        try:
+            raise_for_code(code, f"order {of[0]}")
+        except RingbookError as error:
+            return error
+    side, px, qty, order_type, time_in_force = of
+    texts = {
+        "side": f"side {side} is neither buy nor sell",
+        "order_type": f"unknown order type {order_type}",
+        "time_in_force": f"unknown time in force {time_in_force}",
+        "px": f"price {px} is not a number that a price can be",
+        "qty": f"quantity {qty} is not a positive number of lots",
+    }
+    return InvalidOrder(texts[REFUSALS[code]])
+
+
 def located(error: BaseException, handler: CodeType, place: Place | None) -> BaseException:
     """Gives an exception of a handler the traceback that it would have in Python, as far as that is known.
 
@@ -132,6 +159,7 @@ def located(error: BaseException, handler: CodeType, place: Place | None) -> Bas
     steps = [first] if place is None else [place]
     if steps[0].method != first.method:
         steps.append(first)
+    error = _refusal(*error.args) if isinstance(error, Refused) else error
     error = error.with_traceback(None)
     for step in steps:
         try:
@@ -139,6 +167,8 @@ def located(error: BaseException, handler: CodeType, place: Place | None) -> Bas
         except BaseException as raised:
             # Without this function and the next.
             error = raised.with_traceback(raised.__traceback__.tb_next.tb_next)
+    # It would be the one that stood for it.
+    error.__context__ = None
     return error
 
 

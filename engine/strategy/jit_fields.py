@@ -343,15 +343,33 @@ def _walk_symbols(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> A
     return _begin(context, builder, args[0], SYMBOLS_WALK, I64(0))
 
 
+def _next_order(builder: ir.IRBuilder, walk: Any) -> ir.Value:
+    """The next order of a walk, or NULL: a few loads within an instrument, a call between two."""
+    found = cgutils.alloca_once_value(builder, ir.Constant(BYTES, None))
+    numbers = builder.bitcast(walk.cursor, I64.as_pointer())
+    before, handle = (builder.gep(numbers, [I64(place)]) for place in (2, 3))
+    number = builder.load(handle)
+    with builder.if_then(builder.icmp_unsigned("!=", number, I64(0))):
+        records = load(builder, desk(builder, walk.frame), LAYOUT["desk.orders.records"], BYTES)
+        order = builder.gep(records, [builder.mul(number, I64(LAYOUT["live_order"]))])
+        order_id = load_number(builder, order, *order_dtype.fields["order_id"][:2])
+        with builder.if_then(builder.icmp_unsigned("<", order_id, builder.load(before))):
+            builder.store(load_number(builder, order, *order_dtype.fields["next_handle"][:2]), handle)
+            builder.store(order, found)
+    with builder.if_then(cgutils.is_null(builder, builder.load(found))):
+        signature = ir.FunctionType(BYTES, [BYTES, BYTES])
+        function = cgutils.get_or_insert_function(builder.module, signature, "ringbook_jit_walk")
+        builder.store(builder.call(function, [walk.frame, walk.cursor]), found)
+    return builder.load(found)
+
+
 @lower_builtin("iternext", WalkType)
 @iternext_impl(RefType.UNTRACKED)
 def _next(context: Any, builder: ir.IRBuilder, sig: Any, args: Any, result: Any) -> None:
     kind = sig.args[0]
     walk = cgutils.create_struct_proxy(kind)(context, builder, value=args[0])
     if kind == ORDERS_WALK:
-        signature = ir.FunctionType(BYTES, [BYTES, BYTES])
-        function = cgutils.get_or_insert_function(builder.module, signature, "ringbook_jit_walk")
-        at = builder.call(function, [walk.frame, walk.cursor])
+        at = _next_order(builder, walk)
         valid = cgutils.is_not_null(builder, at)
     else:
         cursor = builder.bitcast(walk.cursor, I64.as_pointer())

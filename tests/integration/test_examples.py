@@ -20,6 +20,7 @@ from tests.kit import waves
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = {
     "market_maker:MarketMaker": {},
+    "market_maker_jit:MarketMaker": {},
     "mean_reversion:MeanReversion": {},
     "ml:Forecaster": {"train_ns": 20_000_000_000},
     "momentum:Momentum": {},

@@ -31,3 +31,49 @@ class Signals(Strategy):
             ctx.log(f"{ctx.position_lots(signal.symbol)} {signal.value}")
         else:
             ctx.log(f"all {signal.value}")
+
+
+@compiled
+class Raiser(Strategy):
+    """Rests an order on each side and raises in the given callback, by its place in ``HANDLERS``."""
+
+    where: int = 0
+    nth: int = 1
+    order_qty: float = 0.02
+    _calls: int = 0
+
+    def on_start(self, ctx):
+        ctx.set_timer(5_000)
+        ctx.buy(1.0, self.order_qty)
+        self._here(ctx, 0)
+
+    def on_book(self, ctx, book):
+        self._here(ctx, 1)
+
+    def on_trade(self, ctx, trade):
+        self._here(ctx, 2)
+
+    def on_order(self, ctx, order):
+        self._here(ctx, 3)
+
+    def on_fill(self, ctx, fill):
+        self._here(ctx, 4)
+
+    def on_timer(self, ctx, now):
+        self._here(ctx, 5)
+        book = ctx.book()
+        if book.best_bid_tick is not None and book.best_ask_tick is not None and len(ctx.orders()) < 4:
+            ctx.buy(book.best_bid, self.order_qty, post_only=True)
+            ctx.sell(book.best_ask, self.order_qty, post_only=True)
+
+    def on_stop(self, ctx):
+        self._here(ctx, 7)
+
+    def _here(self, ctx, callback):
+        if callback == self.where:
+            self._calls += 1
+            if self._calls == self.nth:
+                ctx.cancel(987654321)
+
+
+PlainRaiser = Raiser.plain

@@ -34,6 +34,16 @@ def test_parameters_are_checked(params):
     assert maker.half_spread == 5.0
 
 
+def test_an_integer_parameter_fits_64_bits():
+    with pytest.raises(ConfigError, match=r"Reader\.interval_ns: 9223372036854775808 does not fit 64 bits"):
+        jitted.Reader(interval_ns=1 << 63)
+    strategy = jitted.Reader()
+    with pytest.raises(ConfigError, match="does not fit"):
+        strategy.update({"weight": 3.0, "interval_ns": -(1 << 63) - 1})
+    assert strategy.params() == jitted.Reader().params()
+    assert strategy.weight == 0.5
+
+
 def test_parameters_and_state_are_attributes():
     strategy = jitted.Reader(weight=2.0)
     assert (strategy.weight, strategy.quiet, strategy._calls, strategy._flag) == (2.0, False, 0, True)
