@@ -1,9 +1,12 @@
-"""Our backtest against hftbacktest's: the same market maker, compiled in both, on the real recording.
+"""Our backtest against hftbacktest's, on the real recordings: feed by strategy by depth.
 
 Run with ``python -m benchmarks.bench_backtest`` from the project's root. An operation is an event of the
-recording. Both sides are timed from events in memory to results, setting up and checking included; ours
-keeps every fill and order update on top, theirs keeps nothing. hftbacktest runs with its vector book, the
-faster one, and with its default hash map book.
+recording. Everything is timed from events in memory to results, setting up and checking included.
+
+``hbt`` cases run one strategy, the market maker of ``peers/hftbacktest_mm.py`` compiled with Numba, on
+hftbacktest and on ``engine.backtest.hbt`` with nothing changed but the package, and both with the depth
+that is named. Ours checks every row and keeps every fill and the last million order messages; theirs does
+neither. ``runner`` cases run our own market maker in ``BacktestRunner`` against theirs.
 """
 
 from __future__ import annotations
@@ -15,59 +18,93 @@ from pathlib import Path
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import hftbacktest
+
 from benchmarks.harness import arguments, compare, report
 from benchmarks.peers.hftbacktest_mm import run_market_maker
+from engine.backtest import hbt
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
 from engine.backtest.runner import BacktestRunner
 from engine.feeds.capture import convert
 
-CAPTURE = Path(__file__).resolve().parents[2] / "shared" / "data" / "binance_usdm_btcusdt_20240808.gz"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROI = (50_000.0, 70_000.0)
-ASSET = AssetConfig(
-    symbol="BTCUSDT",
-    tick_size=0.1,
-    lot_size=0.001,
-    maker_fee=-0.00005,
-    taker_fee=0.0007,
-    queue_model="power_prob_queue_model3",
-)
-GRID = {"grid_num": 5, "grid_interval": 4, "half_spread": 1.0}
-CASES = {
-    "poll 10 ms, vector book": ({"interval_ns": 10_000_000}, ROI),
-    "poll 100 ms, vector book": ({"interval_ns": 100_000_000}, ROI),
-    "poll 10 ms, 10 orders, vector book": ({"interval_ns": 10_000_000} | GRID, ROI),
-    "poll 10 ms, hash map book": ({"interval_ns": 10_000_000}, None),
+FEEDS = {
+    "USD-M": (
+        "binance_usdm_btcusdt_20240808.gz",
+        AssetConfig(
+            symbol="BTCUSDT",
+            tick_size=0.1,
+            lot_size=0.001,
+            maker_fee=-0.00005,
+            taker_fee=0.0007,
+            queue_model="power_prob_queue_model3",
+        ),
+        {},
+    ),
+    "COIN-M": (
+        "binance_cm_btcusd_perp_20240808.gz",
+        AssetConfig(
+            symbol="BTCUSD_PERP",
+            tick_size=0.1,
+            lot_size=1.0,
+            contract_size=100.0,
+            asset="inverse",
+            maker_fee=-0.00005,
+            taker_fee=0.0007,
+            queue_model="power_prob_queue_model3",
+        ),
+        {"order_qty": 1.0, "max_position": 10.0},
+    ),
 }
+POLLS_MS = (100, 10)
+DEPTHS = {"vector": ROI, "hash map": None}
+GRID = {"grid_num": 5, "grid_interval": 4, "half_spread": 1.0}
 
 
-def ours(events, params) -> int:
-    """Runs our backtest; returns the number of events."""
-    strategy = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker", params=params)
-    config = BacktestConfig(assets=[ASSET], strategies=[strategy])
-    return BacktestRunner().run(config, {ASSET.symbol: events}).events
-
-
-def theirs(events, params, roi) -> int:
-    """Runs hftbacktest; returns the number of events."""
-    run_market_maker(ASSET, events, roi, record=False, **params)
+def polled(package, asset, events, roi, params) -> int:
+    """Runs the compiled market maker in a polled backtest; returns the number of events."""
+    run_market_maker(asset, events, roi, record=False, package=package, **params)
     return len(events)
+
+
+def runner(asset, events, params) -> int:
+    """Runs our market maker in our runner; returns the number of events."""
+    strategy = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker", params=params)
+    config = BacktestConfig(assets=[asset], strategies=[strategy])
+    return BacktestRunner().run(config, {asset.symbol: events}).events
+
+
+def cases(feed: str, asset: AssetConfig, events, sizes: dict):
+    """The comparisons on one feed: name, ours, theirs."""
+    for poll in POLLS_MS:
+        params = {"interval_ns": poll * 1_000_000} | sizes
+        for depth, roi in DEPTHS.items():
+            theirs = partial(polled, hftbacktest, asset, events, roi, params)
+            ours = partial(polled, hbt, asset, events, roi, params)
+            yield f"hbt, {feed}, poll {poll} ms, {depth}", ours, theirs
+            if roi is not None:
+                yield (
+                    f"runner, {feed}, poll {poll} ms, {depth}",
+                    partial(runner, asset, events, params),
+                    theirs,
+                )
+    params |= GRID
+    theirs = partial(polled, hftbacktest, asset, events, ROI, params)
+    ours = partial(polled, hbt, asset, events, ROI, params)
+    yield f"hbt, {feed}, poll 10 ms, 10 orders, vector", ours, theirs
 
 
 def main() -> None:
     """Runs all cases and prints them."""
     args = arguments("Backtest of a market maker: Ringbook against hftbacktest.")
-    if not CAPTURE.is_file():
-        sys.exit(f"the recording is not there: {CAPTURE}")
-    events = convert(CAPTURE).events
-    results = [
-        compare(
-            case,
-            ("ringbook", partial(ours, events, params)),
-            ("hftbacktest", partial(theirs, events, params, roi)),
-            args.rounds,
-        )
-        for case, (params, roi) in CASES.items()
-    ]
+    results = []
+    for feed, (capture, asset, sizes) in FEEDS.items():
+        if not (DATA / capture).is_file():
+            sys.exit(f"the recording is not there: {DATA / capture}")
+        events = convert(DATA / capture).events
+        for case, ours, theirs in cases(feed, asset, events, sizes):
+            results.append(compare(case, ("ringbook", ours), ("hftbacktest", theirs), args.rounds))
     report("backtest", results, as_json=args.json)
 
 

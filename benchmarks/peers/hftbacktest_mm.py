@@ -7,8 +7,10 @@ documentation); ``crosser`` is ``tests/kit/crosser.py``. Both record each fill a
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import NamedTuple
 
+import hftbacktest
 import numpy as np
 from hftbacktest import (
     FILLED,
@@ -18,9 +20,6 @@ from hftbacktest import (
     MARKET,
     NEW,
     NONE,
-    BacktestAsset,
-    HashMapMarketDepthBacktest,
-    ROIVectorMarketDepthBacktest,
 )
 from hftbacktest.order import BUY, FOK, IOC
 from numba import njit
@@ -54,15 +53,21 @@ class PeerResult(NamedTuple):
     trading_value: float
 
 
-def build(asset: AssetConfig, events: np.ndarray, roi: tuple[float, float] | None = None):
-    """Makes a backtest of hftbacktest.
+def build(
+    asset: AssetConfig,
+    events: np.ndarray,
+    roi: tuple[float, float] | None = None,
+    package: ModuleType = hftbacktest,
+):
+    """Makes a polled backtest.
 
     Args:
         asset: Our configuration.
         events: The data.
         roi: Lower and upper price of its vector book; without it, its hash map book.
+        package: ``hftbacktest``, or ``engine.backtest.hbt``, which has the same interface.
     """
-    peer = BacktestAsset().data(events)
+    peer = package.BacktestAsset().data(events)
     if asset.asset == "inverse":
         peer.inverse_asset(asset.contract_size)
     else:
@@ -74,9 +79,9 @@ def build(asset: AssetConfig, events: np.ndarray, roi: tuple[float, float] | Non
     getattr(peer, asset.fee_model)(asset.maker_fee, asset.taker_fee)
     peer.tick_size(asset.tick_size).lot_size(asset.lot_size)
     if roi is None:
-        return HashMapMarketDepthBacktest([peer])
+        return package.HashMapMarketDepthBacktest([peer])
     peer.roi_lb(roi[0]).roi_ub(roi[1])
-    return ROIVectorMarketDepthBacktest([peer])
+    return package.ROIVectorMarketDepthBacktest([peer])
 
 
 def finish(hbt, fills: np.ndarray, n: int) -> PeerResult:
@@ -101,19 +106,21 @@ def run_market_maker(
     roi: tuple[float, float] | None = None,
     *,
     record: bool = True,
+    package: ModuleType = hftbacktest,
     **params: float,
 ) -> PeerResult:
-    """Runs the market maker in hftbacktest.
+    """Runs the market maker in a polled backtest.
 
     Args:
         asset: Our configuration.
         events: The data.
         roi: As :func:`build`.
         record: Whether to record the fills, which costs another look at each order at each poll.
+        package: As :func:`build`.
         **params: Parameters of the market maker that differ from the defaults.
     """
     values = MARKET_MAKER_DEFAULTS | params
-    hbt = build(asset, events, roi)
+    hbt = build(asset, events, roi, package)
     fills = np.zeros(max(len(events), 1024) if record else 1, fill_dtype)
     n = market_maker(hbt, *values.values(), fills, record)
     return finish(hbt, fills, n)

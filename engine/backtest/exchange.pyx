@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 from engine.backtest.arrival cimport arrive
 from engine.backtest.assets cimport instrument_from_config
+from engine.backtest.checks cimport row_fetch
 from engine.backtest.bus cimport OrderBus, bus_free, bus_full, bus_grow, bus_init, bus_pop, bus_push
 from engine.backtest.fees cimport fees_from_config
 from engine.backtest.latency cimport latency_entry, latency_from_config
@@ -14,6 +15,7 @@ from engine.backtest.queue cimport queue_from_config
 from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, resting_check, traded
 from engine.backtest.tape cimport (
     TAPE_ASK,
+    TAPE_BLOCK,
     TAPE_OTHER,
     TAPE_SHIFT,
     TAPE_TRADE,
@@ -161,13 +163,18 @@ cdef int exchange_row(Exchange* ex) noexcept nogil:
 cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     """Shows the venue all rows strictly before ``limit``; if ``stop``, up to one that makes it answer."""
     cdef const TapeRow* row
+    cdef const Event* ahead
     cdef uint64_t answers = ex.responses.pushed
     cdef L2Change change
     cdef int ask, code
     while ex.rows.ts < limit:
         row = ex.rows.row
+        # What is packed next comes from memory while this block is worked through.
+        ahead = tape_event(ex.rows.block, row) + TAPE_BLOCK
         # The mark behind a block's last row is later than any limit.
         while row.ts[VENUE] < limit:
+            row_fetch(ahead)
+            ahead += 1
             ask = row.code & TAPE_ASK
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << VENUE):
                 code = _l2_update(&ex.book, ask, row.code >> TAPE_SHIFT, row.qty, &change)

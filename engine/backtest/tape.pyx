@@ -186,7 +186,7 @@ cdef int _pack(Tape* tape, TapeBlock* block, int64_t end) noexcept nogil:
     cdef int fault = FAULT_NONE
     for i in range(n):
         event = events + i
-        row_fetch(event)
+        #row_fetch(event)
         kinds = _KINDS[(event.ev & EV_KIND_MASK) | ((event.ev >> 20) & 0xF00)]
         exch_ts = last_exch if kinds & (TAPE_UNSEEN << VENUE) else event.exch_ts
         local_ts = last_local if kinds & (TAPE_UNSEEN << LOCAL) else event.local_ts

@@ -39,7 +39,8 @@ from engine.backtest.hbt.constants import (
     SELL_EVENT,
     TRADE_EVENT,
     UNTIL_END_OF_DATA,
-    event_dtype,
+    order_dtype,
+    state_values_dtype,
 )
 from engine.backtest.hbt.face import (
     HashMapMarketDepthBacktest,
@@ -47,6 +48,7 @@ from engine.backtest.hbt.face import (
     fill_dtype,
     order_log_dtype,
 )
+from engine.core.types import event_dtype
 
 # Registers the methods with Numba.
 import engine.backtest.hbt.binding  # noqa: F401  # isort: skip
@@ -88,5 +90,7 @@ __all__ = [
     "Recorder",
     "event_dtype",
     "fill_dtype",
+    "order_dtype",
     "order_log_dtype",
+    "state_values_dtype",
 ]

@@ -15,6 +15,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import overload, overload_attribute, overload_method
 
+from engine.backtest.hbt.constants import order_dtype, state_values_dtype
 from engine.backtest.hbt.exports import WALK_WORDS
 from engine.backtest.hbt.types import (
     DEPTHS,
@@ -339,10 +340,17 @@ def _exec_price(self):
 _attribute(OrderType, "price", _price)
 _attribute(OrderType, "exec_price", _exec_price)
 _attribute(OrderType, "cancellable", _cancellable)
+_attribute(OrderType, "arr", lambda self: carray(pointer_to(address_of(self)), 1, order_dtype))
 
 for _name in ("position", "balance", "fee", "trading_volume", "trading_value"):
     _field(StateValuesType, _name, F64)
 _field(StateValuesType, "num_trades", I64)
+_VALUES_OFFSET = OFFSETS["position"]
+_attribute(
+    StateValuesType,
+    "arr",
+    lambda self: carray(pointer_to(address_of(self) + _VALUES_OFFSET), 1, state_values_dtype),
+)
 
 _n_orders = _reader("n_orders", types.uint32)
 

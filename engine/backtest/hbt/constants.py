@@ -1,6 +1,43 @@
-"""hftbacktest's constants, by its names."""
+"""hftbacktest's constants and record layouts, by its names."""
 
-from engine.core.types import event_dtype
+import numpy as np
+
+order_dtype = np.dtype(
+    [
+        ("qty", "f8"),
+        ("leaves_qty", "f8"),
+        ("exec_qty", "f8"),
+        ("exec_price_tick", "i8"),
+        ("price_tick", "i8"),
+        ("tick_size", "f8"),
+        ("exch_timestamp", "i8"),
+        ("local_timestamp", "i8"),
+        ("order_id", "u8"),
+        ("_q1", "u8"),
+        ("_q2", "u8"),
+        ("maker", "?"),
+        ("order_type", "u1"),
+        ("req", "u1"),
+        ("status", "u1"),
+        ("side", "i1"),
+        ("time_in_force", "u1"),
+    ],
+    align=True,
+)
+"""An order as ``Order.arr`` gives it; the first 96 bytes of the venue's."""
+
+state_values_dtype = np.dtype(
+    [
+        ("position", "f8"),
+        ("balance", "f8"),
+        ("fee", "f8"),
+        ("num_trades", "i8"),
+        ("trading_volume", "f8"),
+        ("trading_value", "f8"),
+    ],
+    align=True,
+)
+"""State values as ``StateValues.arr`` gives them."""
 
 ALL_ASSETS = -1
 """In place of an asset number: all of them."""
@@ -47,5 +84,3 @@ IOC = 3
 # Order types.
 LIMIT = 0
 MARKET = 1
-
-__all__ = [name for name in dir() if name.isupper()] + ["event_dtype"]

@@ -26,12 +26,13 @@ from engine.core.types cimport (
     Event,
 )
 
+from engine.backtest.hbt.constants import order_dtype, state_values_dtype
 from engine.core.types import event_dtype
 
 
 cdef class Span:
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, self.data, self.size, 0, flags)
+        PyBuffer_FillInfo(buffer, self, self.data, self.size, 1, flags)
 
 
 cdef object array_of(void* data, Py_ssize_t n, object dtype, object owner):
@@ -150,9 +151,7 @@ cdef class ROIVectorMarketDepth(MarketDepth):
     def _ladder(self, int side):
         cdef double* qty = <double*>market_ladder(self.market, side)
         n = self.market.view.last - self.market.view.first + 1
-        array = array_of(qty, n, np.dtype(np.float64), self.owner)
-        array.flags.writeable = False
-        return array
+        return array_of(qty, n, np.dtype(np.float64), self.owner)
 
 
 cdef object depth_of(Market* market, object owner, bint roi):
@@ -173,6 +172,11 @@ cdef class Order:
 
     def __init__(self):
         raise TypeError("an order comes from a backtest's orders()")
+
+    @property
+    def arr(self):
+        """The record itself: ``order_dtype`` array of shape ``(1,)``, to be read only."""
+        return array_of(<void*>self.order, 1, order_dtype, self.owner)
 
     @property
     def price(self) -> float:
@@ -345,6 +349,11 @@ cdef class StateValues:
     def address(self) -> int:
         """Where the market is, for compiled strategies."""
         return <size_t>self.market
+
+    @property
+    def arr(self):
+        """The record itself: ``state_values_dtype`` array of shape ``(1,)``, to be read only."""
+        return array_of(&self.market.account.values, 1, state_values_dtype, self.owner)
 
     @property
     def position(self) -> float:
