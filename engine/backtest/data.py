@@ -9,7 +9,6 @@ import os
 import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,13 +16,10 @@ from typing import BinaryIO
 import numpy as np
 
 from engine.backtest.checks import FAULTS, first_fault
+from engine.backtest.files import CHUNK_ROWS, MEMBER, ArrayFile, read_array
 from engine.core.errors import DataError
 from engine.core.types import event_dtype
 
-KEY = "data"
-"""The array's name in an npz file, as hftbacktest has it."""
-
-_MEMBER = f"{KEY}.npy"
 _REQUIRED = ("ev", "exch_ts", "local_ts", "px", "qty")
 _ALIGN = 64
 _ROW_ALIGN = 8
@@ -65,7 +61,7 @@ def iter_events(source: str | Path | np.ndarray, rows: int = 1 << 20) -> Iterato
 
     Args:
         source: As for :func:`load_events`.
-        rows: Rows in a chunk; the last may have fewer.
+        rows: Rows in a chunk at most.
 
     Yields:
         Consecutive slices of the recording.
@@ -73,13 +69,59 @@ def iter_events(source: str | Path | np.ndarray, rows: int = 1 << 20) -> Iterato
     Raises:
         DataError: As :func:`load_events`, when the faulty chunk is reached.
     """
-    name = None if isinstance(source, np.ndarray) else str(source)
-    events = as_events(source if isinstance(source, np.ndarray) else read_array(source), name)
+    recording = Recording(source)
     clocks = None
-    for first in range(0, len(events), rows):
-        chunk = events[first : first + rows]
+    for chunk, name, first in recording.chunks(rows):
         clocks = _check(chunk, name, first, clocks)
         yield chunk
+
+
+class Recording:
+    """A recording on its way into a backtest: its layout is checked at once, its rows when they are reached.
+
+    Args:
+        source: As for :func:`load_events`.
+        name: What errors name as the file; the path by default.
+
+    Attributes:
+        rows: How many there are.
+
+    Raises:
+        DataError: The file is missing, truncated or no recording, or the array has another dtype.
+    """
+
+    def __init__(self, source: str | Path | np.ndarray, name: str | None = None) -> None:
+        self._name = name
+        self._source: np.ndarray | ArrayFile
+        if isinstance(source, np.ndarray):
+            self._source = as_events(source, name)
+            self.rows = len(source)
+        else:
+            self._source = ArrayFile(source, name)
+            self._name = self._source.name
+            self.rows = self._source.rows
+            as_events(np.empty(0, self._source.dtype), self._name)
+
+    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[np.ndarray, str | None, int]]:
+        """Reads it once; nothing of a file is kept.
+
+        Args:
+            rows: Rows in a chunk at most.
+
+        Yields:
+            Events, what errors call the file, and the number of the chunk's first row in it.
+
+        Raises:
+            DataError: A value does not fit, or the file is corrupt, when that place is reached.
+        """
+        first = 0
+        if isinstance(self._source, ArrayFile):
+            for chunk in self._source.chunks(rows):
+                yield as_events(chunk, self._name, first), self._name, first
+                first += len(chunk)
+        else:
+            for first in range(0, self.rows, rows):
+                yield self._source[first : first + rows], self._name, first
 
 
 def check_events(events: np.ndarray, name: str | None = None) -> None:
@@ -108,15 +150,16 @@ def _check(
     return clocks
 
 
-def as_events(array: np.ndarray, name: str | None = None) -> np.ndarray:
+def as_events(array: np.ndarray, name: str | None = None, first: int = 0) -> np.ndarray:
     """Gives an array the layout of ``event_dtype``, copying only if it has another.
 
     Args:
         array: Structured array that has at least the fields ev, exch_ts, local_ts, px and qty.
         name: What errors name as the file.
+        first: The number of its first row there.
 
     Raises:
-        DataError: Wrong shape or dtype; the message names the field.
+        DataError: Wrong shape or dtype, or a value that does not fit; the message names the field.
     """
     if array.ndim != 1:
         raise DataError(f"an array of shape {array.shape}; events have one dimension", file=name)
@@ -137,127 +180,17 @@ def as_events(array: np.ndarray, name: str | None = None) -> np.ndarray:
         if not integers and not (want.kind == "f" and np.can_cast(have, want, "same_kind")):
             raise DataError(f"{have}, it has to be {want}", file=name, field=field)
         if have.kind != want.kind and integers:
-            _refuse_overflow(array[field], name, field)
+            _refuse_overflow(array[field], name, field, first)
         events[field] = array[field]
     return events
 
 
-def _refuse_overflow(column: np.ndarray, name: str | None, field: str) -> None:
+def _refuse_overflow(column: np.ndarray, name: str | None, field: str, first: int) -> None:
     """Refuses what changes its value between signed and unsigned 64 bits."""
     wrong = np.flatnonzero(column < 0 if column.dtype.kind == "i" else column > np.uint64(2**63 - 1))
     if wrong.size:
-        raise DataError(f"{column[wrong[0]]} is out of range", file=name, row=int(wrong[0]), field=field)
-
-
-# --- files ---------------------------------------------------------------------------------------
-
-
-def read_array(path: str | Path) -> np.ndarray:
-    """Reads or maps the array of a recording, whatever its dtype.
-
-    Args:
-        path: An ``.npz`` or ``.npy`` file; its first bytes tell which.
-
-    Raises:
-        DataError: The file is missing, truncated, corrupt or neither npz nor npy.
-    """
-    name = str(path)
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(6)
-        if magic[:2] == b"PK":
-            return _read_npz(path)
-        if magic == b"\x93NUMPY":
-            return _map_npy(path, 0, os.path.getsize(path))
-    except zipfile.BadZipFile as error:
-        raise DataError(
-            f"truncated or corrupt: {str(error)[:1].lower()}{str(error)[1:]}", file=name
-        ) from None
-    except OSError as error:
-        raise DataError(error.strerror or str(error), file=name) from None
-    except (
-        zlib.error,
-        EOFError,
-        struct.error,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
-        raise DataError(f"truncated or corrupt: {error}", file=name) from None
-    raise DataError("neither an npz nor an npy file", file=name)
-
-
-def _read_npz(path: str | Path) -> np.ndarray:
-    with zipfile.ZipFile(path) as archive:
-        if _MEMBER not in archive.namelist():
-            found = ", ".join(archive.namelist()) or "nothing"
-            raise DataError(f"no array {KEY!r} in it, only {found}", file=str(path))
-        info = archive.getinfo(_MEMBER)
-        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
-            return _map_npy(path, _payload_offset(path, info), info.file_size)
-        with archive.open(info) as member:
-            rows, dtype = _header(member, str(path))
-            _require(info.file_size - member.tell(), rows, dtype, str(path))
-            array = np.empty(rows, dtype)
-            have, into = 0, memoryview(array.view(np.uint8)) if rows else memoryview(b"")
-            while have < len(into) and (read := member.readinto(into[have : have + _STEP])):
-                have += read
-            _require(have, rows, dtype, str(path))
-            # Reading to the end is what makes zipfile check the sum.
-            member.read()
-            return array
-
-
-def _payload_offset(path: str | Path, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: behind its local header, whose extra field has its own length."""
-    with open(path, "rb") as file:
-        file.seek(info.header_offset)
-        header = file.read(30)
-    if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise zipfile.BadZipFile("bad magic number for the file header")
-    name_length, extra_length = struct.unpack("<HH", header[26:30])
-    return info.header_offset + 30 + name_length + extra_length
-
-
-def _map_npy(path: str | Path, offset: int, size: int) -> np.ndarray:
-    with open(path, "rb") as file:
-        file.seek(offset)
-        rows, dtype = _header(file, str(path))
-        begin = file.tell()
-    _require(min(offset + size, os.path.getsize(path)) - begin, rows, dtype, str(path))
-    if rows == 0:
-        return np.empty(0, dtype)
-    if begin % _ROW_ALIGN:
-        return np.fromfile(path, dtype, rows, offset=begin)
-    return np.memmap(path, dtype, "r", begin, rows).view(np.ndarray)
-
-
-def _header(file: BinaryIO, name: str) -> tuple[int, np.dtype]:
-    """Reads the header of an npy: the number of rows and their dtype."""
-    try:
-        if np.lib.format.read_magic(file) == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except (OSError, zipfile.BadZipFile, zlib.error):
-        raise
-    except Exception as error:
-        # NumPy evaluates the header as Python, so a corrupt one raises what Python's parser does.
-        raise DataError(f"truncated or corrupt npy header: {error}", file=name) from None
-    if dtype.hasobject or dtype.itemsize == 0 or (fortran and len(shape) > 1) or len(shape) != 1:
-        raise DataError(f"an array of {dtype} and shape {shape}, not of events", file=name)
-    if shape[0] < 0:
-        raise DataError(f"corrupt npy header: {shape[0]} rows", file=name)
-    return shape[0], dtype
-
-
-def _require(have: int, rows: int, dtype: np.dtype, name: str) -> None:
-    need = rows * dtype.itemsize
-    if have < need:
-        raise DataError(
-            f"truncated: {have} of {need} bytes of rows", file=name, row=max(have, 0) // dtype.itemsize
-        )
+        row = int(wrong[0])
+        raise DataError(f"{column[row]} is out of range", file=name, row=first + row, field=field)
 
 
 def save_events(path: str | Path, events: np.ndarray, *, compress: bool = False) -> None:
@@ -290,7 +223,7 @@ def save_events(path: str | Path, events: np.ndarray, *, compress: bool = False)
 
 
 def _write_npz(file: BinaryIO, events: np.ndarray, compress: bool) -> None:
-    info = zipfile.ZipInfo(_MEMBER, _EPOCH)
+    info = zipfile.ZipInfo(MEMBER, _EPOCH)
     info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     # Level 3 takes half the time of zlib's default for an eighth more bytes. With a time of its own a
     # member takes its level from here only; the name is an alias of the public one since Python 3.13.
@@ -298,7 +231,7 @@ def _write_npz(file: BinaryIO, events: np.ndarray, compress: bool) -> None:
     info.external_attr = 0o644 << 16
     # An extra field of padding aligns the rows, so that the mapped file is an aligned array. zipfile
     # itself puts a field of 20 bytes (zip64 sizes) in front of it.
-    used = 30 + len(_MEMBER) + 20 + 4
+    used = 30 + len(MEMBER) + 20 + 4
     padding = -used % _ALIGN
     info.extra = struct.pack("<HH", 0x5242, padding) + bytes(padding)
     with zipfile.ZipFile(file, "w") as archive, archive.open(info, "w", force_zip64=True) as member:

@@ -1,7 +1,9 @@
 """What a run leaves behind: every fill, every order update, and equity samples.
 
 Each log is one block that doubles when it is full, so an entry costs one copy, and now and then a
-realloc of everything so far.
+realloc of everything so far. A block that has come to its limit is written to a temporary file without
+a name and begins anew: a run of any length keeps a few megabytes of each log in memory, and its arrays
+are maps of those files. The bad case is a full disk under the temporary directory, which ends the run.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
@@ -32,8 +34,11 @@ cdef struct EquitySample:
 cdef struct Log:
     char* data
     size_t item                  # bytes an entry
-    size_t n
+    size_t n                     # entries in the block
     size_t capacity
+    size_t limit                 # what capacity may grow to
+    size_t written               # entries in the file, all before those in the block
+    int file                     # -1 while there is none
 
 
 cdef class Recorder:

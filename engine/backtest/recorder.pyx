@@ -1,16 +1,23 @@
 """The logs of a run, and their way to NumPy; see the header of recorder.pxd."""
 
+from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
+from posix.unistd cimport close, pwrite
+
+import os
+import tempfile
 
 import numpy as np
 
 from engine.book.l2 cimport L2Book
-from engine.core.codes cimport ERR_NO_MEMORY, OK
+from engine.core.codes cimport ERR_NO_MEMORY, ERR_NO_SPACE, OK
 from engine.core.types cimport Fill, Order
 from engine.risk.position cimport position_equity, position_qty
 from engine.strategy.desk cimport OUTPUT_FILL, OUTPUT_ORDER, Cell, Desk, Output, book_mid, desk_cell
+
+from engine.core.errors import raise_for_code
 
 cdef OrderEntry _entry
 cdef EquitySample _sample
@@ -19,31 +26,84 @@ order_entry_dtype = np.asarray(<OrderEntry[:1]>&_entry).dtype
 equity_sample_dtype = np.asarray(<EquitySample[:1]>&_sample).dtype
 
 
-cdef int log_init(Log* log, size_t item, size_t capacity) noexcept nogil:
+MEMORY = 8 << 20
+"""Bytes of each log that stay in memory."""
+
+
+cdef int log_init(Log* log, size_t item, size_t capacity, size_t memory) noexcept nogil:
     log.item = item
     log.n = 0
-    log.capacity = capacity
-    log.data = <char*>malloc(item * capacity)
+    log.limit = memory // item if memory > item else <size_t>1
+    log.capacity = min(capacity, log.limit)
+    log.written = 0
+    log.file = -1
+    log.data = <char*>malloc(item * log.capacity)
     return OK if log.data != NULL else ERR_NO_MEMORY
 
 
-cdef void* log_add(Log* log) noexcept nogil:
-    """Room for one more entry; NULL when memory is out."""
+cdef void log_free(Log* log) noexcept nogil:
+    free(log.data)
+    if log.file >= 0:
+        close(log.file)
+
+
+cdef int log_open(Log* log) noexcept with gil:
+    """Makes the file."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            log.file = os.dup(file.fileno())
+    except OSError:
+        return ERR_NO_SPACE
+    return OK
+
+
+cdef int log_write(Log* log) noexcept nogil:
+    """Moves the block's entries to the file; ERR_NO_SPACE."""
+    cdef size_t done = 0
+    cdef ssize_t wrote
+    if log.file < 0 and log_open(log) != OK:
+        return ERR_NO_SPACE
+    while done < log.n * log.item:
+        wrote = pwrite(log.file, log.data + done, log.n * log.item - done, log.written * log.item + done)
+        if wrote > 0:
+            done += wrote
+        elif wrote == 0 or errno != EINTR:
+            return ERR_NO_SPACE
+    log.written += log.n
+    log.n = 0
+    return OK
+
+
+cdef int log_add(Log* log, void** slot) noexcept nogil:
+    """Makes room for one more entry. ERR_NO_MEMORY or ERR_NO_SPACE."""
     cdef char* grown
+    cdef size_t capacity
+    cdef int code
     if log.n == log.capacity:
-        grown = <char*>realloc(log.data, 2 * log.capacity * log.item)
-        if grown == NULL:
-            return NULL
-        log.data = grown
-        log.capacity *= 2
+        if log.capacity == log.limit:
+            code = log_write(log)
+            if code != OK:
+                return code
+        else:
+            capacity = min(2 * log.capacity, log.limit)
+            grown = <char*>realloc(log.data, capacity * log.item)
+            if grown == NULL:
+                return ERR_NO_MEMORY
+            log.data = grown
+            log.capacity = capacity
+    slot[0] = log.data + log.n * log.item
     log.n += 1
-    return log.data + (log.n - 1) * log.item
+    return OK
 
 
-cdef object log_array(const Log* log, object dtype):
-    """A copy of the entries as an array."""
-    array = np.empty(log.n, dtype=dtype)
+cdef object log_array(Log* log, object dtype):
+    """The entries so far: a copy, or a map of their file (a private one, so it can be written to)."""
     cdef char[::1] view
+    if log.written:
+        raise_for_code(log_write(log))
+        with os.fdopen(os.dup(log.file), "rb") as file:
+            return np.memmap(file, dtype, "c", 0, log.written).view(np.ndarray)
+    array = np.empty(log.n, dtype=dtype)
     if log.n:
         view = array.view(np.int8)
         memcpy(&view[0], log.data, log.n * log.item)
@@ -51,34 +111,40 @@ cdef object log_array(const Log* log, object dtype):
 
 
 cdef class Recorder:
-    """Collects what a kernel puts out during one run."""
+    """Collects what a kernel puts out during one run.
 
-    def __cinit__(self):
+    Args:
+        memory: Bytes of each log that stay in memory.
+    """
+
+    def __cinit__(self, size_t memory=MEMORY):
+        self.fills.file = self.orders.file = self.samples.file = -1
         if (
-            log_init(&self.fills, sizeof(Fill), 1024) != OK
-            or log_init(&self.orders, sizeof(OrderEntry), 4096) != OK
-            or log_init(&self.samples, sizeof(EquitySample), 256) != OK
+            log_init(&self.fills, sizeof(Fill), 1024, memory) != OK
+            or log_init(&self.orders, sizeof(OrderEntry), 4096, memory) != OK
+            or log_init(&self.samples, sizeof(EquitySample), 256, memory) != OK
         ):
             raise MemoryError
 
     def __dealloc__(self):
-        free(self.fills.data)
-        free(self.orders.data)
-        free(self.samples.data)
+        log_free(&self.fills)
+        log_free(&self.orders)
+        log_free(&self.samples)
 
     cdef int record(self, const Output* output) noexcept nogil:
         """Keeps a fill or an order update; other outputs are not its business."""
-        cdef void* slot
+        cdef void* slot = NULL
         cdef char* tail
+        cdef int code
         if output.kind == OUTPUT_FILL:
-            slot = log_add(&self.fills)
-            if slot == NULL:
-                return ERR_NO_MEMORY
+            code = log_add(&self.fills, &slot)
+            if code != OK:
+                return code
             (<Fill*>slot)[0] = output.fill
         elif output.kind == OUTPUT_ORDER:
-            slot = log_add(&self.orders)
-            if slot == NULL:
-                return ERR_NO_MEMORY
+            code = log_add(&self.orders, &slot)
+            if code != OK:
+                return code
             (<OrderEntry*>slot).ts = output.ts
             (<OrderEntry*>slot).order = output.order
             (<OrderEntry*>slot).prev_status = output.prev_status
@@ -90,7 +156,8 @@ cdef class Recorder:
 
     cdef int sample(self, const Desk* desk, int64_t ts) noexcept nogil:
         """Takes the equity of every strategy in every instrument it trades."""
-        cdef EquitySample* slot
+        cdef EquitySample* slot = NULL
+        cdef int code
         cdef Cell* cell
         cdef uint16_t strategy, instrument
         for strategy in range(desk.n_strategies):
@@ -98,9 +165,9 @@ cdef class Recorder:
                 cell = desk_cell(desk, strategy, instrument)
                 if not cell.trades:
                     continue
-                slot = <EquitySample*>log_add(&self.samples)
-                if slot == NULL:
-                    return ERR_NO_MEMORY
+                code = log_add(&self.samples, <void**>&slot)
+                if code != OK:
+                    return code
                 memset(slot, 0, sizeof(EquitySample))
                 slot.ts = ts
                 slot.mid_price = book_mid(&desk.books[instrument])

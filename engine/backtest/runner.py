@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from engine.backtest.config import AssetConfig, BacktestConfig, check
-from engine.backtest.data import as_events, read_array
+from engine.backtest.data import Recording
+from engine.backtest.files import CHUNK_ROWS
 from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
 from engine.core.errors import ConfigError, DataError
 from engine.core.settings import config_hash
-from engine.core.types import EXCH_EVENT, LOCAL_EVENT, Reason
+from engine.core.types import Reason
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
 from engine.strategy.loader import create, load
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float], None]
 
-SLICES = 200
-"""Parts a run is cut into when its progress is shown."""
+Data = np.ndarray | str | Path
+"""A recording: events, or the file that holds them."""
 
-QUIET_SLICES = 16
-"""Parts without; with ``on_error="raise"``, a strategy that has failed is noticed between two."""
+CHECKS = 200
+"""Parts a run is cut into at least when its invariants are checked between them."""
 
 TAIL_ROUND_TRIPS = 100
 """How long a run goes on after the last row, in round trips to the slowest venue, though requests are still
@@ -64,7 +66,7 @@ class BacktestResult:
         events: Rows of data replayed.
         first_ts: Earliest time of the data.
         last_ts: Latest time of the data.
-        seconds: Wall time of the replay, without loading data.
+        seconds: Wall time of the replay, with the reading of its data.
         config_hash: Of the configuration.
         seed: Of the configuration.
         logs: What strategies logged: time, step, strategy, level, text.
@@ -150,15 +152,17 @@ class BacktestRunner:
     """Runs backtests.
 
     Args:
-        progress: Called now and then with the part of market time that is done, 0 to 1.
+        progress: Called now and then with the part of the rows that has been read, 0 to 1.
         stepwise: Merge event by event; slow, with the same results, for checking.
         check_invariants: Check every venue's structures now and then.
         on_error: What follows when a strategy raises. ``stop``, as in the daemon: it is stopped, its orders
             are cancelled, everything else goes on, and the result's ``failures`` and a ``StrategyWarning``
             say so. ``raise``: the run ends with a ``StrategyError``, without a result.
+        chunk_rows: Rows of a recording that are in memory at a time (there are a few such chunks an asset);
+            results do not depend on it. Failures, invariants and progress are looked at after each.
 
     Raises:
-        ConfigError: ``on_error`` is neither.
+        ConfigError: ``on_error`` is neither, or ``chunk_rows`` is not positive.
     """
 
     def __init__(
@@ -168,18 +172,22 @@ class BacktestRunner:
         stepwise: bool = False,
         check_invariants: bool = False,
         on_error: Literal["stop", "raise"] = "stop",
+        chunk_rows: int | None = None,
     ) -> None:
+        if chunk_rows is not None and chunk_rows < 1:
+            raise ConfigError(f"chunk_rows {chunk_rows} is not positive")
         if on_error not in ("stop", "raise"):
             raise ConfigError(f"on_error {on_error!r} is neither stop nor raise")
         self._progress = progress
         self._stepwise = stepwise
         self._check_invariants = check_invariants
         self._on_error = on_error
+        self._chunk_rows = chunk_rows
 
     def run(
         self,
         config: BacktestConfig,
-        data: Mapping[str, np.ndarray | Sequence[np.ndarray]] | None = None,
+        data: Mapping[str, Data | Sequence[Data]] | None = None,
         *,
         source: str = "configuration",
     ) -> BacktestResult:
@@ -187,7 +195,7 @@ class BacktestRunner:
 
         Args:
             config: What to run.
-            data: Event arrays by symbol, in place of the assets' ``data`` files.
+            data: Event arrays or files by symbol, in place of the assets' ``data``.
             source: What error messages call the configuration.
 
         Raises:
@@ -197,22 +205,23 @@ class BacktestRunner:
             CapacityError: A fixed capacity, such as ``max_orders``, was exceeded.
         """
         check(config, source)
-        chunks = [_asset_data(asset, index, data or {}, source) for index, asset in enumerate(config.assets)]
+        parts = [_recordings(asset, index, data or {}, source) for index, asset in enumerate(config.assets)]
+        total = sum(recording.rows for part in parts for recording in part)
+        rows = self._rows_of_a_chunk(total)
         kernel = _kernel(config, source)
         recorder = Recorder()
+        started = time.perf_counter()
         scheduler = Scheduler(
             kernel,
             recorder,
             config.assets,
-            chunks,
+            [_chunks(part, rows) for part in parts],
             config.max_orders,
             config.equity_sample_ns,
             self._stepwise,
         )
-        first, last = _span(chunks)
-        started = time.perf_counter()
         trips = (asset.entry_latency_ns + asset.response_latency_ns for asset in config.assets)
-        self._replay(kernel, scheduler, first, last, last + TAIL_ROUND_TRIPS * max(trips) + 1)
+        first, last = self._replay(kernel, scheduler, total, TAIL_ROUND_TRIPS * max(trips))
         seconds = time.perf_counter() - started
         failures = kernel.failures()
         for failure in failures:
@@ -235,73 +244,67 @@ class BacktestRunner:
             failures=failures,
         )
 
-    def _replay(self, kernel: Kernel, scheduler: Scheduler, first: int, last: int, end: int) -> None:
+    def _rows_of_a_chunk(self, total: int) -> int:
+        if self._chunk_rows is not None:
+            return self._chunk_rows
+        return max(1, min(CHUNK_ROWS, total // CHECKS)) if self._check_invariants else CHUNK_ROWS
+
+    def _replay(self, kernel: Kernel, scheduler: Scheduler, total: int, tail: int) -> tuple[int, int]:
+        """Runs from the first row to ``tail`` nanoseconds after the last; returns both rows' times."""
+        first = scheduler.first_ts
+        if first is None:
+            raise DataError("the recordings hold no events")
         kernel.start(first)
         scheduler.begin()
-        watched = self._progress is not None or self._check_invariants
-        slices = SLICES if watched else QUIET_SLICES
-        for part in range(1, slices + 1):
-            done = part == slices
-            scheduler.run_until(end if done else first + (last - first) * part // slices)
-            if self._on_error == "raise":
-                kernel.raise_failures()
-            if self._check_invariants:
-                scheduler.check_invariants()
-                kernel.check_invariants()
-            if self._progress is not None:
-                self._progress(part / slices)
+        reached = None
+        while (horizon := scheduler.horizon) is not None:
+            if horizon == reached:
+                # Rows that are not in order. Whoever goes on comes to the one that says so.
+                scheduler.run_until()
+            else:
+                self._step(kernel, scheduler, horizon + 1, scheduler.events / total)
+            reached = horizon
+        last = scheduler.last_ts
+        self._step(kernel, scheduler, last + tail + 1, 1.0)
         scheduler.advance(last)
         kernel.stop()
         if self._on_error == "raise":
             kernel.raise_failures()
         scheduler.finish()
+        return first, last
+
+    def _step(self, kernel: Kernel, scheduler: Scheduler, until: int, done: float) -> None:
+        scheduler.run_until(until)
+        if self._on_error == "raise":
+            kernel.raise_failures()
+        if self._check_invariants:
+            scheduler.check_invariants()
+            kernel.check_invariants()
+        if self._progress is not None:
+            self._progress(done)
 
 
-def _asset_data(
-    asset: AssetConfig, index: int, data: Mapping[str, np.ndarray | Sequence[np.ndarray]], source: str
-) -> list[tuple[np.ndarray, str, int]]:
-    """An asset's event arrays in order, with their names and where they begin; the tape checks the rows."""
+def _recordings(
+    asset: AssetConfig, index: int, data: Mapping[str, Data | Sequence[Data]], source: str
+) -> list[Recording]:
+    """An asset's recordings in order, with what errors call them."""
+    sources: Sequence[Data] = asset.data
+    names: Sequence[str] = asset.data
     if asset.symbol in data:
         given = data[asset.symbol]
-        sources: Sequence[Any] = [given] if isinstance(given, np.ndarray) else list(given)
+        sources = [given] if isinstance(given, np.ndarray | str | Path) else list(given)
         # Whoever loads the configured files for us, as the command line does, wants their names in errors.
-        given_files = len(asset.data) == len(sources)
-        names = asset.data if given_files else [f"{asset.symbol}[{i}]" for i in range(len(sources))]
-    else:
-        sources = names = asset.data
+        if len(asset.data) != len(sources):
+            names = [f"{asset.symbol}[{i}]" for i in range(len(sources))]
     if not sources:
         raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
-    return [
-        (as_events(item if isinstance(item, np.ndarray) else read_array(item), name), name, 0)
-        for item, name in zip(sources, names, strict=True)
-    ]
+    return [Recording(item, name) for item, name in zip(sources, names, strict=True)]
 
 
-def _ranges(chunk: np.ndarray) -> dict[str, tuple[int, int]]:
-    """The first and last time on each clock; a chunk is in order on both."""
-    found = {}
-    for flag, field in ((EXCH_EVENT, "exch_ts"), (LOCAL_EVENT, "local_ts")):
-        first = _first_seen(chunk, flag)
-        if first is not None:
-            found[field] = int(first[field]), int(_first_seen(chunk[::-1], flag)[field])
-    return found
-
-
-def _first_seen(chunk: np.ndarray, flag: int, block: int = 256) -> np.void | None:
-    """The first row with a flag, without looking at all of them where it comes early."""
-    for start in range(0, len(chunk), block):
-        rows = np.flatnonzero(chunk["ev"][start : start + block] & np.uint64(flag))
-        if len(rows):
-            return chunk[start + rows[0]]
-    return None
-
-
-def _span(chunks: list[list[tuple[np.ndarray, str, int]]]) -> tuple[int, int]:
-    """The earliest and latest time at which any side sees any row."""
-    ranges = [times for part in chunks for chunk, _, _ in part for times in _ranges(chunk).values()]
-    if not ranges:
-        raise DataError("the recordings hold no events")
-    return min(first for first, _ in ranges), max(last for _, last in ranges)
+def _chunks(recordings: list[Recording], rows: int) -> Iterator[tuple[np.ndarray, str | None, int]]:
+    """All chunks of an asset; the tape checks their rows."""
+    for recording in recordings:
+        yield from recording.chunks(rows)
 
 
 def _kernel(config: BacktestConfig, source: str) -> Kernel:

@@ -112,6 +112,25 @@ cdef class Scheduler:
         """Rows of data read so far."""
         return sum(source.rows for source in self.sources)
 
+    @property
+    def first_ts(self) -> int | None:
+        """Before the run: when any side sees the first row; None when there is none."""
+        self.check_data()
+        return None if self.next_ts() == INT64_MAX else self.next_ts()
+
+    @property
+    def last_ts(self) -> int:
+        """After the run: when any side saw the last row."""
+        return max(source.last_ts for source in self.sources)
+
+    @property
+    def horizon(self) -> int | None:
+        """The time up to which the data read so far reach in every asset that has more; None at the end."""
+        cdef int64_t ts = INT64_MAX
+        for source in self.sources:
+            ts = min(ts, (<Source>source).horizon())
+        return None if ts == INT64_MAX else ts
+
     cdef check_data(self):
         """Raises what is wrong with the data, once it has been reached."""
         for source in self.sources:

@@ -127,5 +127,7 @@ cdef class Source:
     cdef list held               # (number, view, name, first row) of the chunks still needed
     cdef object error            # what the iterator raised
     cdef readonly int64_t rows   # given to the tape so far
+    cdef int64_t chunk_end       # the time of the last row given, if all are in order
     cdef bint has_sizes
     cdef void give(self) noexcept
+    cdef int64_t horizon(self) noexcept

@@ -313,6 +313,25 @@ cdef bint _give(Tape* tape) noexcept nogil:
     return tape.at < tape.n_rows
 
 
+cdef inline int64_t _plausible(int64_t ts) noexcept nogil:
+    return min(max(ts, 0), <int64_t>ROW_TIME_LIMIT)
+
+
+cdef int64_t _end(const Tape* tape) noexcept nogil:
+    """The later of the times at which the sides see the last row that they see of a chunk that is to be packed."""
+    cdef int64_t end = max(tape.clocks.exch_ts, tape.clocks.local_ts + tape.latency_offset)
+    cdef int64_t i = tape.n_rows
+    cdef uint64_t missing = EV_EXCH | EV_LOCAL
+    while i > 0 and missing:
+        i -= 1
+        if tape.rows[i].ev & missing & EV_EXCH:
+            end = max(end, _plausible(tape.rows[i].exch_ts))
+        if tape.rows[i].ev & missing & EV_LOCAL:
+            end = max(end, _plausible(tape.rows[i].local_ts) + tape.latency_offset)
+        missing &= ~tape.rows[i].ev
+    return end
+
+
 cdef class Source:
     """A recording on its way into a tape.
 
@@ -330,6 +349,7 @@ cdef class Source:
         self.held = []
         self.error = None
         self.rows = 0
+        self.chunk_end = INT64_MIN
         raise_for_code(tape_init(&self.tape, tick_size, lot_size))
         self.tape.latency_offset = latency_offset
         self.tape.more = _give
@@ -354,10 +374,23 @@ cdef class Source:
                     self.tape.n_rows = view.shape[0]
                     self.tape.at = 0
                     self.rows += view.shape[0]
+                    self.chunk_end = _end(&self.tape)
                     return
         except BaseException as error:
             self.error = error
             self.tape.code = ERR_BAD_ROW
+
+    cdef int64_t horizon(self) noexcept:
+        """A time up to which no side needs more than the chunks given so far; INT64_MAX when there are no more.
+
+        Running beyond it gets another chunk, and so a later horizon, unless the rows are not in order.
+        """
+        return INT64_MAX if self.tape.ended else self.chunk_end
+
+    @property
+    def last_ts(self):
+        """The time of the last row that has been packed, on either side."""
+        return max(self.tape.clocks.exch_ts, self.tape.clocks.local_ts + self.tape.latency_offset)
 
     def start(self):
         """Reads up to the first row of either side."""

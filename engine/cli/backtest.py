@@ -164,12 +164,11 @@ def _param(text: str) -> tuple[str, Any]:
     return name, settings.toml_value(raw)
 
 
-def _load(path: str) -> np.ndarray:
-    from engine.backtest.data import load_events
-
+def _load(path: str) -> Path | np.ndarray:
+    """What the runner reads itself, and captures converted."""
     file = Path(path).expanduser()
     if file.suffix in (".npz", ".npy") or not file.is_file():
-        return load_events(file)
+        return file
     from engine.feeds import capture, databento
     from engine.feeds.dbn import is_databento
 

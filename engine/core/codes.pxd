@@ -16,6 +16,7 @@ cdef enum ResultCode:
     ERR_NO_MEMORY = 22
     ERR_CORRUPT = 23
     ERR_BAD_SIZE = 24
+    ERR_NO_SPACE = 25
     # 40-59: books
     ERR_BAD_TICK = 40
     ERR_BAD_QTY = 41

@@ -92,6 +92,7 @@ _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     22: (CapacityError, "out of memory"),
     23: (RingCorrupt, "header or indices are corrupt"),
     24: (CapacityError, "bad size"),
+    25: (CapacityError, "the temporary directory has no room for the log of a run"),
     40: (DataError, "price is not a tick of the book"),
     41: (DataError, "quantity is not a number of lots"),
     42: (InvariantError, "invariant broken"),

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.backtest.data import as_events, read_array
+from engine.backtest.data import as_events
+from engine.backtest.files import read_array
 from engine.core.errors import DataError
 from engine.core.types import (
     ADD_ORDER_EVENT,

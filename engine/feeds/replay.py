@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.backtest.data import as_events, iter_events, read_array
+from engine.backtest.data import Recording, iter_events
+from engine.backtest.files import CHUNK_ROWS
 from engine.core.errors import DataError
 from engine.core.types import DEPTH_CLEAR_EVENT, EXCH_EVENT, LOCAL_EVENT, event_dtype
 from engine.feeds.base import EventSource, from_row
-
-CHUNK_ROWS = 1 << 16
 
 _ARRAY_MAGIC = (b"PK", b"\x93NUMPY")
 
@@ -37,7 +36,7 @@ class NpzSource(EventSource):
             self._rows = len(source)
         else:
             self.name = str(source)
-            self._rows = len(as_events(read_array(source), self.name))
+            self._rows = Recording(source).rows
 
     @property
     def rows(self) -> int:
