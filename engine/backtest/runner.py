@@ -35,6 +35,9 @@ Progress = Callable[[float], None]
 Data = np.ndarray | str | Path
 """A recording: events, or the file that holds them."""
 
+Chunks = Iterator[tuple[np.ndarray, str | None, int]]
+"""Events, what errors call their file, and the number of the first of them in it."""
+
 CHECKS = 200
 """Parts a run is cut into at least when its invariants are checked between them."""
 
@@ -208,14 +211,21 @@ class BacktestRunner:
         parts = [_recordings(asset, index, data or {}, source) for index, asset in enumerate(config.assets)]
         total = sum(recording.rows for part in parts for recording in part)
         rows = self._rows_of_a_chunk(total)
-        kernel = _kernel(config, source)
+        kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
+        try:
+            _seat(kernel, config, source)
+            return self._run(config, kernel, [_chunks(part, rows) for part in parts], total)
+        finally:
+            kernel.release()
+
+    def _run(self, config: BacktestConfig, kernel: Kernel, data: list[Chunks], total: int) -> BacktestResult:
         recorder = Recorder()
         started = time.perf_counter()
         scheduler = Scheduler(
             kernel,
             recorder,
             config.assets,
-            [_chunks(part, rows) for part in parts],
+            data,
             config.max_orders,
             config.equity_sample_ns,
             self._stepwise,
@@ -225,7 +235,7 @@ class BacktestRunner:
         seconds = time.perf_counter() - started
         failures = kernel.failures()
         for failure in failures:
-            warnings.warn(failure.line(), StrategyWarning, stacklevel=2)
+            warnings.warn(failure.line(), StrategyWarning, stacklevel=3)
         return BacktestResult(
             fills=recorder.fill_array(),
             orders=recorder.order_array(),
@@ -301,15 +311,14 @@ def _recordings(
     return [Recording(item, name) for item, name in zip(sources, names, strict=True)]
 
 
-def _chunks(recordings: list[Recording], rows: int) -> Iterator[tuple[np.ndarray, str | None, int]]:
+def _chunks(recordings: list[Recording], rows: int) -> Chunks:
     """All chunks of an asset; the tape checks their rows."""
     for recording in recordings:
         yield from recording.chunks(rows)
 
 
-def _kernel(config: BacktestConfig, source: str) -> Kernel:
-    """A kernel with the configured strategies seated."""
-    kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
+def _seat(kernel: Kernel, config: BacktestConfig, source: str) -> None:
+    """Seats the configured strategies."""
     for index, entry in enumerate(config.strategies):
         where = f"{source}: $.strategies[{index}]"
         try:
@@ -321,7 +330,6 @@ def _kernel(config: BacktestConfig, source: str) -> Kernel:
             kernel.add_strategy(entry.id, strategy, entry.symbols or None, limits)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
-    return kernel
 
 
 def _states(kernel: Kernel) -> list[StrategyState]:

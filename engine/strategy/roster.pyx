@@ -372,6 +372,21 @@ cdef class Roster:
             self.begin(slot)
         return slot
 
+    def release(self):
+        """Lets go of the strategies and of what they were given: the last use of a kernel.
+
+        They know the kernel and it knows them. Without this, all their memory waits for the garbage
+        collector, which cannot see how much that is.
+        """
+        cdef uint16_t slot, i
+        for slot in range(self.desk.n_strategies):
+            self.desk.slots[slot].calls = 0
+            self.desk.slots[slot].state = STRATEGY_STOPPED
+            self.natives[slot] = NULL
+        for i in range(self.desk.n_instruments):
+            self.book_calls[i] = self.trade_calls[i] = 0
+        self.strategies, self.contexts, self.views, self.failed = [], [], [], []
+
 
 cdef int _refuse_coroutines(str name, object cls) except -1:
     # The engine never awaits: such a callback would silently do nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import threading
@@ -13,6 +14,8 @@ from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
 from engine.backtest.runner import BacktestRunner
 from engine.core.errors import ConfigError, DataError, StrategyError
 from engine.core.types import Reason, Status, fill_dtype
+from engine.strategy.loader import load
+from engine.strategy.status import StrategyWarning
 from tests.kit.markets import LOT_SIZE, TICK_SIZE, random_market
 
 MAKER = "engine.strategy.native:MarketMaker"
@@ -244,3 +247,45 @@ def test_an_endless_run_can_be_interrupted(data):
     with pytest.raises(KeyboardInterrupt):
         BacktestRunner().run(config(), {"A": rows})
     timer.join()
+
+
+def test_everything_goes_when_a_run_ends_without_waiting_for_the_garbage_collector(tmp_path, data):
+    body = (
+        "    alive = __import__('weakref').WeakSet()\n"
+        "    made = []\n"
+        "    raising: bool = False\n"
+        "    def on_start(self, ctx):\n"
+        "        self.alive.add(self)\n"
+        "        self.made.append(ctx.now)\n"
+        "        self.ctx, self.book = ctx, ctx.book()\n"
+        "    def on_book(self, ctx, book):\n"
+        "        if self.raising: raise ValueError('no')\n"
+    )
+    name = strategy_file(tmp_path, body)
+    alive, made = load(name).alive, load(name).made
+    gc.collect()
+    gc.disable()
+    try:
+        BacktestRunner().run(config(name, {}), data)
+        assert not alive
+        with pytest.warns(StrategyWarning, match="ValueError"):
+            BacktestRunner().run(config(name, {"raising": True}), data)
+        assert not alive
+        with pytest.raises(StrategyError):
+            BacktestRunner(on_error="raise").run(config(name, {"raising": True}), data)
+        assert not alive
+        assert len(made) == 3
+    finally:
+        gc.enable()
+
+
+def test_what_a_strategy_was_given_can_be_looked_at_after_the_run(tmp_path, data):
+    body = "    kept = []\n    def on_start(self, ctx):\n        self.kept.append((self, ctx, ctx.book()))\n"
+    name = strategy_file(tmp_path, body)
+    result = BacktestRunner().run(config(name, {}), data)
+    (strategy, ctx, book) = load(name).kept.pop()
+    assert strategy.params() == {}
+    assert ctx.now == result.last_ts
+    assert book.best_bid < book.best_ask
+    assert ctx.buy(book.best_bid, LOT_SIZE) == 0
+    assert ctx.orders() == []
