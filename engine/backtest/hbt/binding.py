@@ -16,7 +16,6 @@ from numba import carray, types
 from numba.extending import overload, overload_attribute, overload_method
 
 from engine.backtest.hbt.constants import order_dtype, state_values_dtype
-from engine.backtest.hbt.exports import WALK_WORDS
 from engine.backtest.hbt.types import (
     DEPTHS,
     OFFSETS,
@@ -30,7 +29,6 @@ from engine.backtest.hbt.types import (
     StateValuesType,
     ValuesType,
     address_of,
-    cells_of,
     checked,
     external,
     field_of,
@@ -62,8 +60,9 @@ ladder_ = external("ringbook_hbt_ladder", I64, I64, I64)
 snapshot_ = external("ringbook_hbt_snapshot", I64, I64, I64)
 snapshot_free_ = external("ringbook_hbt_snapshot_free", I64, I64)
 order_ = external("ringbook_hbt_order", I64, I64, U64)
-walk_start_ = external("ringbook_hbt_walk_start", types.void, I64, I64)
-walk_next_ = external("ringbook_hbt_walk_next", I64, I64)
+walk_start_ = external("ringbook_hbt_walk_start", I64, I64)
+walk_next_ = external("ringbook_hbt_walk_next", I64, I64, I64)
+walk_current_ = external("ringbook_hbt_walk_current", I64, I64, I64)
 
 depth_at = {roi: view_at(kind) for roi, kind in DEPTHS.items()}
 order_at = view_at(ORDER)
@@ -379,22 +378,18 @@ def _len(self):
 
 @_method(OrderDictType, "values")
 def _values(self):
-    cells = np.zeros(WALK_WORDS + 1, np.int64)
-    walk_start_(I64(cells.ctypes.data), address_of(self))
-    return values_of(cells)
+    market = address_of(self)
+    return values_of(market, walk_start_(market))
 
 
 @_method(ValuesType, "has_next")
 def _has_next(self):
-    cells = cells_of(self)
-    cells[WALK_WORDS] = checked(walk_next_(I64(cells.ctypes.data)))
-    return cells[WALK_WORDS] != 0
+    return checked(walk_next_(self._market, self._number)) != 0
 
 
 @_method(ValuesType, "next")
 def _next(self):
-    cells = cells_of(self)
-    order = checked(walk_next_(I64(cells.ctypes.data)))
+    order = checked(walk_next_(self._market, self._number))
     if order == 0:
         return None
     return order_at(order)
@@ -402,7 +397,4 @@ def _next(self):
 
 @_method(ValuesType, "get")
 def _get_current(self):
-    order = cells_of(self)[WALK_WORDS]
-    if order == 0:
-        raise RuntimeError("has_next() has not found an order")
-    return order_at(order)
+    return order_at(checked(walk_current_(self._market, self._number)))

@@ -5,7 +5,7 @@ returns an ``int64_t`` returns -1 with a Python exception set; those that say ``
 ``call_market`` and cannot fail. They take the GIL only to raise and to look for an interrupt.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from engine.backtest.hbt.clock cimport Clock
 from engine.backtest.hbt.market cimport Market
@@ -54,14 +54,7 @@ cdef int64_t market_snapshot(const Market* market, int64_t* n) except -1 nogil
 cdef int64_t market_snapshot_free(Event* events) noexcept nogil
 cdef const SimOrder* market_order(const Market* market, uint64_t order_id) noexcept nogil
 
-
-# A walk through a market's orders.
-cdef struct OrderWalk:
-    Market* market
-    uint32_t next
-    uint64_t removals
-
-
-cdef void walk_start(OrderWalk* walk, Market* market) noexcept nogil
-# The next order, as a number; 0 at the end.
-cdef int64_t walk_next(OrderWalk* walk) except -1 nogil
+# A walk through a market's orders: its number; the next order, as a number, 0 at the end; where it is.
+cdef int64_t walk_start(Market* market) noexcept nogil
+cdef int64_t walk_next(Market* market, int64_t number) except -1 nogil
+cdef int64_t walk_current(Market* market, int64_t number) except -1 nogil

@@ -17,7 +17,9 @@ from engine.backtest.hbt.clock cimport (
     clock_start,
 )
 from engine.backtest.hbt.market cimport (
+    MAX_WALKS,
     Market,
+    OrderWalk,
     market_cancel,
     market_modify,
     market_submit,
@@ -345,20 +347,41 @@ cdef const SimOrder* market_order(const Market* market, uint64_t order_id) noexc
     return <const SimOrder*>table_find(&market.orders, order_id)
 
 
-cdef void walk_start(OrderWalk* walk, Market* market) noexcept nogil:
-    """Starts before the first order."""
-    walk.market = market
+cdef int64_t walk_start(Market* market) noexcept nogil:
+    """Begins before the first order."""
+    cdef int64_t number = market.n_walks
+    cdef OrderWalk* walk = &market.walks[number % MAX_WALKS]
+    market.n_walks += 1
+    walk.number = number
+    walk.current = NULL
     walk.next = market.orders.first
     walk.removals = market.orders.removals
+    return number
 
 
-cdef int64_t walk_next(OrderWalk* walk) except -1 nogil:
-    cdef const SimOrder* order
-    if walk.removals != walk.market.orders.removals:
+cdef OrderWalk* _walk(Market* market, int64_t number) except NULL nogil:
+    cdef OrderWalk* walk = &market.walks[<uint64_t>number % MAX_WALKS]
+    if walk.number != number or walk.removals != market.orders.removals:
         with gil:
+            if walk.number != number:
+                raise RingbookError(f"more than {MAX_WALKS} walks through orders at once")
             raise RingbookError("orders were cleared while they were being walked through")
+    return walk
+
+
+cdef int64_t walk_next(Market* market, int64_t number) except -1 nogil:
+    cdef OrderWalk* walk = _walk(market, number)
     if walk.next == <uint32_t>NO_ORDER:
+        walk.current = NULL
         return 0
-    order = &table_at(&walk.market.orders, walk.next).order
-    walk.next = order.next_handle
-    return <int64_t>order
+    walk.current = &table_at(&market.orders, walk.next).order
+    walk.next = walk.current.next_handle
+    return <int64_t>walk.current
+
+
+cdef int64_t walk_current(Market* market, int64_t number) except -1 nogil:
+    cdef OrderWalk* walk = _walk(market, number)
+    if walk.current == NULL:
+        with gil:
+            raise RingbookError("has_next() has not found an order")
+    return <int64_t>walk.current

@@ -1,7 +1,6 @@
 """Where compiled strategies find the calls and fields: addresses of C functions, offsets into structures."""
 
 from engine.backtest.hbt.calls cimport (
-    OrderWalk,
     Session,
     call_cancel,
     call_clear_inactive_orders,
@@ -21,6 +20,7 @@ from engine.backtest.hbt.calls cimport (
     market_order,
     market_snapshot,
     market_snapshot_free,
+    walk_current,
     walk_next,
     walk_start,
 )
@@ -51,6 +51,7 @@ def addresses() -> dict:
         "ringbook_hbt_order": <size_t><void*>market_order,
         "ringbook_hbt_walk_start": <size_t><void*>walk_start,
         "ringbook_hbt_walk_next": <size_t><void*>walk_next,
+        "ringbook_hbt_walk_current": <size_t><void*>walk_current,
     }
 
 
@@ -100,6 +101,3 @@ def offsets() -> dict:
         "time_in_force": <size_t>&order.time_in_force,
     }
 
-
-WALK_WORDS = sizeof(OrderWalk) // 8
-"""Words of 64 bits that a walk through orders takes."""

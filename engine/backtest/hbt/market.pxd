@@ -10,7 +10,7 @@ A trade is copied only if trades are kept. Rules and their order are hftbacktest
 venues repeat its faults here as well.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.backtest.exchange cimport Exchange
 from engine.backtest.hbt.account cimport Account
@@ -38,10 +38,24 @@ cdef struct TradeLog:
     bint kept                    # whether any are
 
 
+# A walk through the orders. Strategies hold its number; so many can be under way at once.
+cdef enum:
+    MAX_WALKS = 16               # a power of two
+
+
+cdef struct OrderWalk:
+    int64_t number
+    const SimOrder* current      # NULL before the first
+    uint32_t next
+    uint64_t removals            # of the table when it began
+
+
 cdef struct Market:
     L2Book book                  # first: its address is what strategies read
     Account account
     OrderTable orders
+    OrderWalk walks[MAX_WALKS]
+    int64_t n_walks              # ever begun
     Exchange venue
     Cursor* rows                 # what we see
     LadderView view

@@ -6,7 +6,15 @@ import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
+from numba.extending import (
+    NativeValue,
+    intrinsic,
+    make_attribute_wrapper,
+    models,
+    register_model,
+    typeof_impl,
+    unbox,
+)
 
 from engine.backtest.hbt import exports, face, views
 
@@ -66,21 +74,23 @@ class StateValuesType(Address):
 
 
 class ValuesType(types.Type):
-    """A walk through orders; it moves, so it has memory of its own: an ``OrderWalk``, the current order."""
+    """A walk through orders: the address of its market, and its number."""
 
     def __init__(self) -> None:
         super().__init__("Values")
 
 
-CELLS = types.Array(types.int64, 1, "C")
 VALUES = ValuesType()
 
 
 @register_model(ValuesType)
 class _ValuesModel(models.StructModel):
     def __init__(self, manager, kind):
-        super().__init__(manager, kind, [("cells", CELLS)])
+        super().__init__(manager, kind, [("market", types.int64), ("number", types.int64)])
 
+
+make_attribute_wrapper(ValuesType, "market", "_market")
+make_attribute_wrapper(ValuesType, "number", "_number")
 
 BACKTESTS = {roi: BacktestType(roi) for roi in (False, True)}
 DEPTHS = {roi: DepthType(roi) for roi in (False, True)}
@@ -161,28 +171,15 @@ def pointer_to(typingctx, address):
 
 
 @intrinsic
-def values_of(typingctx, cells):
-    """A walk in an array's memory."""
+def values_of(typingctx, market, number):
+    """A walk by its market's address and its number."""
 
     def codegen(context, builder, signature, args):
         values = cgutils.create_struct_proxy(VALUES)(context, builder)
-        values.cells = args[0]
-        context.nrt.incref(builder, CELLS, args[0])
+        values.market, values.number = args
         return values._getvalue()
 
-    return VALUES(CELLS), codegen
-
-
-@intrinsic
-def cells_of(typingctx, values):
-    """The array of a walk."""
-
-    def codegen(context, builder, signature, args):
-        cells = cgutils.create_struct_proxy(VALUES)(context, builder, value=args[0]).cells
-        context.nrt.incref(builder, CELLS, cells)
-        return cells
-
-    return CELLS(VALUES), codegen
+    return VALUES(types.int64, types.int64), codegen
 
 
 def view_at(kind: Address):

@@ -1,6 +1,7 @@
 """What a Python strategy reads: views that stay on the market's own memory and keep it alive."""
 
-from engine.backtest.hbt.calls cimport OrderWalk
+from libc.stdint cimport int64_t
+
 from engine.backtest.hbt.market cimport Market
 from engine.backtest.order cimport SimOrder
 
@@ -36,8 +37,8 @@ cdef class OrderDict:
 
 
 cdef class Values:
-    cdef OrderWalk walk
-    cdef const SimOrder* current
+    cdef Market* market
+    cdef int64_t number
     cdef object owner
 
 

@@ -13,6 +13,7 @@ from engine.backtest.hbt.calls cimport (
     market_order,
     market_snapshot,
     market_snapshot_free,
+    walk_current,
     walk_next,
     walk_start,
 )
@@ -283,18 +284,15 @@ cdef class Values:
 
     def next(self):
         """The next order, or None."""
-        return _order_of(<const SimOrder*>walk_next(&self.walk), self.owner)
+        return _order_of(<const SimOrder*>walk_next(self.market, self.number), self.owner)
 
     def has_next(self) -> bool:
         """Moves to the next order; False when there is none."""
-        self.current = <const SimOrder*>walk_next(&self.walk)
-        return self.current != NULL
+        return walk_next(self.market, self.number) != 0
 
     def get(self):
         """The order that ``has_next`` moved to."""
-        if self.current == NULL:
-            raise RuntimeError("has_next() has not found an order")
-        return _order_of(self.current, self.owner)
+        return _order_of(<const SimOrder*>walk_current(self.market, self.number), self.owner)
 
 
 cdef class OrderDict:
@@ -322,10 +320,10 @@ cdef class OrderDict:
         return _order_of(market_order(self.market, order_id), self.owner)
 
     def values(self) -> Values:
-        """A walk through all orders."""
+        """A walk through all orders; sixteen can be under way at once."""
         cdef Values values = Values.__new__(Values)
-        walk_start(&values.walk, self.market)
-        values.current = NULL
+        values.market = self.market
+        values.number = walk_start(self.market)
         values.owner = self.owner
         return values
 
