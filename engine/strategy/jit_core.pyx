@@ -80,6 +80,11 @@ cdef class JitStrategy(NativeStrategy):
         program = type(self).program
         if program is None:
             raise StrategyError(f"{type(self).__name__} has no handlers: a class gets them from @compiled")
+        if "program" not in vars(type(self)):
+            raise StrategyError(
+                f"{type(self).__name__} cannot extend a compiled class, whose methods are fixed: "
+                f"extend {program.name}.plain, and decorate the result"
+            )
         self.params_record, self.state_record = program.records()
         self.frame.params = <char*><uintptr_t>self.params_record.ctypes.data
         self.frame.state = <char*><uintptr_t>self.state_record.ctypes.data

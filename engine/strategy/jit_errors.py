@@ -48,6 +48,8 @@ def explain(error: Exception, program: Program, handler: str) -> str:
         reason = f"a {fixed[1]} has no {fixed[2]!r} to set"
     elif cast := re.match(r"(Cannot cast .+? to .+?): ", reason):
         reason = cast[1]
+    elif reason.startswith("compiler re-entrant"):
+        reason = "a method cannot call itself"
     elif builtin := re.match(r"Untyped global name '(\w+)'", reason):
         reason = f"compiled handlers know no {builtin[1]}"
     place = _place(text, program) or _place_of_word(program, reason)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from engine.core.errors import ConfigError, RingbookError
+from engine.core.errors import ConfigError, RingbookError, StrategyError
 from engine.strategy.jit import Array, JitStrategy, compiled
 from engine.strategy.loader import load
 from examples.strategies.market_maker_jit import MarketMaker
@@ -94,6 +94,13 @@ def test_a_subclass_has_the_handlers_of_both():
         kernel.timer(ts)
     assert strategy._more > 0
     assert strategy._counts[0] == strategy._counts[3] == 1
+
+
+def test_a_compiled_class_is_not_extended():
+    with pytest.raises(StrategyError, match=r"extend Reader\.plain, and decorate the result"):
+        type("More", (jitted.Reader,), {})()
+    more = type("More", (jitted.Reader.plain,), {})
+    assert compiled(more).specs() == jitted.Reader.specs()
 
 
 def run(code, **environment):

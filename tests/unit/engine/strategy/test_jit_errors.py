@@ -94,6 +94,14 @@ def test_the_line_is_that_of_the_method_that_was_called(make):
         make(body)()
 
 
+def test_a_method_that_calls_itself_would_overflow_the_stack(make):
+    body = (
+        on_book("self._first(3)") + "\n\ndef _first(self, n):\n    return 1 if n < 0 else self._first(n - 1)"
+    )
+    with pytest.raises(StrategyError, match=r"a method cannot call itself \(_first, mine\.py line"):
+        make(body)()
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
