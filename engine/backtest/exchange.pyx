@@ -14,6 +14,7 @@ from engine.backtest.order cimport SimOrder, order_from_kernel
 from engine.backtest.queue cimport queue_from_config
 from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, resting_check, traded
 from engine.backtest.tape cimport (
+    TAPE_AHEAD,
     TAPE_ASK,
     TAPE_BLOCK,
     TAPE_OTHER,
@@ -27,7 +28,7 @@ from engine.backtest.tape cimport (
     tape_event,
 )
 from engine.book.ladder cimport ladder_rare
-from engine.book.l2 cimport L2Change, _l2_update, l2_apply, l2_free, l2_init
+from engine.book.l2 cimport L2Change, _l2_fetch, _l2_update, l2_apply, l2_free, l2_init
 from engine.core.codes cimport ERR_FULL, ERR_NO_MEMORY, OK
 from engine.core.idmap cimport idmap_free, idmap_init
 from engine.core.ticks cimport to_tick
@@ -175,6 +176,7 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
         while row.ts[VENUE] < limit:
             row_fetch(ahead)
             ahead += 1
+            _l2_fetch(&ex.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             ask = row.code & TAPE_ASK
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << VENUE):
                 code = _l2_update(&ex.book, ask, row.code >> TAPE_SHIFT, row.qty, &change)

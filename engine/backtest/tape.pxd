@@ -26,6 +26,7 @@ from engine.core.types cimport Event
 
 cdef enum:
     TAPE_BLOCK = 128             # rows in a block
+    TAPE_AHEAD = 8               # how far ahead a loop may look at rows' codes, whatever they are
     VENUE = 0                    # the sides
     LOCAL = 1
 
@@ -52,7 +53,7 @@ cdef struct TapeBlock:
     int64_t last_ts[2]           # nothing in it is later
     uint32_t n
     uint32_t passed              # bits of the sides that need it no more
-    TapeRow packed[TAPE_BLOCK + 1]
+    TapeRow packed[TAPE_BLOCK + 1 + TAPE_AHEAD]
 
 
 # A side's place. After its last row `ts` is INT64_MAX and `block` stays the last.

@@ -117,6 +117,12 @@ cdef inline int _l2_update(L2Book* book, int side, int64_t tick, double qty, L2C
     return OK
 
 
+# Asks for the cache line of a level that is to be updated soon; any side 0 or 1 and any tick will do.
+cdef inline void _l2_fetch(const L2Book* book, int side, int64_t tick) noexcept nogil:
+    cdef const Ladder* ladder = &book.ladders[side]
+    l2_fetch(ladder.qty + (<uint64_t>(tick ^ -<int64_t>side) & ladder.mask))
+
+
 # Values are valid: finite, quantity not negative, tick below L2_TICK_LIMIT.
 cdef inline void l2_update_bid(L2Book* book, double px, double qty, L2Change* change) noexcept nogil:
     _l2_update(book, 0, round_half_away(px / book.tick_size), qty, change)

@@ -16,6 +16,7 @@ from engine.backtest.hbt.table cimport (
 from engine.backtest.order cimport SimOrder
 from engine.backtest.tape cimport (
     LOCAL,
+    TAPE_AHEAD,
     TAPE_ASK,
     TAPE_OTHER,
     TAPE_SHIFT,
@@ -28,6 +29,7 @@ from engine.backtest.tape cimport (
 )
 from engine.book.l2 cimport (
     L2Change,
+    _l2_fetch,
     _l2_update,
     l2_apply,
     l2_ask_qty,
@@ -126,6 +128,7 @@ cdef int _plain_rows(Market* market, int64_t bound) noexcept nogil:
     while market.rows.ts < bound:
         row = market.rows.row
         while row.ts[LOCAL] < bound:
+            _l2_fetch(&market.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
                 code = _l2_update(&market.book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty, &change)
                 if ladder_rare(code != OK):
