@@ -126,7 +126,9 @@ def run_market_maker(
     return finish(hbt, fills, n)
 
 
-def run_crosser(asset: AssetConfig, events: np.ndarray, interval_ns: int, order_qty: float) -> PeerResult:
+def run_crosser(
+    asset: AssetConfig, events: np.ndarray, interval_ns: int, order_qty: float, modify_ticks: int = 2
+) -> PeerResult:
     """Runs the crosser in hftbacktest.
 
     Args:
@@ -134,10 +136,11 @@ def run_crosser(asset: AssetConfig, events: np.ndarray, interval_ns: int, order_
         events: The data.
         interval_ns: As the strategy's parameter.
         order_qty: As the strategy's parameter.
+        modify_ticks: As the strategy's parameter.
     """
     hbt = build(asset, events)
     fills = np.zeros(max(len(events), 1024), fill_dtype)
-    n = crosser(hbt, interval_ns, order_qty, fills)
+    n = crosser(hbt, interval_ns, order_qty, modify_ticks, fills)
     return finish(hbt, fills, n)
 
 
@@ -228,7 +231,7 @@ def market_maker(
 
 
 @njit
-def crosser(hbt, interval_ns, order_qty, fills):
+def crosser(hbt, interval_ns, order_qty, modify_ticks, fills):
     """Runs to the end of the data and returns the number of fills."""
     tick_size = hbt.depth(0).tick_size
     lot_size = hbt.depth(0).lot_size
@@ -257,7 +260,7 @@ def crosser(hbt, interval_ns, order_qty, fills):
                 oldest_lots = math.floor(order.qty / lot_size + 0.5)
         if oldest != 0:
             if k % 5 == 3:
-                step = 2 if oldest_side == BUY else -2
+                step = modify_ticks if oldest_side == BUY else -modify_ticks
                 hbt.modify(0, oldest, (oldest_tick + step) * tick_size, oldest_lots * lot_size, False)
             elif k % 5 == 4 and oldest_lots > 1:
                 hbt.modify(0, oldest, oldest_tick * tick_size, (oldest_lots - 1) * lot_size, False)

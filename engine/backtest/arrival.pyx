@@ -4,6 +4,7 @@ from libc.math cimport round as c_round
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from engine.backtest.exchange cimport FILL_PARTIAL, Exchange
+from engine.backtest.exchange_l3 cimport orders_change, orders_join, orders_leave
 from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport queue_new
 from engine.backtest.resting cimport execute, own_insert, own_remove, respond
@@ -127,7 +128,15 @@ cdef int _rest(Exchange* ex, SimOrder* order) noexcept nogil:
     if code == ERR_FULL:
         _end(order, STATUS_EXPIRED, REASON_BUSY)
         return OK
+    if code == OK and ex.by_order:
+        code = orders_join(ex, order.order_id)
     return code
+
+
+cdef void _leave(Exchange* ex, uint32_t handle) noexcept nogil:
+    if ex.by_order:
+        orders_leave(ex, handle)
+    own_remove(ex, handle)
 
 
 cdef int _accept(Exchange* ex, SimOrder* order, int64_t now) noexcept nogil:
@@ -160,7 +169,7 @@ cdef int _cancel(Exchange* ex, SimOrder* request, uint32_t handle, int64_t now) 
     cdef uint8_t reason = request.reason if request.reason != REASON_NONE else REASON_CANCEL_REQUESTED
     cdef int64_t sent = request.local_ts
     request[0] = ex.orders[handle]
-    own_remove(ex, handle)
+    _leave(ex, handle)
     request.exch_ts = now
     # hftbacktest answers with the time at which the order itself was sent.
     if not ex.faithful:
@@ -179,12 +188,14 @@ cdef int _modify(Exchange* ex, SimOrder* request, uint32_t handle, int64_t now) 
     changed.leaves_qty = request.qty
     if request.price_tick != resting.price_tick or request.qty > resting.leaves_qty:
         changed.price_tick = request.price_tick
-        if ex.faithful:
-            # hftbacktest goes on with what was open before.
-            changed.leaves_qty = sent_leaves
-        own_remove(ex, handle)
-        request[0] = changed
-        return _accept(ex, request, now)
+        if not (ex.faithful and ex.by_order):
+            if ex.faithful:
+                # hftbacktest goes on with what was open before.
+                changed.leaves_qty = sent_leaves
+            _leave(ex, handle)
+            request[0] = changed
+            return _accept(ex, request, now)
+        # Market by order, hftbacktest lets it rest whatever it crosses.
     changed.exch_ts = now
     changed.reason = REASON_NONE
     changed.status = STATUS_NEW
@@ -192,6 +203,8 @@ cdef int _modify(Exchange* ex, SimOrder* request, uint32_t handle, int64_t now) 
     if ex.faithful:
         # hftbacktest's order goes on with the time at which it was first sent.
         changed.local_ts = resting.local_ts
+    if ex.by_order:
+        return orders_change(ex, handle, &changed)
     resting[0] = changed
     return OK
 

@@ -8,6 +8,7 @@ from libc.math cimport fabs, isfinite
 from libc.stdint cimport int64_t, uint64_t
 
 from engine.book.ladder cimport ladder_rare
+from engine.core.codes cimport ERR_BAD_QTY, ERR_BAD_TICK, ERR_ORDER_ID_EXIST, ERR_ORDER_NOT_FOUND
 from engine.core.ticks cimport round_half_away
 from engine.core.types cimport (
     EV_EXCH,
@@ -31,6 +32,14 @@ FAULTS = {
     FAULT_OFF_GRID: ("px", "not a multiple of the tick size {0[0]:g}"),
     FAULT_PX_RANGE: ("px", "too many ticks of {0[0]:g}"),
     FAULT_QTY_RANGE: ("qty", "negative, or too many lots of {0[1]:g}"),
+}
+
+# What a market-by-order book refuses, by result code.
+REFUSALS = {
+    ERR_ORDER_NOT_FOUND: ("order_id", "no such order is in the book"),
+    ERR_ORDER_ID_EXIST: ("order_id", "such an order is in the book already"),
+    ERR_BAD_TICK: ("px", "too many ticks"),
+    ERR_BAD_QTY: ("qty", "negative, or too many lots"),
 }
 
 cdef double COUNT_LIMIT = 4e18

@@ -26,7 +26,11 @@ QueueModel = Literal[
     "power_prob_queue_model",
     "power_prob_queue_model2",
     "power_prob_queue_model3",
+    "l3_fifo_queue_model",
 ]
+
+L3_FIFO = "l3_fifo_queue_model"
+"""The queue model whose recordings are market by order."""
 
 FeeModel = Literal["trading_value_fee_model", "trading_qty_fee_model", "flat_per_trade_fee_model"]
 FINITE = (
@@ -61,7 +65,8 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         latency_model: How long requests and answers travel.
         entry_latency_ns: From sending a request to its arrival at the venue.
         response_latency_ns: From the venue's answer, or a fill, to the strategy.
-        queue_model: How the place in the queue is estimated.
+        queue_model: How the place in the queue is estimated; with ``l3_fifo_queue_model`` it is
+            known, and the recordings are to be market by order.
         queue_n: The exponent of the power models.
         exchange: How resting orders fill.
     """
@@ -130,7 +135,8 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
         key: The name of the list in the file.
 
     Raises:
-        ConfigError: A symbol comes twice, a number is not finite, or a fee is more than the value.
+        ConfigError: A symbol comes twice, a number is not finite, a fee is more than the value, or models
+            do not go together.
     """
     seen: set[str] = set()
     for index, asset in enumerate(assets):
@@ -144,6 +150,8 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
         for name in ("maker_fee", "taker_fee"):
             if asset.fee_model == "trading_value_fee_model" and abs(getattr(asset, name)) > 1:
                 raise ConfigError(f"{where}.{name}: a fraction of the value, from -1 to 1")
+        if asset.queue_model == L3_FIFO and asset.exchange != "no_partial_fill_exchange":
+            raise ConfigError(f"{where}.exchange: {L3_FIFO} goes with no_partial_fill_exchange only")
 
 
 def check_strategies(strategies: list[StrategyConfig], symbols: list[str], source: str) -> None:

@@ -7,8 +7,9 @@ the opposite best moves to or through its price. Without partial fills (hftbackt
 best; with them (``partial_fill_exchange``) a trade at its price fills what it leaves over, and an order that
 crosses on arrival walks the levels.
 
-Three files work on the structure declared here: ``resting`` keeps own orders and does to them what the
-market does, ``arrival`` decides what becomes of a request, ``exchange`` runs rows and requests in time.
+Four files work on the structure declared here: ``resting`` keeps own orders and does to them what the
+market does, ``arrival`` decides what becomes of a request, ``exchange`` runs rows and requests in time, and
+``exchange_l3`` does what is different where the recording is market by order.
 
 Own orders of a side are one list, best price first and older first at one price, linked through a slab,
 with the best own tick and a count of own orders for each tick modulo 256 beside it. An event that does
@@ -27,6 +28,7 @@ from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport QueueModel
 from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
+from engine.book.queues cimport L3Book
 from engine.core.idmap cimport IdTable
 from engine.core.types cimport Event, Instrument, Order
 
@@ -67,6 +69,9 @@ cdef struct Exchange:
     OrderBus responses           # on their way back
     Cursor* rows                 # what the venue sees; only exchange_run and exchange_work read them
     L2Book book
+    bint by_order                # the recording is market by order, and so is the book:
+    L3Book queues                # own orders stand in its queues; its totals are `book`
+    const Event* fault           # the row that made exchange_run or exchange_work fail, or NULL
 
 
 cdef struct ExchangeModels:

@@ -8,10 +8,11 @@ from engine.backtest.arrival cimport arrive
 from engine.backtest.assets cimport instrument_from_config
 from engine.backtest.checks cimport row_fetch
 from engine.backtest.bus cimport OrderBus, bus_free, bus_full, bus_grow, bus_init, bus_pop, bus_push
+from engine.backtest.exchange_l3 cimport orders_check, orders_event, orders_run
 from engine.backtest.fees cimport fees_from_config
 from engine.backtest.latency cimport latency_entry, latency_from_config
 from engine.backtest.order cimport SimOrder, order_from_kernel
-from engine.backtest.queue cimport queue_from_config
+from engine.backtest.queue cimport QUEUE_L3_FIFO, queue_from_config
 from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, resting_check, traded
 from engine.backtest.tape cimport (
     TAPE_AHEAD,
@@ -29,6 +30,7 @@ from engine.backtest.tape cimport (
 )
 from engine.book.ladder cimport ladder_rare
 from engine.book.l2 cimport L2Change, _l2_fetch, _l2_update, l2_apply, l2_free, l2_init
+from engine.book.l3 cimport l3_free, l3_init
 from engine.core.codes cimport ERR_FULL, ERR_NO_MEMORY, OK
 from engine.core.idmap cimport idmap_free, idmap_init
 from engine.core.ticks cimport to_tick
@@ -88,10 +90,13 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
     # An order has at most one request on its way, and an answer to it and a fill on their way back.
     if bus_init(&ex.requests, 2 * max_orders) != OK or bus_init(&ex.responses, 4 * max_orders) != OK:
         return ERR_NO_MEMORY
+    ex.by_order = models.queue.kind == QUEUE_L3_FIFO
     code = idmap_init(&ex.ids, max_orders)
-    if code != OK:
-        return code
-    return l2_init(&ex.book, models.instrument.tick_size, models.instrument.lot_size, 0)
+    if code == OK:
+        code = l2_init(&ex.book, models.instrument.tick_size, models.instrument.lot_size, 0)
+    if code == OK and ex.by_order:
+        code = l3_init(&ex.queues, &ex.book, 0, True)
+    return code
 
 
 cdef void exchange_free(Exchange* ex) noexcept nogil:
@@ -100,6 +105,7 @@ cdef void exchange_free(Exchange* ex) noexcept nogil:
     bus_free(&ex.requests)
     bus_free(&ex.responses)
     idmap_free(&ex.ids)
+    l3_free(&ex.queues)
     l2_free(&ex.book)
 
 
@@ -142,6 +148,8 @@ cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
     cdef int ask = (event.ev & EV_BUY) == 0
     cdef L2Change change
     cdef int code
+    if ex.by_order:
+        return orders_event(ex, event)
     if kind == EVENT_DEPTH or kind == EVENT_DEPTH_SNAPSHOT:
         code = l2_apply(&ex.book, event, &change)
         if code == OK and event.ev & (EV_BUY | EV_SELL) and _concerns(ex, ask, &change):
@@ -156,9 +164,13 @@ cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
 
 cdef int exchange_row(Exchange* ex) noexcept nogil:
     """Shows the venue its next row."""
-    cdef int code = exchange_event(ex, cursor_event(ex.rows))
+    cdef const Event* event = cursor_event(ex.rows)
+    cdef int code = exchange_event(ex, event)
+    if code != OK:
+        ex.fault = event
+        return code
     cursor_move(ex.rows, ex.rows.row + 1)
-    return code
+    return OK
 
 
 cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
@@ -168,6 +180,8 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     cdef uint64_t answers = ex.responses.pushed
     cdef L2Change change
     cdef int ask, code
+    if ex.by_order:
+        return orders_run(ex, limit, stop)
     while ex.rows.ts < limit:
         row = ex.rows.row
         # What is packed next comes from memory while this block is worked through.
@@ -289,5 +303,6 @@ cdef int exchange_work(Exchange* ex, int64_t bound) noexcept nogil:
 
 
 cdef int exchange_check(const Exchange* ex) noexcept nogil:
-    """ERR_INVARIANT unless lists, counts, bests, map and slab agree."""
-    return resting_check(ex)
+    """ERR_INVARIANT unless lists, counts, bests, map, slab and queues agree."""
+    cdef int code = resting_check(ex)
+    return code if code != OK or not ex.by_order else orders_check(ex)

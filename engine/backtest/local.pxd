@@ -11,8 +11,9 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t
 from engine.backtest.exchange cimport Exchange
 from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
+from engine.book.queues cimport L3Book
 from engine.core.codes cimport ERR_ORDER_NOT_FOUND, OK
-from engine.core.types cimport Order
+from engine.core.types cimport Event, Order
 from engine.kernel cimport Kernel
 from engine.strategy.desk cimport OUTPUT_REQUEST
 
@@ -21,10 +22,12 @@ cdef struct Local:
     Cursor* rows                 # what we see
     Exchange* venue              # whose answers come to us
     L2Book* book                 # the kernel's, borrowed
+    L3Book orders                # of the market, on top of that book; used where the venue is by order
+    const Event* fault           # the row that made local_passive or local_row fail, or NULL
     uint16_t instrument
 
 
-cdef void local_passive(Local* local, int64_t bound) noexcept nogil
+cdef int local_passive(Local* local, int64_t bound) noexcept nogil
 cdef void book_rows(Cursor* rows, L2Book* book, int64_t bound) noexcept nogil
 cdef int local_row(Local* local, Kernel kernel) noexcept nogil
 cdef int local_response(Local* local, Kernel kernel, int64_t now) noexcept nogil

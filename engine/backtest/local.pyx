@@ -1,8 +1,9 @@
 """Feeding the kernel one asset's rows and answers; see the header of local.pxd."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from engine.backtest.bus cimport bus_drop, bus_first
+from engine.backtest.exchange_l3 cimport orders_rows
 from engine.backtest.order cimport order_to_kernel
 from engine.backtest.tape cimport (
     LOCAL,
@@ -18,7 +19,9 @@ from engine.backtest.tape cimport (
     tape_event,
 )
 from engine.book.l2 cimport L2Book, L2Change, _l2_update, l2_apply
-from engine.core.types cimport Event, Order
+from engine.book.l3 cimport l3_apply
+from engine.core.codes cimport OK
+from engine.core.types cimport EV_KIND_MASK, EVENT_TRADE, Event, Order
 from engine.kernel cimport Kernel
 
 
@@ -42,9 +45,16 @@ cdef void book_rows(Cursor* rows, L2Book* book, int64_t bound) noexcept nogil:
         cursor_move(rows, row)
 
 
-cdef void local_passive(Local* local, int64_t bound) noexcept nogil:
+cdef int local_passive(Local* local, int64_t bound) noexcept nogil:
     """Applies all rows strictly before ``bound`` to the kernel's book; no strategy hears of them."""
+    cdef int code
+    if local.venue.by_order:
+        code = orders_rows(local.rows, &local.orders, bound)
+        if code != OK:
+            local.fault = cursor_event(local.rows)
+        return code
     book_rows(local.rows, local.book, bound)
+    return OK
 
 
 cdef int local_row(Local* local, Kernel kernel) noexcept nogil:
@@ -52,7 +62,16 @@ cdef int local_row(Local* local, Kernel kernel) noexcept nogil:
     cdef int64_t ts = local.rows.ts
     # A copy, because moving on may let the chunk go; and its time may have an offset.
     cdef Event event = cursor_event(local.rows)[0]
+    cdef int code
     event.local_ts = ts
+    if local.venue.by_order:
+        code = l3_apply(&local.orders, &event)
+        if code != OK:
+            local.fault = cursor_event(local.rows)
+            return code
+        # The book has changed already: the kernel is only to tell strategies.
+        if event.ev & EV_KIND_MASK != EVENT_TRADE:
+            event.ev &= ~<uint64_t>EV_KIND_MASK
     cursor_move(local.rows, local.rows.row + 1)
     return kernel.apply_market(local.instrument, &event, local.rows.ts != ts)
 

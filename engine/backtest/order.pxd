@@ -38,7 +38,7 @@ cdef struct SimOrder:
     uint32_t prev_handle
     uint16_t instrument
     uint16_t strategy
-    uint8_t _pad[4]
+    uint32_t place               # handle in the queues of a market-by-order book
 
 
 cdef inline void order_from_kernel(const Order* order, const Instrument* instrument, SimOrder* out) noexcept nogil:

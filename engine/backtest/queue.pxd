@@ -18,6 +18,7 @@ cdef enum QueueKind:
     QUEUE_POWER_PROB3 = 3
     QUEUE_LOG_PROB = 4
     QUEUE_LOG_PROB2 = 5
+    QUEUE_L3_FIFO = 6            # known, not estimated: exchange_l3.pxd
 
 
 cdef struct QueueModel:

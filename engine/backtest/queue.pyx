@@ -10,6 +10,7 @@ cdef dict _KINDS = {
     "power_prob_queue_model": QUEUE_POWER_PROB,
     "power_prob_queue_model2": QUEUE_POWER_PROB2,
     "power_prob_queue_model3": QUEUE_POWER_PROB3,
+    "l3_fifo_queue_model": QUEUE_L3_FIFO,
 }
 
 

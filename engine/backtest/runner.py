@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from engine.backtest.config import AssetConfig, BacktestConfig, check
+from engine.backtest.config import L3_FIFO, AssetConfig, BacktestConfig, check
 from engine.backtest.data import Recording
 from engine.backtest.files import CHUNK_ROWS
 from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
 from engine.core.errors import ConfigError, DataError
 from engine.core.settings import config_hash
-from engine.core.types import Reason
+from engine.core.types import ADD_ORDER_EVENT, DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT, Reason
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
 from engine.strategy.loader import create, load
@@ -40,6 +40,9 @@ Chunks = Iterator[tuple[np.ndarray, str | None, int]]
 
 CHECKS = 200
 """Parts a run is cut into at least when its invariants are checked between them."""
+
+KINDS_LOOKED_AT = 1 << 16
+"""Rows at the start of a recording that tell whether it is by order or by price."""
 
 TAIL_ROUND_TRIPS = 100
 """How long a run goes on after the last row, in round trips to the slowest venue, though requests are still
@@ -214,7 +217,10 @@ class BacktestRunner:
         kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
         try:
             _seat(kernel, config, source)
-            return self._run(config, kernel, [_chunks(part, rows) for part in parts], total)
+            given = [
+                _checked(asset, _chunks(part, rows)) for asset, part in zip(config.assets, parts, strict=True)
+            ]
+            return self._run(config, kernel, given, total)
         finally:
             kernel.release()
 
@@ -315,6 +321,24 @@ def _chunks(recordings: list[Recording], rows: int) -> Chunks:
     """All chunks of an asset; the tape checks their rows."""
     for recording in recordings:
         yield from recording.chunks(rows)
+
+
+def _checked(asset: AssetConfig, chunks: Chunks) -> Chunks:
+    """The chunks, once it is sure that they are what the asset's models are made for."""
+    for number, chunk in enumerate(chunks):
+        if number == 0:
+            _check_kinds(asset, *chunk[:2])
+        yield chunk
+
+
+def _check_kinds(asset: AssetConfig, events: np.ndarray, name: str | None) -> None:
+    """DataError if a recording is market by order and the asset's models are by price, or the reverse."""
+    kinds = set(np.unique(events["ev"][:KINDS_LOOKED_AT] & np.uint64(0xFF)).tolist())
+    orders = ADD_ORDER_EVENT in kinds
+    if asset.queue_model == L3_FIFO and kinds and not orders:
+        raise DataError(f"holds no orders, which {L3_FIFO} needs", file=name, field="ev")
+    if asset.queue_model != L3_FIFO and orders and not kinds & {DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT}:
+        raise DataError(f"holds orders, not levels: its queue_model is {L3_FIFO}", file=name, field="ev")
 
 
 def _seat(kernel: Kernel, config: BacktestConfig, source: str) -> None:

@@ -33,6 +33,7 @@ cdef class Scheduler:
     cdef list sources            # of each asset
 
     cdef check_data(self)
+    cdef blame(self, int code)
     cdef int run(self, int64_t until, bint* paused) noexcept nogil
     cdef int64_t next_ts(self) noexcept nogil
     cdef int64_t action_bound(self, int64_t until) noexcept nogil

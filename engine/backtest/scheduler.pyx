@@ -18,6 +18,7 @@ from engine.backtest.exchange cimport (
     exchange_take,
     models_from_config,
 )
+from engine.backtest.exchange_l3 cimport orders_blame
 from engine.backtest.local cimport (
     Local,
     kernel_request,
@@ -29,6 +30,7 @@ from engine.backtest.local cimport (
 )
 from engine.backtest.recorder cimport Recorder
 from engine.backtest.tape cimport LOCAL, VENUE, Source
+from engine.book.l3 cimport l3_check, l3_free, l3_init
 from engine.core.codes cimport OK
 from engine.core.errors import raise_for_code
 from engine.core.types cimport Order
@@ -90,20 +92,23 @@ cdef class Scheduler:
         cdef ExchangeModels models = models_from_config(asset)
         cdef Source source = Source(chunks, asset.tick_size, asset.lot_size)
         code = exchange_init(&self.venues[i], &models, max_orders)
+        memset(&self.locals[i], 0, sizeof(Local))
         self.n_assets = i + 1
         raise_for_code(code, asset.symbol)
         self.sources.append(source)
-        memset(&self.locals[i], 0, sizeof(Local))
         self.venues[i].rows = &source.tape.cursors[VENUE]
         self.locals[i].rows = &source.tape.cursors[LOCAL]
         self.locals[i].venue = &self.venues[i]
         self.locals[i].book = &self.kernel.desk.books[i]
         self.locals[i].instrument = i
+        if self.venues[i].by_order:
+            raise_for_code(l3_init(&self.locals[i].orders, self.locals[i].book, 0, False), asset.symbol)
         source.start()
 
     def __dealloc__(self):
         for i in range(self.n_assets):
             exchange_free(&self.venues[i])
+            l3_free(&self.locals[i].orders)
         PyMem_Free(self.venues)
         PyMem_Free(self.locals)
 
@@ -162,9 +167,19 @@ cdef class Scheduler:
         while paused:
             with nogil:
                 code = self.run(bound, &paused)
-            raise_for_code(code)
+            if code != OK:
+                self.blame(code)
             self.check_data()
             PyErr_CheckSignals()
+
+    cdef blame(self, int code):
+        """Raises what a run failed with: the row of a book of orders, if it was that."""
+        for i in range(self.n_assets):
+            if self.venues[i].fault != NULL:
+                orders_blame(<Source>self.sources[i], self.venues[i].fault, code)
+            if self.locals[i].fault != NULL:
+                orders_blame(<Source>self.sources[i], self.locals[i].fault, code)
+        raise_for_code(code)
 
     def advance(self, int64_t now):
         """Moves engine time to the end of the data: rows that nobody listens to do not."""
@@ -181,6 +196,8 @@ cdef class Scheduler:
         """Raises InvariantError unless each venue is consistent."""
         for i in range(self.n_assets):
             raise_for_code(exchange_check(&self.venues[i]), f"venue of asset {i}")
+            if self.venues[i].by_order:
+                raise_for_code(l3_check(&self.locals[i].orders), f"our orders of asset {i}")
             self.sources[i].check_invariants()
 
     # --- the order of things -------------------------------------------------------------------------
@@ -337,7 +354,9 @@ cdef class Scheduler:
                     return code
                 bound = self.action_bound(until)
                 for i in range(self.n_assets):
-                    local_passive(&self.locals[i], bound)
+                    code = local_passive(&self.locals[i], bound)
+                    if code != OK:
+                        return code
             if now < bound:
                 code = self.fire_due(now)
             elif bound >= until:

@@ -1,11 +1,13 @@
 """Market-by-order book: every order of the feed in its queue, own orders of a backtest between them.
 
 What it is
-    The levels' totals and the bests are an L2Book's ladders (ladder.pxd). Orders lie in a slab, reached by
+    The levels' totals and the bests are kept in an L2Book (l2.pxd) that somebody else owns and may read, but
+    that nobody else changes. Orders lie in a slab, reached by
     u32 handles; order ids lead to handles through an open-addressing map at half load at most. The orders
     of a level are a doubly linked list, first come first; a bucket table, indexed by the low bits of the
     price so that levels side by side share cache lines, holds the first order of each queue. Own orders
-    stand in the same queues, count in no total, and are listed best price first, older first.
+    stand in the same queues, count in no total, and are listed best price first, older first. Who wants no
+    own orders, as the local side of a backtest, has a book without queues.
 
 What it costs
     Add: a map insertion, a level's total, two orders' links. Cancel: a map removal, a total, two links.
@@ -28,7 +30,7 @@ the book and their tags appended to `given`, best price first and older first; t
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from engine.book.l2 cimport L2_TICK_LIMIT, _l2_move_best, l2_fetch
+from engine.book.l2 cimport L2_TICK_LIMIT, L2Book, _l2_move_best, l2_fetch
 from engine.book.ladder cimport (
     Ladder,
     ladder_put_dense,
@@ -65,8 +67,9 @@ from engine.core.types cimport (
 )
 
 
-# orders: how many of the market to have room for at once, 0 for the default. ERR_BAD_SIZE, ERR_NO_MEMORY.
-cdef int l3_init(L3Book* book, double tick_size, double lot_size, uint32_t window, uint32_t orders) noexcept nogil
+# An empty book on an empty L2Book, which is to outlive it. orders: how many of the market to have room for at
+# once, 0 for the default. ERR_BAD_SIZE, ERR_NO_MEMORY.
+cdef int l3_init(L3Book* book, L2Book* depth, uint32_t orders, bint queued) noexcept nogil
 cdef void l3_free(L3Book* book) noexcept nogil
 # side: SIDE_BUY, SIDE_SELL, or SIDE_NONE for both; own orders of it are given out.
 cdef void l3_clear(L3Book* book, int side) noexcept nogil
@@ -94,7 +97,7 @@ cdef inline int _l3_increase(L3Book* book, int side, int64_t key, double qty) no
         total = ladder.qty[<uint64_t>key & ladder.mask] + qty
         ladder_put_dense(ladder, key, total, total > 0.0)
     if ladder_rare((key > ladder.best) | (key < ladder.bound)):
-        _l2_move_best(&book.depth, side, key, True)
+        _l2_move_best(book.depth, side, key, True)
     return OK
 
 
@@ -112,7 +115,7 @@ cdef inline void _l3_reduce(L3Book* book, int side, int64_t key, double qty) noe
         keep = total >= book.depth.min_qty
         ladder_put_dense(ladder, key, total, keep)
     if ladder_rare((not keep) & (key == ladder.best)):
-        _l2_move_best(&book.depth, side, key, False)
+        _l2_move_best(book.depth, side, key, False)
 
 
 # --- the market's orders --------------------------------------------------------------------------
@@ -275,5 +278,6 @@ cdef inline void l3_fetch(const L3Book* book, const Event* event) noexcept nogil
 
 cdef class L3:
     cdef L3Book book
+    cdef L2Book depth
     cdef _apply(self, const Event[::1] events, str view, best)
     cdef _done(self, int code, str what)

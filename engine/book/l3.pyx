@@ -70,16 +70,15 @@ cdef enum:
 
 # --- making and growing ----------------------------------------------------------------------------
 
-cdef int l3_init(L3Book* book, double tick_size, double lot_size, uint32_t window, uint32_t orders) noexcept nogil:
+cdef int l3_init(L3Book* book, L2Book* depth, uint32_t orders, bint queued) noexcept nogil:
     cdef int code, i
     memset(book, 0, sizeof(L3Book))
     if orders == 0:
         orders = DEFAULT_ORDERS
     if orders > L3_MAX_ORDERS:
         return ERR_BAD_SIZE
-    code = l2_init(&book.depth, tick_size, lot_size, window)
-    if code != OK:
-        return code
+    book.depth = depth
+    book.queued = queued
     book.capacity = FEWEST_ORDERS
     while book.capacity < orders:
         book.capacity *= 2
@@ -88,8 +87,11 @@ cdef int l3_init(L3Book* book, double tick_size, double lot_size, uint32_t windo
     code = idmap_init(&book.ids, l3_map_items(book.capacity))
     for i in range(2):
         book.own[i].best = INVALID_MIN_TICK
-        book.buckets[i] = <uint32_t*>calloc(L3_BUCKETS, sizeof(uint32_t))
-    if code != OK or book.orders == NULL or book.buckets[0] == NULL or book.buckets[1] == NULL:
+        if queued:
+            book.buckets[i] = <uint32_t*>calloc(L3_BUCKETS, sizeof(uint32_t))
+            if book.buckets[i] == NULL:
+                code = ERR_NO_MEMORY
+    if code != OK or book.orders == NULL:
         l3_free(book)
         return ERR_NO_MEMORY
     return OK
@@ -104,7 +106,6 @@ cdef void l3_free(L3Book* book) noexcept nogil:
     free(book.given)
     if book.ids.slots != NULL:
         idmap_free(&book.ids)
-    l2_free(&book.depth)
     memset(book, 0, sizeof(L3Book))
 
 
@@ -124,8 +125,9 @@ cdef void l3_clear(L3Book* book, int side) noexcept nogil:
         if side == (SIDE_SELL if i == 0 else SIDE_BUY):
             continue
         l3_give(book, i, INVALID_MIN_TICK, INT64_MAX, ~(<uint64_t>0))
-        memset(book.buckets[i], 0, L3_BUCKETS * sizeof(uint32_t))
-    l2_clear(&book.depth, side, INFINITY)
+        if book.queued:
+            memset(book.buckets[i], 0, L3_BUCKETS * sizeof(uint32_t))
+    l2_clear(book.depth, side, INFINITY)
     if side == SIDE_NONE:
         idmap_clear(&book.ids)
         book.n_orders = 0
@@ -146,7 +148,7 @@ cdef void l3_clear(L3Book* book, int side) noexcept nogil:
 cdef uint32_t l3_first(const L3Book* book, int side, int64_t tick) noexcept nogil:
     cdef int index = side == SIDE_SELL
     cdef int64_t key = tick ^ -<int64_t>index
-    cdef uint32_t handle = l3_bucket(book, index, key)[0]
+    cdef uint32_t handle = l3_bucket(book, index, key)[0] if book.queued else 0
     while handle != 0 and book.orders[handle].key != key:
         handle = book.orders[handle].chain
     return handle
@@ -188,9 +190,32 @@ cdef int _check_queue(const L3Book* book, int side, uint32_t first, uint32_t* se
     return OK
 
 
+# All queues, or without any the orders by themselves. Counts them in `seen`.
+cdef int _check_orders(const L3Book* book, uint32_t* seen) noexcept nogil:
+    cdef uint32_t i, handle
+    cdef int side
+    if not book.queued:
+        for handle in range(1, book.fresh):
+            if book.orders[handle].kind == L3_MARKET:
+                seen[0] += 1
+                if idmap_find(&book.ids, book.orders[handle].order_id) != handle:
+                    return ERR_INVARIANT
+        return OK
+    for side in range(2):
+        for i in range(L3_BUCKETS):
+            handle = book.buckets[side][i]
+            while handle != 0:
+                if l3_bucket(book, side, book.orders[handle].key) != &book.buckets[side][i]:
+                    return ERR_INVARIANT
+                if _check_queue(book, side, handle, seen) != OK:
+                    return ERR_INVARIANT
+                handle = book.orders[handle].chain
+    return OK
+
+
 # The depth's own check, but for a best whose orders were all modified to nothing: it stands until they go.
 cdef int _check_depth(const L3Book* book) noexcept nogil:
-    cdef L2Book depth = book.depth
+    cdef L2Book depth = book.depth[0]
     if l2_bid_qty(&depth, depth.best_bid_tick) == 0.0:
         depth.ladders[0].best = depth.best_bid_tick = INVALID_MIN_TICK
     if l2_ask_qty(&depth, depth.best_ask_tick) == 0.0:
@@ -201,21 +226,13 @@ cdef int _check_depth(const L3Book* book) noexcept nogil:
 
 cdef int l3_check(const L3Book* book) noexcept nogil:
     cdef uint32_t seen[2]
-    cdef uint32_t i, handle
+    cdef uint32_t handle
     cdef uint32_t n_free = 0
     cdef int side
     seen[0] = seen[1] = 0
-    if _check_depth(book) != OK or idmap_check(&book.ids) != OK:
+    if _check_depth(book) != OK or idmap_check(&book.ids) != OK or _check_orders(book, seen) != OK:
         return ERR_INVARIANT
     for side in range(2):
-        for i in range(L3_BUCKETS):
-            handle = book.buckets[side][i]
-            while handle != 0:
-                if l3_bucket(book, side, book.orders[handle].key) != &book.buckets[side][i]:
-                    return ERR_INVARIANT
-                if _check_queue(book, side, handle, seen) != OK:
-                    return ERR_INVARIANT
-                handle = book.orders[handle].chain
         handle = book.own[side].handles[book.own[side].n - 1] if book.own[side].n else 0
         if book.own[side].best != (book.orders[handle].key if handle else INVALID_MIN_TICK):
             return ERR_INVARIANT
@@ -277,18 +294,24 @@ cdef class L3:
         lot_size: The quantity of one lot.
         window: Ticks of the dense window of each side's totals, as in ``L2``.
         orders: How many orders to have room for from the start; more make the book double.
+        queues: Whether to keep orders in queues; without, no own orders can be put in.
 
     Raises:
         CapacityError: A size is not a positive number or too large, or memory is short.
     """
 
-    def __cinit__(self, double tick_size, double lot_size, *, uint32_t window=0, uint32_t orders=0):
-        cdef int code = l3_init(&self.book, tick_size, lot_size, window, orders)
+    def __cinit__(
+        self, double tick_size, double lot_size, *, uint32_t window=0, uint32_t orders=0, bint queues=True
+    ):
+        cdef int code = l2_init(&self.depth, tick_size, lot_size, window)
+        if code == OK:
+            code = l3_init(&self.book, &self.depth, orders, queues)
         if code != OK:
             raise_for_code(code, f"book of tick {tick_size}, lot {lot_size}, window {window}, orders {orders}")
 
     def __dealloc__(self):
         l3_free(&self.book)
+        l2_free(&self.depth)
 
     def __reduce__(self):
         raise TypeError("an L3 book cannot be pickled; take its snapshot()")
@@ -357,8 +380,8 @@ cdef class L3:
                 if keeps:
                     out[i].bid_tick = self.book.depth.best_bid_tick
                     out[i].ask_tick = self.book.depth.best_ask_tick
-                    out[i].bid_qty = l2_bid_qty(&self.book.depth, self.book.depth.best_bid_tick)
-                    out[i].ask_qty = l2_ask_qty(&self.book.depth, self.book.depth.best_ask_tick)
+                    out[i].bid_qty = l2_bid_qty(self.book.depth, self.book.depth.best_bid_tick)
+                    out[i].ask_qty = l2_ask_qty(self.book.depth, self.book.depth.best_ask_tick)
         if L3_CHECK_ALWAYS:
             self.check_invariants()
         if code != OK:
@@ -485,7 +508,7 @@ cdef class L3:
 
     def qty_at_tick(self, int side, int64_t tick):
         """The quantity of a level, 0 without one; ``side`` is 1 for bids, -1 for asks."""
-        return l2_ask_qty(&self.book.depth, tick) if _side(side) else l2_bid_qty(&self.book.depth, tick)
+        return l2_ask_qty(self.book.depth, tick) if _side(side) else l2_bid_qty(self.book.depth, tick)
 
     def levels(self, int side, n=None):
         """The levels at or beyond the best of a side, best first.
@@ -498,14 +521,14 @@ cdef class L3:
             An array of shape (levels, 2): price, quantity.
         """
         _side(side)
-        cdef uint32_t room = l2_count(&self.book.depth, side)
+        cdef uint32_t room = l2_count(self.book.depth, side)
         if n is not None:
             room = min(room, max(n, 0))
         ticks = np.empty(max(room, 1), np.int64)
         qtys = np.empty(max(room, 1), np.float64)
         cdef int64_t[::1] tick_view = ticks
         cdef double[::1] qty_view = qtys
-        cdef uint32_t count = l2_levels(&self.book.depth, side, room, &tick_view[0], &qty_view[0])
+        cdef uint32_t count = l2_levels(self.book.depth, side, room, &tick_view[0], &qty_view[0])
         return np.column_stack((ticks[:count] * self.book.depth.tick_size, qtys[:count]))
 
     def queue(self, int side, int64_t tick):
@@ -553,7 +576,7 @@ cdef class L3:
 
     def hash(self):
         """A 64-bit hash of the visible levels, that of an ``L2`` with the same levels."""
-        return l2_hash(&self.book.depth)
+        return l2_hash(self.book.depth)
 
     def check_invariants(self):
         """Raises InvariantError if the structure contradicts itself."""

@@ -49,8 +49,9 @@ cdef struct L3OwnSide:
 
 
 cdef struct L3Book:
-    L2Book depth                 # totals and bests of the market's orders; every l2_ question can be put to it
+    L2Book* depth                # totals and bests of the market's orders; somebody else's
     L3Order* orders              # [capacity + 1], the one at 0 is never used
+    bint queued                  # orders stand in queues: without, there can be no own ones
     uint32_t* buckets[2]         # [L3_BUCKETS], bids and asks: the first order of the first queue
     uint64_t last_place
     uint32_t capacity
@@ -78,7 +79,8 @@ cdef void l3_cross(L3Book* book, int own_side, int64_t prev_tick, int64_t tick) 
 # Gives out the own orders that the fill of a market order at exec_key reaches; l3_fill calls it.
 cdef void l3_fill_own(L3Book* book, uint32_t handle, int64_t exec_key) noexcept nogil
 
-# Own orders; side 0 is bids, 1 asks, `tag` is the caller's. ERR_BAD_TICK, ERR_FULL, ERR_NO_MEMORY.
+# Own orders; side 0 is bids, 1 asks, `tag` is the caller's. ERR_BAD_TICK, ERR_FULL, ERR_NO_MEMORY, or
+# ERR_INVALID_REQUEST for a book without queues.
 cdef int l3_own_insert(
     L3Book* book, int side, int64_t tick, double qty, uint64_t tag, uint32_t* handle
 ) noexcept nogil
@@ -100,13 +102,16 @@ cdef inline uint32_t* l3_bucket(const L3Book* book, int side, int64_t key) noexc
 cdef inline void l3_append(L3Book* book, uint32_t handle) noexcept nogil:
     cdef L3Order* orders = book.orders
     cdef L3Order* order = orders + handle
-    cdef uint32_t* bucket = l3_bucket(book, order.side, order.key)
-    cdef uint32_t first = bucket[0]
-    cdef uint32_t last
-    while first != 0 and orders[first].key != order.key:
-        first = orders[first].chain
+    cdef uint32_t* bucket
+    cdef uint32_t first, last
     book.last_place += 1
     order.place = book.last_place
+    if not book.queued:
+        return
+    bucket = l3_bucket(book, order.side, order.key)
+    first = bucket[0]
+    while first != 0 and orders[first].key != order.key:
+        first = orders[first].chain
     order.next = 0
     if first == 0:
         order.prev = handle
@@ -125,6 +130,8 @@ cdef inline void l3_unlink(L3Book* book, uint32_t handle) noexcept nogil:
     cdef L3Order* order = orders + handle
     cdef uint32_t* link
     cdef uint32_t first
+    if not book.queued:
+        return
     if orders[order.prev].next != 0:
         orders[order.prev].next = order.next
         if order.next != 0:

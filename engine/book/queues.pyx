@@ -5,7 +5,14 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memmove, memset
 
-from engine.core.codes cimport ERR_BAD_TICK, ERR_FULL, ERR_NO_MEMORY, ERR_ORDER_NOT_FOUND, OK
+from engine.core.codes cimport (
+    ERR_BAD_TICK,
+    ERR_FULL,
+    ERR_INVALID_REQUEST,
+    ERR_NO_MEMORY,
+    ERR_ORDER_NOT_FOUND,
+    OK,
+)
 from engine.core.idmap cimport idmap_free, idmap_init, idmap_insert
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK
 
@@ -137,8 +144,8 @@ cdef int l3_own_insert(
     L3Book* book, int side, int64_t tick, double qty, uint64_t tag, uint32_t* handle
 ) noexcept nogil:
     cdef L3Order* order
-    cdef int code = _own_room(book, side)
-    if not _is_tick(tick):
+    cdef int code = _own_room(book, side) if book.queued else ERR_INVALID_REQUEST
+    if code == OK and not _is_tick(tick):
         return ERR_BAD_TICK
     if code == OK and book.free == 0:
         code = l3_more(book)

@@ -89,6 +89,7 @@ cdef enum ReasonCode:
     REASON_CANCEL_ON_DISCONNECT = 24
     REASON_CANCEL_BY_OPERATOR = 25
     REASON_STRATEGY_ERROR = 26
+    REASON_MARKET_CLEARED = 27   # the venue cleared its book
     # denials
     REASON_STRATEGY_NOT_RUNNING = 40
     REASON_TRADING_HALTED = 41

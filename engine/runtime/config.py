@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from bridge.config import check_endpoint
 from bridge.errors import BridgeError
-from engine.backtest.config import AssetConfig, StrategyConfig, check_assets, check_strategies
+from engine.backtest.config import L3_FIFO, AssetConfig, StrategyConfig, check_assets, check_strategies
 from engine.core import settings
 from engine.core.errors import ConfigError, NotRunning
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
@@ -158,6 +158,10 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         ConfigError: As :func:`load`.
     """
     check_assets(config.instruments, source, "instruments")
+    for index, instrument in enumerate(config.instruments):
+        if instrument.queue_model == L3_FIFO:
+            where = f"{source}: $.instruments[{index}].queue_model"
+            raise ConfigError(f"{where}: {L3_FIFO} is for backtests: live feeds are market by price")
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
     try:
         check_endpoint(config.endpoint(), config.bridge.allow_remote)

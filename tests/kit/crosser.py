@@ -15,6 +15,7 @@ class Crosser(Strategy):
 
     interval_ns: int = 100_000_000
     order_qty: float = 0.003
+    modify_ticks: int = 2
 
     def on_start(self, ctx):
         self._polls = 0
@@ -33,7 +34,7 @@ class Crosser(Strategy):
         if oldest is not None:
             own = round(oldest.qty / book.lot_size)
             if k % 5 == 3:
-                step = 2 if oldest.side is Side.BUY else -2
+                step = self.modify_ticks if oldest.side is Side.BUY else -self.modify_ticks
                 ctx.modify(oldest.order_id, (oldest.price_tick + step) * book.tick_size, own * book.lot_size)
             elif k % 5 == 4 and own > 1:
                 ctx.modify(oldest.order_id, oldest.price_tick * book.tick_size, (own - 1) * book.lot_size)

@@ -71,6 +71,26 @@ def events(name: str) -> np.ndarray:
     return data
 
 
+SNAPSHOT_FLAG = 0x20
+
+
+@functools.cache
+def session(name: str) -> np.ndarray:
+    """The events of a market-by-order recording with its snapshot just before the first other row.
+
+    The snapshot is a day's first record, hours before the session: a strategy would poll all that time.
+
+    Args:
+        name: ``cme``.
+    """
+    data = events(name).copy()
+    snapshot = (data["ival"] & SNAPSHOT_FLAG) != 0
+    first = data["exch_ts"][~snapshot][0] - 1
+    data["exch_ts"][snapshot] = data["local_ts"][snapshot] = first
+    data.flags.writeable = False
+    return data
+
+
 def _convert(source: Path) -> np.ndarray:
     from engine.feeds import capture, databento
     from engine.feeds.dbn import is_databento

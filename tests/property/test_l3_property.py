@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engine.book.l3 import L3
 from engine.book.naive_l3 import NaiveL3
-from engine.core.errors import DataError, OrderIdExists, OrderNotFound
+from engine.core.errors import DataError, OrderIdExists, OrderNotFound, RingbookError
 from engine.core.types import (
     ADD_ORDER_EVENT,
     BUY_EVENT,
@@ -151,6 +151,29 @@ def test_any_stream_gives_the_oracles_book(stream):
 @given(streams(odd))
 def test_quantities_below_a_lot_give_the_oracles_book(stream):
     run(Pair(window=WINDOW, orders=1), stream)
+
+
+@settings(max_examples=200, deadline=None)
+@given(streams(whole))
+def test_a_book_without_queues_is_the_same_but_for_them(stream):
+    pair = Pair(window=WINDOW, orders=1, queues=False)
+    for name, *args in stream:
+        if not name.endswith("_own"):
+            pair.both(name, *args)
+            fast, slow = pair.fast, pair.slow
+            fast.check_invariants()
+            assert (fast.best_bid_tick, fast.best_ask_tick) == (slow.best_bid_tick, slow.best_ask_tick)
+            assert fast.hash() == slow.hash()
+    assert len(pair.fast) == len(pair.slow)
+    for order_id in pair.slow.orders:
+        assert pair.fast.order(order_id) == pair.slow.order(order_id)
+    again = L3(1.0, 1.0)
+    again.apply(pair.fast.snapshot())
+    for side, tick in pair.slow.queues:
+        assert pair.fast.queue(side, tick).size == 0
+        assert again.queue(side, tick).tolist() == pair.slow.queue(side, tick)
+    with pytest.raises(RingbookError):
+        pair.fast.insert_own(1, 0, 1.0, 1)
 
 
 @settings(max_examples=100, deadline=None)
