@@ -46,7 +46,7 @@ cdef struct OwnSide:
     int64_t best_tick            # of our orders; INT64_MIN without bids, INT64_MAX without asks
     uint32_t head                # best price, oldest
     int sign                     # 1 bids, -1 asks
-    uint32_t count[OWN_FILTER]   # own orders by price_tick modulo OWN_FILTER
+    uint32_t count[OWN_FILTER]   # own orders by key (the tick, of asks ~tick) modulo OWN_FILTER
 
 
 cdef struct Exchange:
@@ -95,6 +95,10 @@ cdef int exchange_work(Exchange* ex, int64_t bound) noexcept nogil
 cdef int exchange_send(Exchange* ex, const SimOrder* request, int64_t now) noexcept nogil
 cdef int exchange_take(Exchange* ex, const Order* request, int64_t now) noexcept nogil
 cdef int exchange_check(const Exchange* ex) noexcept nogil
+
+
+cdef inline uint32_t own_slot(int64_t key) noexcept nogil:
+    return <uint64_t>key & (OWN_FILTER - 1)
 
 
 cdef inline int64_t exchange_rows_ts(const Exchange* ex) noexcept nogil:

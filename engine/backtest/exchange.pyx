@@ -17,6 +17,7 @@ from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, re
 from engine.backtest.tape cimport (
     TAPE_AHEAD,
     TAPE_ASK,
+    TAPE_KEEP,
     TAPE_BLOCK,
     TAPE_OTHER,
     TAPE_SHIFT,
@@ -29,7 +30,7 @@ from engine.backtest.tape cimport (
     tape_event,
 )
 from engine.book.ladder cimport ladder_rare
-from engine.book.l2 cimport L2Change, _l2_fetch, _l2_update, l2_apply, l2_free, l2_init
+from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_free, l2_init
 from engine.book.l3 cimport l3_free, l3_init
 from engine.core.codes cimport ERR_FULL, ERR_NO_MEMORY, OK
 from engine.core.idmap cimport idmap_free, idmap_init
@@ -111,26 +112,30 @@ cdef void exchange_free(Exchange* ex) noexcept nogil:
 
 # --- rows ------------------------------------------------------------------------------------------
 
-cdef int _concerned(Exchange* ex, int ask, int64_t now, L2Change change) noexcept nogil:
-    """What a depth row that changed an own level or a best does to own orders."""
-    if not ask:
-        if ex.own[0].count[<uint64_t>change.price_tick & (OWN_FILTER - 1)]:
-            level_changed(ex, &ex.own[0], change.price_tick, change.prev_qty, change.new_qty)
-        if change.best_tick >= ex.own[1].best_tick and change.best_tick > change.prev_best_tick:
-            return best_moved(ex, &ex.own[1], change.best_tick, change.prev_best_tick, now)
-    else:
-        if ex.own[1].count[<uint64_t>change.price_tick & (OWN_FILTER - 1)]:
-            level_changed(ex, &ex.own[1], change.price_tick, change.prev_qty, change.new_qty)
-        if change.best_tick <= ex.own[0].best_tick and change.best_tick < change.prev_best_tick:
-            return best_moved(ex, &ex.own[0], change.best_tick, change.prev_best_tick, now)
+cdef int _concerned(
+    Exchange* ex, int ask, int64_t key, int64_t prev_best, double prev_qty, double new_qty, int64_t now
+) noexcept nogil:
+    """What a depth row that changed an own level, or from ``prev_best`` (a key) the best, does to own orders."""
+    cdef int64_t mirror = -<int64_t>ask
+    cdef int64_t best = ex.book.ladders[ask].best
+    if ex.own[ask].count[own_slot(key)]:
+        level_changed(ex, &ex.own[ask], key ^ mirror, prev_qty, new_qty)
+    # Opposite own orders are reached from above by keys: theirs are the mirrored ones.
+    if best > prev_best and best >= ex.own[1 - ask].best_tick ^ mirror:
+        return best_moved(ex, &ex.own[1 - ask], best ^ mirror, prev_best ^ mirror, now)
     return OK
 
 
-cdef inline bint _concerns(const Exchange* ex, int ask, const L2Change* change) noexcept nogil:
-    return ladder_rare(
-        ex.own[ask].count[<uint64_t>change.price_tick & (OWN_FILTER - 1)] != 0
-        or change.best_tick != change.prev_best_tick
-    )
+cdef inline int _on_level(Exchange* ex, int ask, int64_t key, double qty, bint keep, int64_t now) noexcept nogil:
+    """A depth row: one branch tells the many that are nothing to own orders."""
+    cdef int64_t prev_best = ex.book.ladders[ask].best
+    cdef double prev_qty
+    cdef int code = _l2_put(&ex.book, ask, key, qty, keep, &prev_qty)
+    if ladder_rare((code != OK) | (ex.own[ask].count[own_slot(key)] != 0)):
+        if code > OK:
+            return code
+        return _concerned(ex, ask, key, prev_best, prev_qty, qty, now)
+    return OK
 
 
 cdef inline int _on_trade(Exchange* ex, bint sold, int64_t tick, double qty, int64_t now) noexcept nogil:
@@ -146,14 +151,19 @@ cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
     """Shows the venue one market event, as somebody has it who has no tape."""
     cdef uint64_t kind = event.ev & EV_KIND_MASK
     cdef int ask = (event.ev & EV_BUY) == 0
+    cdef int64_t mirror
     cdef L2Change change
     cdef int code
     if ex.by_order:
         return orders_event(ex, event)
     if kind == EVENT_DEPTH or kind == EVENT_DEPTH_SNAPSHOT:
+        mirror = -<int64_t>ask
         code = l2_apply(&ex.book, event, &change)
-        if code == OK and event.ev & (EV_BUY | EV_SELL) and _concerns(ex, ask, &change):
-            return _concerned(ex, ask, event.exch_ts, change)
+        if code == OK and event.ev & (EV_BUY | EV_SELL):
+            return _concerned(
+                ex, ask, change.price_tick ^ mirror, change.prev_best_tick ^ mirror, change.prev_qty, event.qty,
+                event.exch_ts,
+            )
         return code
     if kind == EVENT_TRADE and event.ev & (EV_BUY | EV_SELL):
         return _on_trade(ex, ask, to_tick(event.px, ex.instrument.tick_size), event.qty, event.exch_ts)
@@ -193,13 +203,13 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
             _l2_fetch(&ex.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             ask = row.code & TAPE_ASK
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << VENUE):
-                code = _l2_update(&ex.book, ask, row.code >> TAPE_SHIFT, row.qty, &change)
-                if _concerns(ex, ask, &change) and code == OK:
-                    code = _concerned(ex, ask, row.ts[VENUE], change)
+                code = _on_level(
+                    ex, ask, row.code >> TAPE_SHIFT, row.qty, (row.code & TAPE_KEEP) != 0, row.ts[VENUE]
+                )
             elif row.code & TAPE_UNSEEN << VENUE:
                 code = OK
             elif row.code & TAPE_TRADE:
-                code = _on_trade(ex, ask, row.code >> TAPE_SHIFT, row.qty, row.ts[VENUE])
+                code = _on_trade(ex, ask, (row.code >> TAPE_SHIFT) ^ -<int64_t>ask, row.qty, row.ts[VENUE])
             else:
                 code = exchange_event(ex, tape_event(ex.rows.block, row))
             if ladder_rare(code != OK):

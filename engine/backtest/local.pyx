@@ -8,6 +8,7 @@ from engine.backtest.order cimport order_to_kernel
 from engine.backtest.tape cimport (
     LOCAL,
     TAPE_ASK,
+    TAPE_KEEP,
     TAPE_OTHER,
     TAPE_SHIFT,
     TAPE_TRADE,
@@ -18,7 +19,7 @@ from engine.backtest.tape cimport (
     cursor_move,
     tape_event,
 )
-from engine.book.l2 cimport L2Book, L2Change, _l2_update, l2_apply
+from engine.book.l2 cimport L2Book, L2Change, _l2_put, l2_apply
 from engine.book.l3 cimport l3_apply
 from engine.core.codes cimport OK
 from engine.core.types cimport EV_KIND_MASK, EVENT_TRADE, Event, Order
@@ -30,12 +31,16 @@ cdef void book_rows(Cursor* rows, L2Book* book, int64_t bound) noexcept nogil:
     cdef const TapeRow* row
     cdef const TapeRow* level
     cdef L2Change change
+    cdef double prev_qty
     while rows.ts < bound:
         row = rows.row
         level = NULL
         while row.ts[LOCAL] < bound:
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
-                _l2_update(book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty, &change)
+                _l2_put(
+                    book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty, (row.code & TAPE_KEEP) != 0,
+                    &prev_qty,
+                )
                 level = row
             elif not row.code & (TAPE_TRADE | TAPE_UNSEEN << LOCAL):
                 l2_apply(book, tape_event(rows.block, row), &change)

@@ -6,7 +6,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memset
 
 from engine.backtest.bus cimport bus_full, bus_grow, bus_push
-from engine.backtest.exchange cimport FILL_PARTIAL, OWN_FILTER, Exchange, OwnSide
+from engine.backtest.exchange cimport FILL_PARTIAL, OWN_FILTER, Exchange, OwnSide, own_slot
 from engine.backtest.fees cimport fee_amount
 from engine.backtest.latency cimport latency_response
 from engine.backtest.order cimport SimOrder
@@ -33,6 +33,10 @@ from engine.core.types cimport (
 
 
 # --- the lists -----------------------------------------------------------------------------------
+
+cdef inline uint32_t _slot(const OwnSide* own, const SimOrder* order) noexcept nogil:
+    return own_slot(order.price_tick if own.sign > 0 else ~order.price_tick)
+
 
 cdef inline void _own_best(Exchange* ex, OwnSide* own) noexcept nogil:
     if own.head != <uint32_t>NIL:
@@ -94,7 +98,7 @@ cdef int own_insert(Exchange* ex, const SimOrder* order) noexcept nogil:
         ex.orders[after].next_handle = handle
     if before != <uint32_t>NIL:
         ex.orders[before].prev_handle = handle
-    own.count[<uint64_t>order.price_tick & (OWN_FILTER - 1)] += 1
+    own.count[_slot(own, order)] += 1
     ex.n_orders += 1
     _own_best(ex, own)
     return OK
@@ -109,7 +113,7 @@ cdef void own_remove(Exchange* ex, uint32_t handle) noexcept nogil:
         ex.orders[slot.prev_handle].next_handle = slot.next_handle
     if slot.next_handle != <uint32_t>NIL:
         ex.orders[slot.next_handle].prev_handle = slot.prev_handle
-    own.count[<uint64_t>slot.price_tick & (OWN_FILTER - 1)] -= 1
+    own.count[_slot(own, slot)] -= 1
     ex.n_orders -= 1
     idmap_remove(&ex.ids, slot.order_id)
     slot.next_handle = ex.free
@@ -249,7 +253,7 @@ cdef int _check_side(const Exchange* ex, const OwnSide* own, uint32_t* n) noexce
             return ERR_INVARIANT
         if previous != <uint32_t>NIL and (ex.orders[previous].price_tick - order.price_tick) * own.sign < 0:
             return ERR_INVARIANT
-        count[<uint64_t>order.price_tick & (OWN_FILTER - 1)] += 1
+        count[_slot(own, order)] += 1
         n[0] += 1
         previous = handle
         handle = order.next_handle

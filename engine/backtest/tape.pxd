@@ -31,19 +31,20 @@ cdef enum:
     LOCAL = 1
 
 
-# The low byte of a row's code; the rest is its tick.
+# The low byte of a row's code; the rest is its key: its tick, or ~tick with TAPE_ASK.
 cdef enum:
     TAPE_ASK = 1                 # asks, or a trade that a seller started
     TAPE_TRADE = 2
     TAPE_OTHER = 4               # neither a level's new quantity nor a trade with a side: see the event itself
     TAPE_UNSEEN = 8              # by the venue; shifted by the side
+    TAPE_KEEP = 32               # the quantity rounds to a lot
     TAPE_SHIFT = 8
 
 
 cdef struct TapeRow:
     int64_t ts[2]                # when each side sees it; INT64_MAX behind the last row of a block
     double qty
-    int64_t code                 # tick << TAPE_SHIFT | TAPE_ASK ...
+    int64_t code                 # key << TAPE_SHIFT | TAPE_ASK ...
 
 
 cdef struct TapeBlock:
@@ -77,6 +78,7 @@ cdef struct Tape:
     double lot_size
     double ticks_per_px
     double lots_per_qty
+    double min_qty               # the least that rounds to a lot
     int64_t latency_offset       # added to all local times
     int code                     # OK, or why there are no more rows
     int fault                    # the Fault of checks.pxd

@@ -13,10 +13,10 @@ from engine.backtest.checks cimport (
     ROW_WHOLE,
     Clocks,
     row_fault,
-    row_fetch,
     row_misfit,
     row_off_sieve,
 )
+from engine.book.l2 cimport l2_min_qty
 from engine.book.ladder cimport ladder_rare
 from engine.core.codes cimport ERR_BAD_ROW, ERR_INVARIANT, ERR_NO_MEMORY, OK
 from engine.core.ticks cimport round_half_away
@@ -79,6 +79,7 @@ cdef int tape_init(Tape* tape, double tick_size, double lot_size) noexcept nogil
     tape.lot_size = lot_size
     tape.ticks_per_px = 1.0 / tick_size
     tape.lots_per_qty = 1.0 / lot_size
+    tape.min_qty = l2_min_qty(lot_size)
     tape.mark.ts[VENUE] = tape.mark.ts[LOCAL] = INT64_MAX
     # An empty block is where both sides begin.
     tape.newest = _new_block(tape)
@@ -137,6 +138,11 @@ cdef TapeBlock* _new_block(Tape* tape) noexcept nogil:
 
 # --- packing ---------------------------------------------------------------------------------------
 
+cdef inline int64_t _code(int64_t tick, bint keep, uint8_t kinds) noexcept nogil:
+    cdef int64_t key = tick ^ -<int64_t>(kinds & TAPE_ASK)
+    return <int64_t>(<uint64_t>key << TAPE_SHIFT) | (keep * TAPE_KEEP) | kinds
+
+
 cdef int _look(const Tape* tape, const Event* event, uint8_t kinds, int64_t* code) noexcept nogil:
     """Checks a row that the sieve held back, but for its times, and gives its code; else its fault."""
     cdef double ticks = event.px / tape.tick_size
@@ -151,7 +157,7 @@ cdef int _look(const Tape* tape, const Event* event, uint8_t kinds, int64_t* cod
     if kinds & TAPE_OTHER or not fabs(ticks) < TAPE_TICK_LIMIT:
         code[0] = (kinds & ~DOUBTFUL) | TAPE_OTHER
     else:
-        code[0] = <int64_t>(<uint64_t>round_half_away(ticks) << TAPE_SHIFT) | kinds
+        code[0] = _code(round_half_away(ticks), event.qty >= tape.min_qty, kinds)
     return fault
 
 
@@ -173,6 +179,7 @@ cdef int _pack(Tape* tape, TapeBlock* block, int64_t end) noexcept nogil:
     cdef TapeRow* row = block.packed
     cdef double ticks_per_px = tape.ticks_per_px
     cdef double lots_per_qty = tape.lots_per_qty
+    cdef double min_qty = tape.min_qty
     cdef int64_t offset = tape.latency_offset
     cdef int64_t n = end - tape.at
     cdef int64_t i
@@ -186,7 +193,6 @@ cdef int _pack(Tape* tape, TapeBlock* block, int64_t end) noexcept nogil:
     cdef int fault = FAULT_NONE
     for i in range(n):
         event = events + i
-        #row_fetch(event)
         kinds = _KINDS[(event.ev & EV_KIND_MASK) | ((event.ev >> 20) & 0xF00)]
         exch_ts = last_exch if kinds & (TAPE_UNSEEN << VENUE) else event.exch_ts
         local_ts = last_local if kinds & (TAPE_UNSEEN << LOCAL) else event.local_ts
@@ -201,7 +207,7 @@ cdef int _pack(Tape* tape, TapeBlock* block, int64_t end) noexcept nogil:
                 n = i
                 break
         else:
-            code = <int64_t>(<uint64_t><int64_t>whole << TAPE_SHIFT) | kinds
+            code = _code(<int64_t>whole, event.qty >= min_qty, kinds)
         row.ts[VENUE] = exch_ts
         row.ts[LOCAL] = local_ts + offset
         row.qty = event.qty

@@ -61,6 +61,11 @@ cdef struct L2Change:
     double new_qty
 
 
+# A result of _l2_put; result codes are not negative.
+cdef enum:
+    L2_MOVED = -1
+
+
 cdef struct L2Book:
     double tick_size
     double lot_size
@@ -84,6 +89,8 @@ cdef uint32_t l2_count(const L2Book* book, int side) noexcept nogil
 # Of the levels at or beyond the best; the same wherever the windows are.
 cdef uint64_t l2_hash(const L2Book* book) noexcept nogil
 cdef int l2_check(const L2Book* book) noexcept nogil
+# The least quantity that rounds to a lot.
+cdef double l2_min_qty(double lot_size) noexcept nogil
 
 # The out-of-line parts of the inline functions below: a best or a bound that may move; clears, BBO and what
 # changes nothing.
@@ -91,36 +98,44 @@ cdef int64_t _l2_move_best(L2Book* book, int side, int64_t key, bint keep) noexc
 cdef int _l2_apply_rest(L2Book* book, const Event* event, L2Change* change) noexcept nogil
 
 
-# Sets or removes one level of valid values; side 0 is bids, 1 asks. ERR_FULL, ERR_NO_MEMORY from a far level.
-cdef inline int _l2_update(L2Book* book, int side, int64_t tick, double qty, L2Change* change) noexcept nogil:
+# Sets or removes one level of valid values; side 0 is bids, 1 asks; `key` is the tick, of asks ~tick; `keep`
+# whether the quantity rounds to a lot. L2_MOVED when that side's best is another now, ERR_FULL or ERR_NO_MEMORY
+# from a far level, OK otherwise: whoever asks once whether it is OK has asked for all that is rare.
+cdef inline int _l2_put(
+    L2Book* book, int side, int64_t key, double qty, bint keep, double* prev_qty
+) noexcept nogil:
     cdef Ladder* ladder = &book.ladders[side]
-    cdef int64_t mirror = -<int64_t>side
-    cdef int64_t key = tick ^ mirror
     cdef int64_t best = ladder.best
-    cdef bint keep = qty >= book.min_qty
-    cdef double prev_qty
     cdef int code
-    change.price_tick = tick
-    change.prev_best_tick = change.best_tick = best ^ mirror
-    change.new_qty = qty
     if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
-        code = ladder_spill_set(ladder, key, qty if keep else 0.0, &prev_qty)
+        code = ladder_spill_set(ladder, key, qty if keep else 0.0, prev_qty)
         if code != OK:
             return code
-        change.prev_qty = prev_qty
     else:
-        change.prev_qty = ladder_put_dense(ladder, key, qty, keep)
+        prev_qty[0] = ladder_put_dense(ladder, key, qty, keep)
     # One branch for all that is rare: a new best, the best removed, a level beyond all others. Removing
     # counts one tick further, so that at the best only a removal is rare.
     if ladder_rare((key + (not keep) > best) | (key < ladder.bound)):
-        change.best_tick = _l2_move_best(book, side, key, keep)
+        return L2_MOVED if _l2_move_best(book, side, key, keep) != best else OK
     return OK
 
 
-# Asks for the cache line of a level that is to be updated soon; any side 0 or 1 and any tick will do.
-cdef inline void _l2_fetch(const L2Book* book, int side, int64_t tick) noexcept nogil:
+# As _l2_put, by tick, and says what it did.
+cdef inline int _l2_update(L2Book* book, int side, int64_t tick, double qty, L2Change* change) noexcept nogil:
+    cdef int64_t mirror = -<int64_t>side
+    cdef int code
+    change.price_tick = tick
+    change.prev_best_tick = book.ladders[side].best ^ mirror
+    change.new_qty = qty
+    code = _l2_put(book, side, tick ^ mirror, qty, qty >= book.min_qty, &change.prev_qty)
+    change.best_tick = book.ladders[side].best ^ mirror
+    return OK if code == L2_MOVED else code
+
+
+# Asks for the cache line of a level that is to be updated soon; any side 0 or 1 and any key will do.
+cdef inline void _l2_fetch(const L2Book* book, int side, int64_t key) noexcept nogil:
     cdef const Ladder* ladder = &book.ladders[side]
-    l2_fetch(ladder.qty + (<uint64_t>(tick ^ -<int64_t>side) & ladder.mask))
+    l2_fetch(ladder.qty + (<uint64_t>key & ladder.mask))
 
 
 # Values are valid: finite, quantity not negative, tick below L2_TICK_LIMIT.

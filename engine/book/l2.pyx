@@ -56,6 +56,15 @@ cdef inline void _publish(L2Book* book) noexcept nogil:
     book.best_ask_tick = ~book.ladders[1].best
 
 
+cdef double l2_min_qty(double lot_size) noexcept nogil:
+    cdef double qty = 0.5 * lot_size
+    while qty / lot_size >= 0.5:
+        qty = nextafter(qty, 0.0)
+    while not qty / lot_size >= 0.5:
+        qty = nextafter(qty, INFINITY)
+    return qty
+
+
 cdef int l2_init(L2Book* book, double tick_size, double lot_size, uint32_t window_ticks) noexcept nogil:
     cdef uint64_t window = L2_MIN_WINDOW
     cdef int i
@@ -69,11 +78,7 @@ cdef int l2_init(L2Book* book, double tick_size, double lot_size, uint32_t windo
     book.tick_size = tick_size
     book.lot_size = lot_size
     # Exactly the least quantity of which round(qty / lot_size) is 1, to compare instead of dividing.
-    book.min_qty = 0.5 * lot_size
-    while book.min_qty / lot_size >= 0.5:
-        book.min_qty = nextafter(book.min_qty, 0.0)
-    while not book.min_qty / lot_size >= 0.5:
-        book.min_qty = nextafter(book.min_qty, INFINITY)
+    book.min_qty = l2_min_qty(lot_size)
     book.max_qty = min(L2_LOT_LIMIT * lot_size, L2_QTY_LIMIT)
     for i in range(2):
         if ladder_init(&book.ladders[i], window) != OK:
@@ -105,7 +110,7 @@ cdef int64_t _l2_move_best(L2Book* book, int side, int64_t key, bint keep) noexc
         if ladder.best == INVALID_MIN_TICK:
             ladder.bound = INVALID_MAX_TICK
     _publish(book)
-    return ladder.best ^ -<int64_t>side
+    return ladder.best
 
 
 cdef void l2_clear(L2Book* book, int side, double upto_px) noexcept nogil:

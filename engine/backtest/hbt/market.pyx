@@ -18,6 +18,7 @@ from engine.backtest.tape cimport (
     LOCAL,
     TAPE_AHEAD,
     TAPE_ASK,
+    TAPE_KEEP,
     TAPE_OTHER,
     TAPE_SHIFT,
     TAPE_TRADE,
@@ -30,7 +31,7 @@ from engine.backtest.tape cimport (
 from engine.book.l2 cimport (
     L2Change,
     _l2_fetch,
-    _l2_update,
+    _l2_put,
     l2_apply,
     l2_ask_qty,
     l2_bid_qty,
@@ -123,15 +124,18 @@ cdef inline void _note_feed(Market* market, const TapeBlock* block, const TapeRo
 
 cdef int _plain_rows(Market* market, int64_t bound) noexcept nogil:
     cdef const TapeRow* row
-    cdef L2Change change
+    cdef double prev_qty
     cdef int code
     while market.rows.ts < bound:
         row = market.rows.row
         while row.ts[LOCAL] < bound:
             _l2_fetch(&market.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
-                code = _l2_update(&market.book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty, &change)
-                if ladder_rare(code != OK):
+                code = _l2_put(
+                    &market.book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty,
+                    (row.code & TAPE_KEEP) != 0, &prev_qty,
+                )
+                if ladder_rare(code > OK):
                     return code
             elif not row.code & (TAPE_UNSEEN << LOCAL):
                 code = _other_row(market, market.rows.block, row)
@@ -146,22 +150,22 @@ cdef int _plain_rows(Market* market, int64_t bound) noexcept nogil:
 cdef int _viewed_rows(Market* market, int64_t bound) noexcept nogil:
     """As _plain_rows, and keeps the quantity arrays."""
     cdef const TapeRow* row
-    cdef L2Change change
+    cdef double prev_qty
     cdef int64_t tick
     cdef int ask, code
+    cdef bint keep
     while market.rows.ts < bound:
         row = market.rows.row
         while row.ts[LOCAL] < bound:
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
                 ask = row.code & TAPE_ASK
-                tick = row.code >> TAPE_SHIFT
-                code = _l2_update(&market.book, ask, tick, row.qty, &change)
-                if code != OK:
+                keep = (row.code & TAPE_KEEP) != 0
+                code = _l2_put(&market.book, ask, row.code >> TAPE_SHIFT, row.qty, keep, &prev_qty)
+                if code > OK:
                     return code
+                tick = (row.code >> TAPE_SHIFT) ^ -<int64_t>ask
                 if market.view.first <= tick <= market.view.last:
-                    market.view.qty[ask][tick - market.view.first] = (
-                        row.qty if row.qty >= market.book.min_qty else 0.0
-                    )
+                    market.view.qty[ask][tick - market.view.first] = row.qty if keep else 0.0
             elif not row.code & (TAPE_UNSEEN << LOCAL):
                 code = _other_row(market, market.rows.block, row)
                 if code != OK:
