@@ -16,6 +16,7 @@ from engine.core.errors import ConfigError
 
 Positive = Annotated[float, Meta(gt=0)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=3_600_000_000_000)]
+Shift = Annotated[int, Meta(ge=-3_600_000_000_000, le=3_600_000_000_000)]
 Fee = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -62,13 +63,19 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         seller_fee: The same for a seller.
         fee_model: What ``maker_fee`` and ``taker_fee`` are: a fraction of the value, money a unit of
             quantity, or money a fill.
-        latency_model: How long requests and answers travel.
-        entry_latency_ns: From sending a request to its arrival at the venue.
+        latency_model: How long requests and answers travel: always the same, or as recorded.
+        entry_latency_ns: From sending a new order to its arrival at the venue.
+        modify_latency_ns: The same of a modification; as of a new order by default.
+        cancel_latency_ns: The same of a cancel; as of a new order by default.
         response_latency_ns: From the venue's answer, or a fill, to the strategy.
+        order_latency_data: For ``intp_order_latency``, recordings of order latencies in time order, ``.npz``
+            or ``.npy`` with hftbacktest's ``req_ts``, ``exch_ts``, ``resp_ts``.
+        order_latency_offset: Added to each recorded way there, and to each way back.
+        latency_offset: Added to every local time of ``data``: how much farther away than the recorder we are.
         queue_model: How the place in the queue is estimated; with ``l3_fifo_queue_model`` it is
             known, and the recordings are to be market by order.
         queue_n: The exponent of the power models.
-        exchange: How resting orders fill.
+        exchange: How orders fill: whole or not at all, or in parts too.
     """
 
     symbol: Name
@@ -82,9 +89,14 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     buyer_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
     seller_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
     fee_model: FeeModel = "trading_value_fee_model"
-    latency_model: Literal["constant_order_latency"] = "constant_order_latency"
+    latency_model: Literal["constant_order_latency", "intp_order_latency"] = "constant_order_latency"
     entry_latency_ns: Nanoseconds = 1_000_000
+    modify_latency_ns: Nanoseconds | None = None
+    cancel_latency_ns: Nanoseconds | None = None
     response_latency_ns: Nanoseconds = 1_000_000
+    order_latency_data: list[str] = []
+    order_latency_offset: Shift = 0
+    latency_offset: Shift = 0
     queue_model: QueueModel = "risk_adverse_queue_model"
     queue_n: Annotated[float, Meta(gt=0, le=100)] = 3.0
     exchange: Literal["no_partial_fill_exchange", "partial_fill_exchange"] = "no_partial_fill_exchange"
@@ -135,8 +147,8 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
         key: The name of the list in the file.
 
     Raises:
-        ConfigError: A symbol comes twice, a number is not finite, a fee is more than the value, or models
-            do not go together.
+        ConfigError: A symbol comes twice, a number is not finite, a fee is more than the value, models do
+            not go together, or a key belongs to another latency model.
     """
     seen: set[str] = set()
     for index, asset in enumerate(assets):
@@ -152,6 +164,21 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
                 raise ConfigError(f"{where}.{name}: a fraction of the value, from -1 to 1")
         if asset.queue_model == L3_FIFO and asset.exchange != "no_partial_fill_exchange":
             raise ConfigError(f"{where}.exchange: {L3_FIFO} goes with no_partial_fill_exchange only")
+        _check_latencies(asset, where)
+
+
+def _check_latencies(asset: AssetConfig, where: str) -> None:
+    """Refuses keys that the latency model does not look at: whoever set them expects something of them."""
+    if asset.latency_model == "intp_order_latency":
+        if not asset.order_latency_data:
+            raise ConfigError(f"{where}.order_latency_data: intp_order_latency needs a recording")
+        for name in ("modify_latency_ns", "cancel_latency_ns"):
+            if getattr(asset, name) is not None:
+                raise ConfigError(f"{where}.{name}: intp_order_latency takes it from its recording")
+        return
+    for name in ("order_latency_data", "order_latency_offset"):
+        if getattr(asset, name):
+            raise ConfigError(f"{where}.{name}: is for intp_order_latency, not for {asset.latency_model}")
 
 
 def check_strategies(strategies: list[StrategyConfig], symbols: list[str], source: str) -> None:

@@ -10,7 +10,7 @@ from engine.backtest.checks cimport row_fetch
 from engine.backtest.bus cimport OrderBus, bus_free, bus_full, bus_grow, bus_init, bus_pop, bus_push
 from engine.backtest.exchange_l3 cimport orders_check, orders_event, orders_run
 from engine.backtest.fees cimport fees_from_config
-from engine.backtest.latency cimport latency_entry, latency_from_config
+from engine.backtest.latency cimport latency_constant, latency_entry
 from engine.backtest.order cimport SimOrder, order_from_kernel
 from engine.backtest.queue cimport QUEUE_L3_FIFO, queue_from_config
 from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, resting_check, traded
@@ -54,12 +54,12 @@ cdef dict _FILL_KINDS = {"no_partial_fill_exchange": FILL_WHOLE, "partial_fill_e
 
 
 cdef ExchangeModels models_from_config(object asset):
-    """The models of an ``AssetConfig``."""
+    """The models of an ``AssetConfig``, but without latency: what that follows has to be kept by somebody."""
     cdef ExchangeModels models
     models.instrument = instrument_from_config(asset)
     models.queue = queue_from_config(asset)
     models.fees = fees_from_config(asset)
-    models.latency = latency_from_config(asset)
+    models.latency = latency_constant(0, 0, 0, 0)
     models.fill_kind = _FILL_KINDS[asset.exchange]
     models.faithful = False
     models.grows = False

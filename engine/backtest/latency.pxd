@@ -58,4 +58,13 @@ cdef inline int64_t latency_response(LatencyModel* model, int64_t now, const Sim
 
 
 cdef LatencyModel latency_constant(int64_t entry, int64_t modify, int64_t cancel, int64_t response) noexcept nogil
-cdef LatencyModel latency_from_config(object asset)
+
+
+# A model with what it points to.
+cdef class Latencies:
+    cdef LatencyModel model
+    cdef object rows
+    cdef readonly int64_t round_trip     # the longest there is, from a request to its answer
+
+
+cdef Latencies latencies_from_config(object asset)

@@ -5,6 +5,10 @@ from libc.string cimport memset
 
 import numpy as np
 
+from engine.backtest.order cimport SimOrder
+from engine.core.types cimport STATUS_NEW
+
+from engine.backtest.files import ArrayFile
 from engine.core.errors import DataError
 
 latency_dtype = np.dtype(
@@ -24,10 +28,50 @@ cdef LatencyModel latency_constant(int64_t entry, int64_t modify, int64_t cancel
     return model
 
 
-cdef LatencyModel latency_from_config(object asset):
-    """The latency model of an ``AssetConfig``."""
-    cdef int64_t entry = asset.entry_latency_ns
-    return latency_constant(entry, entry, entry, asset.response_latency_ns)
+cdef class Latencies:
+    """How long an asset's requests and answers travel, with the recorded latencies that this follows, if it does.
+
+    Args:
+        asset: An ``AssetConfig``.
+
+    Raises:
+        DataError: The recorded latencies are missing or wrong; the message names file, row and field.
+    """
+
+    def __cinit__(self, asset):
+        cdef int64_t entry = asset.entry_latency_ns
+        cdef int64_t modify = entry if asset.modify_latency_ns is None else asset.modify_latency_ns
+        cdef int64_t cancel = entry if asset.cancel_latency_ns is None else asset.cancel_latency_ns
+        cdef const int64_t[:, ::1] rows
+        self.model = latency_constant(entry, modify, cancel, asset.response_latency_ns)
+        self.round_trip = max(entry, modify, cancel) + self.model.response_ns
+        if asset.latency_model == "intp_order_latency":
+            self.rows = load_latencies(asset.order_latency_data, asset.order_latency_offset)
+            rows = self.rows.view(np.int64).reshape(-1, 4)
+            self.model.kind = LATENCY_INTERPOLATED
+            self.model.rows = <const LatencyRow*>&rows[0, 0]
+            self.model.n_rows = rows.shape[0]
+            self.round_trip = (self.rows["resp_ts"] - self.rows["req_ts"]).max()
+
+    def entry(self, int64_t now):
+        """How long a new order sent at ``now`` travels to the venue; negative when it is refused.
+
+        Calls have to be in order of time, as a run's are.
+        """
+        cdef SimOrder order
+        order.req = STATUS_NEW
+        return latency_entry(&self.model, now, &order)
+
+    def response(self, int64_t now):
+        """How long an answer that the venue gives at ``now`` travels back; calls as those of :meth:`entry`."""
+        cdef SimOrder order
+        order.req = STATUS_NEW
+        return latency_response(&self.model, now, &order)
+
+
+cdef Latencies latencies_from_config(object asset):
+    """The latencies of an ``AssetConfig``."""
+    return Latencies(asset)
 
 
 cdef inline int64_t _between(int64_t x, int64_t x1, int64_t y1, int64_t x2, int64_t y2) noexcept nogil:
@@ -40,11 +84,16 @@ cdef inline int64_t _between(int64_t x, int64_t x1, int64_t y1, int64_t x2, int6
     return <int64_t>rise + y1
 
 
+cdef inline int64_t _entry_of(const LatencyRow* row) noexcept nogil:
+    # hftbacktest subtracts from an exch_ts of 0 too: a refusal that comes after half a century.
+    return row.exch_ts - row.req_ts if row.exch_ts > 0 else row.req_ts - row.resp_ts
+
+
 cdef int64_t interpolated_entry(LatencyModel* model, int64_t now) noexcept nogil:
     cdef const LatencyRow* row
     cdef const LatencyRow* following
     if now < model.rows[0].req_ts:
-        return model.rows[0].exch_ts - model.rows[0].req_ts
+        return _entry_of(&model.rows[0])
     while model.entry_at + 1 < model.n_rows:
         row = &model.rows[model.entry_at]
         following = row + 1
@@ -65,8 +114,7 @@ cdef int64_t interpolated_entry(LatencyModel* model, int64_t now) noexcept nogil
                 following.exch_ts - following.req_ts,
             )
         model.entry_at += 1
-    row = &model.rows[model.n_rows - 1]
-    return row.exch_ts - row.req_ts
+    return _entry_of(&model.rows[model.n_rows - 1])
 
 
 cdef int64_t interpolated_response(LatencyModel* model, int64_t now) noexcept nogil:
@@ -129,3 +177,42 @@ def latency_rows(array, int64_t offset=0, name=None):
     rows["exch_ts"] += offset
     rows["resp_ts"] += 2 * offset
     return rows
+
+
+def load_latencies(recordings, int64_t offset=0):
+    """Loads recorded order latencies.
+
+    Args:
+        recordings: ``.npz`` (array ``data``) or ``.npy`` files, in order of request times.
+        offset: Nanoseconds added to each way to the venue and to each way back.
+
+    Returns:
+        A ``latency_dtype`` array.
+
+    Raises:
+        DataError: A file is missing or corrupt, or as :func:`latency_rows`, or an answer comes before its request
+            with the offset, or a file begins before the end of the one before it.
+    """
+    parts = []
+    end = INT64_MIN
+    for recording in recordings:
+        name = str(recording)
+        rows = latency_rows(ArrayFile(recording).read(), 0, name)
+        if rows["req_ts"][0] < end:
+            text = f"earlier than {end}, the last request of the file before"
+            raise DataError(f"{rows['req_ts'][0]}: {text}", file=name, row=0, field="req_ts")
+        end = int(rows["req_ts"].max())
+        # Refused requests never reached the venue: theirs is one way there and back.
+        reached = rows["exch_ts"] > 0
+        rows["exch_ts"][reached] += offset
+        rows["resp_ts"] += 2 * offset
+        for field, wrong in (
+            ("exch_ts", reached & (rows["exch_ts"] < rows["req_ts"])),
+            ("resp_ts", rows["resp_ts"] < np.where(reached, rows["exch_ts"], rows["req_ts"])),
+        ):
+            if wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                text = f"with an offset of {offset} ns it is earlier than what it follows"
+                raise DataError(f"{rows[field][row]}: {text}", file=name, row=row, field=field)
+        parts.append(rows)
+    return np.concatenate(parts)

@@ -20,7 +20,7 @@ from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
 from engine.core.errors import ConfigError, DataError
 from engine.core.settings import config_hash
-from engine.core.types import ADD_ORDER_EVENT, DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT, Reason
+from engine.core.types import ADD_ORDER_EVENT, DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT, LOCAL_EVENT, Reason
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
 from engine.strategy.loader import create, load
@@ -217,9 +217,7 @@ class BacktestRunner:
         kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
         try:
             _seat(kernel, config, source)
-            given = [
-                _checked(asset, _chunks(part, rows)) for asset, part in zip(config.assets, parts, strict=True)
-            ]
+            given = [_chunks(asset, part, rows) for asset, part in zip(config.assets, parts, strict=True)]
             return self._run(config, kernel, given, total)
         finally:
             kernel.release()
@@ -236,8 +234,8 @@ class BacktestRunner:
             config.equity_sample_ns,
             self._stepwise,
         )
-        trips = (asset.entry_latency_ns + asset.response_latency_ns for asset in config.assets)
-        first, last = self._replay(kernel, scheduler, total, TAIL_ROUND_TRIPS * max(trips))
+        tail = min(TAIL_ROUND_TRIPS * scheduler.round_trip, 1 << 60)
+        first, last = self._replay(kernel, scheduler, total, tail)
         seconds = time.perf_counter() - started
         failures = kernel.failures()
         for failure in failures:
@@ -277,8 +275,8 @@ class BacktestRunner:
             if horizon == reached:
                 # Rows that are not in order. Whoever goes on comes to the one that says so.
                 scheduler.run_until()
-            else:
-                self._step(kernel, scheduler, horizon + 1, scheduler.events / total)
+                break
+            self._step(kernel, scheduler, horizon + 1, scheduler.events / total)
             reached = horizon
         last = scheduler.last_ts
         self._step(kernel, scheduler, last + tail + 1, 1.0)
@@ -317,18 +315,27 @@ def _recordings(
     return [Recording(item, name) for item, name in zip(sources, names, strict=True)]
 
 
-def _chunks(recordings: list[Recording], rows: int) -> Chunks:
-    """All chunks of an asset; the tape checks their rows."""
+def _chunks(asset: AssetConfig, recordings: list[Recording], rows: int) -> Chunks:
+    """All chunks of an asset, once its models are known to be for such data; the tape checks their rows."""
+    looked_at = False
     for recording in recordings:
-        yield from recording.chunks(rows)
+        for events, name, first in recording.chunks(rows):
+            if not looked_at:
+                _check_kinds(asset, events, name)
+                looked_at = True
+            if asset.latency_offset < 0:
+                _refuse_early(events, name, first, asset.latency_offset)
+            yield events, name, first
 
 
-def _checked(asset: AssetConfig, chunks: Chunks) -> Chunks:
-    """The chunks, once it is sure that they are what the asset's models are made for."""
-    for number, chunk in enumerate(chunks):
-        if number == 0:
-            _check_kinds(asset, *chunk[:2])
-        yield chunk
+def _refuse_early(events: np.ndarray, name: str | None, first: int, latency_offset: int) -> None:
+    """Refuses rows that would be here before they have happened."""
+    here = (events["ev"] & np.uint64(LOCAL_EVENT)) != 0
+    early = np.flatnonzero(here & (events["local_ts"] + latency_offset < events["exch_ts"]))
+    if len(early):
+        row = int(early[0])
+        text = f"earlier than exch_ts with a latency_offset of {latency_offset}"
+        raise DataError(f"{events['local_ts'][row]}: {text}", file=name, row=first + row, field="local_ts")
 
 
 def _check_kinds(asset: AssetConfig, events: np.ndarray, name: str | None) -> None:

@@ -31,6 +31,7 @@ cdef class Scheduler:
     cdef int64_t sample_interval
     cdef int64_t next_sample
     cdef list sources            # of each asset
+    cdef list latencies
 
     cdef check_data(self)
     cdef blame(self, int code)

@@ -19,6 +19,7 @@ from engine.backtest.exchange cimport (
     models_from_config,
 )
 from engine.backtest.exchange_l3 cimport orders_blame
+from engine.backtest.latency cimport Latencies, latencies_from_config
 from engine.backtest.local cimport (
     Local,
     kernel_request,
@@ -80,6 +81,7 @@ cdef class Scheduler:
         self.sample_interval = sample_interval
         self.next_sample = INT64_MAX
         self.sources = []
+        self.latencies = []
         cdef int n = len(assets)
         self.venues = <Exchange*>PyMem_Malloc(n * sizeof(Exchange))
         self.locals = <Local*>PyMem_Malloc(n * sizeof(Local))
@@ -90,12 +92,15 @@ cdef class Scheduler:
 
     def _add_asset(self, int i, asset, chunks, int max_orders):
         cdef ExchangeModels models = models_from_config(asset)
-        cdef Source source = Source(chunks, asset.tick_size, asset.lot_size)
+        cdef Latencies latencies = latencies_from_config(asset)
+        cdef Source source = Source(chunks, asset.tick_size, asset.lot_size, asset.latency_offset)
+        models.latency = latencies.model
         code = exchange_init(&self.venues[i], &models, max_orders)
         memset(&self.locals[i], 0, sizeof(Local))
         self.n_assets = i + 1
         raise_for_code(code, asset.symbol)
         self.sources.append(source)
+        self.latencies.append(latencies)
         self.venues[i].rows = &source.tape.cursors[VENUE]
         self.locals[i].rows = &source.tape.cursors[LOCAL]
         self.locals[i].venue = &self.venues[i]
@@ -127,6 +132,11 @@ cdef class Scheduler:
     def last_ts(self) -> int:
         """After the run: when any side saw the last row."""
         return max(source.last_ts for source in self.sources)
+
+    @property
+    def round_trip(self) -> int:
+        """The longest time there is between a request and its answer, in nanoseconds."""
+        return max(latencies.round_trip for latencies in self.latencies)
 
     @property
     def horizon(self) -> int | None:

@@ -29,10 +29,17 @@ _ASSET_FLAGS = (
     "buyer_fee",
     "seller_fee",
     "fee_model",
+    "latency_model",
     "entry_latency_ns",
+    "modify_latency_ns",
+    "cancel_latency_ns",
     "response_latency_ns",
+    "order_latency_data",
+    "order_latency_offset",
+    "latency_offset",
     "queue_model",
     "queue_n",
+    "exchange",
 )
 
 EXAMPLE = """examples:
@@ -74,14 +81,16 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="trading_value_fee_model (default), trading_qty_fee_model or flat_per_trade_fee_model",
     )
-    asset.add_argument("--entry-latency-ns", type=int, metavar="NS", help="request to venue")
-    asset.add_argument("--response-latency-ns", type=int, metavar="NS", help="venue to us")
+    _latency_arguments(asset)
     asset.add_argument(
         "--queue-model",
         metavar="MODEL",
         help="risk_adverse_queue_model (default), log_prob_queue_model or power_prob_queue_model, ...2, ...3",
     )
     asset.add_argument("--queue-n", type=float, metavar="N", help="exponent of the power models")
+    asset.add_argument(
+        "--exchange", metavar="MODEL", help="no_partial_fill_exchange (default) or partial_fill_exchange"
+    )
     strategy = parser.add_argument_group("one strategy, in place of --config")
     strategy.add_argument("--strategy", metavar="CLASS", help="package.module:Class or path/to/file.py:Class")
     strategy.add_argument(
@@ -91,6 +100,24 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--traceback", action="store_true", help="print the whole traceback of a strategy that raises"
     )
+
+
+def _latency_arguments(asset: argparse._ArgumentGroup) -> None:
+    asset.add_argument(
+        "--latency-model", metavar="MODEL", help="constant_order_latency (default) or intp_order_latency"
+    )
+    asset.add_argument("--entry-latency-ns", type=int, metavar="NS", help="new order to venue")
+    asset.add_argument("--modify-latency-ns", type=int, metavar="NS", help="modification to venue")
+    asset.add_argument("--cancel-latency-ns", type=int, metavar="NS", help="cancel to venue")
+    asset.add_argument("--response-latency-ns", type=int, metavar="NS", help="venue to us")
+    asset.add_argument(
+        "--order-latency-data",
+        action="append",
+        metavar="FILE",
+        help="recorded latencies for intp_order_latency; repeat in time order",
+    )
+    asset.add_argument("--order-latency-offset", type=int, metavar="NS", help="added to them, each way")
+    asset.add_argument("--latency-offset", type=int, metavar="NS", help="added to the data's local times")
 
 
 def backtest(args: argparse.Namespace) -> int:

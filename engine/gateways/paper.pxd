@@ -34,6 +34,7 @@ cdef inline bint item_before(int64_t ts, int64_t key, int64_t other_ts, int64_t 
 cdef class Paper:
     cdef Exchange* venues
     cdef readonly uint16_t n_instruments
+    cdef list latencies
 
     cdef int paper_market(self, uint16_t instrument, const Event* event) noexcept nogil
     cdef int paper_request(self, const Order* request, int64_t now) noexcept nogil

@@ -15,6 +15,7 @@ from engine.backtest.exchange cimport (
     exchange_take,
     models_from_config,
 )
+from engine.backtest.latency cimport Latencies, latencies_from_config
 from engine.backtest.local cimport kernel_report, kernel_request
 from engine.backtest.order cimport order_to_kernel
 from engine.backtest.recorder cimport Recorder
@@ -41,11 +42,14 @@ cdef class Paper:
     def __cinit__(self, list assets not None, uint32_t max_orders=4096):
         cdef ExchangeModels models
         self.n_instruments = 0
+        self.latencies = []
         self.venues = <Exchange*>PyMem_Malloc(max(len(assets), 1) * sizeof(Exchange))
         if self.venues == NULL:
             raise MemoryError
         for i, asset in enumerate(assets):
             models = models_from_config(asset)
+            self.latencies.append(latencies_from_config(asset))
+            models.latency = (<Latencies>self.latencies[i]).model
             code = exchange_init(&self.venues[i], &models, max_orders)
             self.n_instruments += 1
             raise_for_code(code, asset.symbol)

@@ -168,7 +168,13 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
     except BridgeError as error:
         raise ConfigError(f"{source}: $.bridge.endpoint: {error}") from None
     for index, asset in enumerate(config.instruments):
-        where = f"{source}: $.instruments[{index}].data"
+        where = f"{source}: $.instruments[{index}]"
+        # Both belong to the times of one recording; a daemon's clock goes on beside it.
+        if asset.latency_model != "constant_order_latency":
+            raise ConfigError(f"{where}.latency_model: {asset.latency_model} is for backtests only")
+        if asset.latency_offset:
+            raise ConfigError(f"{where}.latency_offset: is for backtests only")
+        where += ".data"
         if config.feed.kind == "simulated" and asset.data:
             raise ConfigError(f"{where}: a simulated feed reads no recordings; set feed.kind to 'replay'")
         if config.feed.kind == "replay" and not asset.data:

@@ -109,9 +109,9 @@ def test_a_run_holds_few_chunks_at_a_time(tmp_path, monkeypatch, kind):
     most = made = 0
     chunks = runner._chunks
 
-    def watched(recordings, rows):
+    def watched(*arguments):
         nonlocal most, made
-        for events, name, first in chunks(recordings, rows):
+        for events, name, first in chunks(*arguments):
             made += 1
             alive.add(made)
             weakref.finalize(events, alive.discard, made)

@@ -289,3 +289,33 @@ def test_what_a_strategy_was_given_can_be_looked_at_after_the_run(tmp_path, data
     assert book.best_bid < book.best_ask
     assert ctx.buy(book.best_bid, LOT_SIZE) == 0
     assert ctx.orders() == []
+
+
+@pytest.mark.parametrize(
+    ("cls", "params"),
+    [
+        (MAKER, PARAMS | {"order_qty": 0.05, "max_position": 1.0}),
+        ("tests/kit/crosser.py:Crosser", {"interval_ns": 5_000, "order_qty": 0.05}),
+    ],
+)
+def test_partial_fills_reach_position_and_money(data, cls, params):
+    setup, plain = (
+        config(cls, params, assets=[asset(exchange=exchange, taker_fee=0.0005)])
+        for exchange in ("partial_fill_exchange", "no_partial_fill_exchange")
+    )
+    result = BacktestRunner(check_invariants=True).run(setup, data)
+    fills = result.fills
+    whole = BacktestRunner().run(plain, data)
+    assert fills.tobytes() != whole.fills.tobytes()
+    assert Status.PARTIALLY_FILLED in result.orders["order"]["status"]
+    totals = result.totals()
+    assert totals["position"] == pytest.approx((fills["qty"] * fills["side"]).sum() * LOT_SIZE)
+    spent = (fills["px"] * fills["qty"] * fills["side"]).sum() * LOT_SIZE
+    assert totals["balance"] == pytest.approx(-spent)
+    assert totals["fee"] == pytest.approx(fills["fee"].sum())
+    last = {order["order_id"]: order for order in result.orders["order"]}
+    for order in last.values():
+        filled = fills["qty"][fills["order_id"] == order["order_id"]].sum()
+        assert filled == order["cum_exec_qty"] <= order["qty"]
+    stepped = BacktestRunner(stepwise=True).run(setup, data)
+    assert stepped.orders.tobytes() == result.orders.tobytes()

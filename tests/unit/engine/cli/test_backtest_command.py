@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from engine.backtest.latency import latency_dtype
 from engine.cli.main import main
 from tests.kit.markets import LOT_SIZE, TICK_SIZE, random_market
 
@@ -186,3 +187,30 @@ def test_a_flag_of_nothing_does_not_go_with_a_config_either(flag, capsys):
 def test_a_message_of_many_lines_is_shown_in_one(capsys):
     assert main(["backtest", "--config", "no\nfile.toml"]) == 2
     assert capsys.readouterr().err.startswith("ringbook: no file.toml: No such file")
+
+
+def test_latencies_and_partial_fills_are_flags(flags, tmp_path, capsys):
+    def result(*more):
+        assert main([*flags, *more, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    plain = result()["fills"]
+    times = np.arange(1_700_000_000_000_000_000, 1_700_000_000_002_000_000, 5_000)
+    rows = np.zeros(len(times), latency_dtype)
+    rows["req_ts"], rows["exch_ts"], rows["resp_ts"] = times, times + 1_000, times + 2_000
+    np.savez(tmp_path / "latencies.npz", data=rows)
+    recorded = [
+        "--latency-model",
+        "intp_order_latency",
+        "--order-latency-data",
+        str(tmp_path / "latencies.npz"),
+    ]
+    assert result(*recorded)["fills"] == plain
+    assert result(*recorded, "--order-latency-offset", "4000")["fills"] != plain
+    assert result("--cancel-latency-ns", "9000", "--modify-latency-ns", "2000")["fills"] != plain
+    assert result("--latency-offset", "9000")["fills"] != plain
+    assert result("--exchange", "partial_fill_exchange")["fills"] != plain
+    assert main([*flags, "--order-latency-data", "x.npz"]) == 2
+    assert "order_latency_data: is for intp_order_latency" in capsys.readouterr().err
+    assert main([*flags, "--latency-model", "intp_order_latency", "--order-latency-data", "absent.npz"]) == 2
+    assert "absent.npz: No such file" in capsys.readouterr().err

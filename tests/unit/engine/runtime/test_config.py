@@ -54,6 +54,17 @@ def test_the_environment_overrides_the_file(tmp_path):
         (("tick_size = 0.1", "tick_size = 0.1\ndata = ['x.npz']"), r"\$.instruments\[0\].data: a simulated"),
         (("[engine]", "[feed]\nkind = 'replay'\n[engine]"), r"\$.instruments\[0\].data: a replay needs"),
         (('symbols = ["BTCUSDT"]', 'symbols = ["ETHUSDT"]'), r"\$.strategies\[0\].symbols: 'ETHUSDT'"),
+        (
+            ("lot_size = 0.001", "lot_size = 0.001\nlatency_offset = 5"),
+            r"\$.instruments\[0\].latency_offset: is for backtests only",
+        ),
+        (
+            (
+                "lot_size = 0.001",
+                "lot_size = 0.001\nlatency_model = 'intp_order_latency'\norder_latency_data = ['x']",
+            ),
+            r"\$.instruments\[0\].latency_model: intp_order_latency is for backtests only",
+        ),
     ],
 )
 def test_errors_name_the_file_and_the_key(tmp_path, edit, message):
