@@ -11,11 +11,12 @@ from engine.backtest.tape cimport (
     VENUE,
     Cursor,
     Source,
+    TapeBlock,
     TapeRow,
     cursor_move,
     tape_event,
 )
-from engine.book.l3 cimport l3_apply, l3_check, l3_fill
+from engine.book.l3 cimport l3_apply, l3_check, l3_fetch, l3_fetch_order, l3_fill
 from engine.book.ladder cimport ladder_rare
 from engine.book.queues cimport L3Book, l3_is_own, l3_own_insert, l3_own_modify, l3_own_remove
 from engine.core.codes cimport ERR_INVARIANT, OK
@@ -40,6 +41,11 @@ import numpy as np
 
 from engine.backtest.checks import REFUSALS
 from engine.core.errors import DataError, raise_for_code
+
+
+cdef enum:
+    FAR = 12                     # rows ahead: the order's slot in the map is asked for
+    NEAR = 6                     # and here the order
 
 
 # --- the market's rows -----------------------------------------------------------------------------
@@ -94,6 +100,14 @@ cdef inline int _event(Exchange* ex, const Event* event) noexcept nogil:
     return code
 
 
+cdef inline void _fetch(const L3Book* book, const TapeBlock* block, const TapeRow* row) noexcept nogil:
+    cdef const TapeRow* end = block.packed + block.n
+    if row + FAR < end:
+        l3_fetch(book, tape_event(block, row + FAR))
+    if row + NEAR < end:
+        l3_fetch_order(book, tape_event(block, row + NEAR))
+
+
 cdef int orders_event(Exchange* ex, const Event* event) noexcept nogil:
     return _event(ex, event)
 
@@ -109,6 +123,7 @@ cdef int orders_run(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
         while row.ts[VENUE] < limit:
             if not row.code & TAPE_UNSEEN << VENUE:
                 event = tape_event(ex.rows.block, row)
+                _fetch(&ex.queues, ex.rows.block, row)
                 code = _event(ex, event)
                 if ladder_rare(code != OK):
                     ex.fault = event
@@ -128,6 +143,7 @@ cdef int orders_rows(Cursor* rows, L3Book* book, int64_t bound) noexcept nogil:
         row = rows.row
         while row.ts[LOCAL] < bound:
             if not row.code & TAPE_UNSEEN << LOCAL:
+                _fetch(book, rows.block, row)
                 code = l3_apply(book, tape_event(rows.block, row))
                 if ladder_rare(code != OK):
                     cursor_move(rows, row)

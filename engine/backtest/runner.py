@@ -41,7 +41,7 @@ Chunks = Iterator[tuple[np.ndarray, str | None, int]]
 CHECKS = 200
 """Parts a run is cut into at least when its invariants are checked between them."""
 
-KINDS_LOOKED_AT = 1 << 16
+KINDS_LOOKED_AT = 1 << 12
 """Rows at the start of a recording that tell whether it is by order or by price."""
 
 TAIL_ROUND_TRIPS = 100

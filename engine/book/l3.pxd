@@ -271,9 +271,13 @@ cdef inline int l3_apply(L3Book* book, const Event* event) noexcept nogil:
     return code
 
 
-# Asks for what an event a few rows ahead will need.
+# Asks for what an event some rows ahead will need: first where its order's handle is, nearer to it the order.
 cdef inline void l3_fetch(const L3Book* book, const Event* event) noexcept nogil:
     l2_fetch(&book.ids.slots[idmap_home(&book.ids, event.order_id)])
+
+
+cdef inline void l3_fetch_order(const L3Book* book, const Event* event) noexcept nogil:
+    l2_fetch(&book.orders[book.ids.slots[idmap_home(&book.ids, event.order_id)].value])
 
 
 cdef class L3:
