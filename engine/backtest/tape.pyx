@@ -26,8 +26,10 @@ from engine.core.types cimport (
     EV_KIND_MASK,
     EV_LOCAL,
     EV_SELL,
+    EVENT_ADD_ORDER,
     EVENT_DEPTH,
     EVENT_DEPTH_SNAPSHOT,
+    EVENT_FILL,
     EVENT_TRADE,
     Event,
 )
@@ -62,6 +64,8 @@ cdef void _fill_kinds() noexcept nogil:
             _KINDS[i] |= TAPE_UNSEEN << LOCAL
         if sided and kind == EVENT_TRADE:
             _KINDS[i] |= TAPE_TRADE
+        elif sided and EVENT_ADD_ORDER <= kind <= EVENT_FILL:
+            _KINDS[i] |= TAPE_OTHER
         elif not sided or (kind != EVENT_DEPTH and kind != EVENT_DEPTH_SNAPSHOT):
             _KINDS[i] |= TAPE_OTHER | DOUBTFUL
         if kind == 0 or not (i << 20) & (EV_EXCH | EV_LOCAL):
