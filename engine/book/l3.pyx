@@ -33,6 +33,7 @@ from engine.book.queues cimport (
     l3_own_insert,
     l3_own_modify,
     l3_own_remove,
+    l3_touch,
 )
 from engine.core.codes cimport (
     ERR_BAD_SIZE,
@@ -40,7 +41,7 @@ from engine.core.codes cimport (
     ERR_NO_MEMORY,
     ERR_ORDER_ID_EXIST,
 )
-from engine.core.idmap cimport IdSlot, idmap_check, idmap_clear, idmap_free, idmap_init
+from engine.core.idmap cimport idmap_check, idmap_clear, idmap_free, idmap_init
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK
 from engine.core.types cimport EV_EXCH, EV_LOCAL, EVENT_FILL
 
@@ -60,28 +61,6 @@ cdef extern from *:
     #endif
     """
     const bint L3_CHECK_ALWAYS
-
-
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <sys/mman.h>
-    /* Orders land anywhere in their tables: pages are had in one go instead of one fault each. Where a kernel
-       does not know how, the faults come. */
-    static void l3_touch(void *start, size_t size) {
-    #ifdef __linux__
-        const uintptr_t page = 4096;
-        uintptr_t first = ((uintptr_t)start + page - 1) & ~(page - 1);
-        uintptr_t last = ((uintptr_t)start + size) & ~(page - 1);
-        if (last > first)
-            (void)madvise((void *)first, last - first, 23 /* MADV_POPULATE_WRITE */);
-    #else
-        (void)start;
-        (void)size;
-    #endif
-    }
-    """
-    void l3_touch(void* start, size_t size) noexcept nogil
 
 
 cdef enum:
@@ -116,8 +95,7 @@ cdef int l3_init(L3Book* book, L2Book* depth, uint32_t orders, bint queued) noex
     if code != OK or book.orders == NULL:
         l3_free(book)
         return ERR_NO_MEMORY
-    l3_touch(book.orders, book.capacity * sizeof(L3Order))
-    l3_touch(book.ids.slots, (<size_t>book.ids.mask + 1) * sizeof(IdSlot))
+    l3_touch(book)
     return OK
 
 

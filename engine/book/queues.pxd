@@ -66,6 +66,8 @@ cdef struct L3Book:
     uint32_t given_room
 
 
+# Has the memory of the tables there in one go, since orders land anywhere in them.
+cdef void l3_touch(L3Book* book) noexcept nogil
 # Links the next unused slots when none is free, doubling slab and map where all are used.
 cdef int l3_more(L3Book* book) noexcept nogil
 # The ids that a map of a book of that many orders is made for, so that it is at most half full.

@@ -13,8 +13,29 @@ from engine.core.codes cimport (
     ERR_ORDER_NOT_FOUND,
     OK,
 )
-from engine.core.idmap cimport idmap_free, idmap_init, idmap_insert
+from engine.core.idmap cimport IdSlot, idmap_free, idmap_init, idmap_insert
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK
+
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <sys/mman.h>
+    /* Where a kernel does not know how, the faults come one by one. */
+    static void touch_pages(void *start, size_t size) {
+    #ifdef __linux__
+        const uintptr_t page = 4096;
+        uintptr_t first = ((uintptr_t)start + page - 1) & ~(page - 1);
+        uintptr_t last = ((uintptr_t)start + size) & ~(page - 1);
+        if (last > first)
+            (void)madvise((void *)first, last - first, 23 /* MADV_POPULATE_WRITE */);
+    #else
+        (void)start;
+        (void)size;
+    #endif
+    }
+    """
+    void touch_pages(void* start, size_t size) noexcept nogil
 
 
 cdef enum:
@@ -52,6 +73,11 @@ cdef int _double(L3Book* book) noexcept nogil:
     book.ids = ids
     book.capacity = capacity
     return OK
+
+
+cdef void l3_touch(L3Book* book) noexcept nogil:
+    touch_pages(book.orders, book.capacity * sizeof(L3Order))
+    touch_pages(book.ids.slots, (<size_t>book.ids.mask + 1) * sizeof(IdSlot))
 
 
 # Links the next unused slots when there is no free one, doubling where all are used.
