@@ -3,8 +3,7 @@
 Run with ``python -m benchmarks.bench_l3`` from the project's root. An operation is an event of the recording.
 Both run the market maker at the best, one contract a side, from events in memory to results, setting up and
 (ours) checking included. The snapshot, hours old, is moved to just before the first other event, since both
-would poll all that time. ``book`` is the book alone: ours with its queues, against theirs in a backtest that
-never acts, which has two of them.
+would poll all that time.
 """
 
 from __future__ import annotations
