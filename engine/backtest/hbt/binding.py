@@ -32,6 +32,7 @@ from engine.backtest.hbt.types import (
     checked,
     external,
     field_of,
+    kept,
     pointer_to,
     values_of,
     view_at,
@@ -125,9 +126,7 @@ def _elapse(self, duration):
     return checked(elapse_(address_of(self), duration))
 
 
-@_method(BacktestType, "elapse_bt")
-def _elapse_bt(self, duration):
-    return checked(elapse_(address_of(self), duration))
+_method(BacktestType, "elapse_bt")(_elapse)
 
 
 @_method(BacktestType, "_goto_end")
@@ -208,7 +207,7 @@ def _position_of(self, asset_no):
 @_method(BacktestType, "last_trades")
 def _last_trades(self, asset_no):
     market = checked(market_(address_of(self), asset_no))
-    return carray(pointer_to(_trades(market)), _n_trades(market), event_dtype)
+    return kept(carray(pointer_to(_trades(market)), _n_trades(market), event_dtype), market)
 
 
 @_method(BacktestType, "feed_latency")
@@ -271,12 +270,14 @@ def _ask_qty_at_tick(self, price_tick):
 def _snapshot(self):
     n = np.zeros(1, np.int64)
     events = checked(snapshot_(address_of(self), I64(n.ctypes.data)))
-    return carray(pointer_to(events), n[0], event_dtype)
+    levels = carray(pointer_to(events), n[0], event_dtype).copy()
+    snapshot_free_(events)
+    return levels
 
 
 @_method(DepthType, "snapshot_free")
 def _snapshot_free(self, arr):
-    snapshot_free_(I64(arr.ctypes.data))
+    pass
 
 
 def _only_roi(name: str, reader: Callable[[Any], Any]) -> None:
@@ -284,18 +285,17 @@ def _only_roi(name: str, reader: Callable[[Any], Any]) -> None:
     overload_attribute(DepthType, name, strict=False)(lambda self: reader if self.roi else None)
 
 
-def _bid_depth(self):
-    market = address_of(self)
-    return carray(pointer_to(checked(ladder_(market, 1))), _last(market) - _first(market) + 1, np.float64)
+def _ladder_of(side: int) -> Callable[[Any], Any]:
+    def ladder(self):
+        market = address_of(self)
+        first = pointer_to(checked(ladder_(market, side)))
+        return kept(carray(first, _last(market) - _first(market) + 1, np.float64), market)
+
+    return ladder
 
 
-def _ask_depth(self):
-    market = address_of(self)
-    return carray(pointer_to(checked(ladder_(market, -1))), _last(market) - _first(market) + 1, np.float64)
-
-
-_only_roi("bid_depth", _bid_depth)
-_only_roi("ask_depth", _ask_depth)
+_only_roi("bid_depth", _ladder_of(1))
+_only_roi("ask_depth", _ladder_of(-1))
 _only_roi("roi_lb_tick", lambda self: _first(address_of(self)))
 _only_roi("roi_ub_tick", lambda self: _last(address_of(self)))
 
@@ -339,7 +339,7 @@ def _exec_price(self):
 _attribute(OrderType, "price", _price)
 _attribute(OrderType, "exec_price", _exec_price)
 _attribute(OrderType, "cancellable", _cancellable)
-_attribute(OrderType, "arr", lambda self: carray(pointer_to(address_of(self)), 1, order_dtype))
+_attribute(OrderType, "arr", lambda self: carray(pointer_to(address_of(self)), 1, order_dtype).copy())
 
 for _name in ("position", "balance", "fee", "trading_volume", "trading_value"):
     _field(StateValuesType, _name, F64)
@@ -348,7 +348,7 @@ _VALUES_OFFSET = OFFSETS["position"]
 _attribute(
     StateValuesType,
     "arr",
-    lambda self: carray(pointer_to(address_of(self) + _VALUES_OFFSET), 1, state_values_dtype),
+    lambda self: carray(pointer_to(address_of(self) + _VALUES_OFFSET), 1, state_values_dtype).copy(),
 )
 
 _n_orders = _reader("n_orders", types.uint32)

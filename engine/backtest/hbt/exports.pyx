@@ -61,6 +61,7 @@ def offsets() -> dict:
     cdef Session* session = NULL
     cdef SimOrder* order = NULL
     return {
+        "memory": <size_t>&market.memory,
         "num_assets": <size_t>&session.clock.n_markets,
         "best_bid_tick": <size_t>&market.book.best_bid_tick,
         "best_ask_tick": <size_t>&market.book.best_ask_tick,

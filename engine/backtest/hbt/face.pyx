@@ -91,6 +91,20 @@ cdef int _apply_snapshot(L2Book* book, const Event[::1] rows) noexcept nogil:
     return OK
 
 
+cdef class Markets:
+    def __cinit__(self, int n):
+        self.first = <Market*>PyMem_RawCalloc(n, sizeof(Market))
+        if self.first == NULL:
+            raise MemoryError
+        self.n = n
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n):
+            market_free(&self.first[i])
+        PyMem_RawFree(self.first)
+
+
 cdef class Backtest:
     """A backtest that a strategy drives by asking for time to pass.
 
@@ -114,11 +128,10 @@ cdef class Backtest:
         from engine.backtest.hbt.asset import check_assets
 
         assets = check_assets(assets, compat, self.roi)
-        if self.session.clock.markets != NULL:
+        if self.markets is not None:
             raise RuntimeError("a backtest is made once")
-        self.session.clock.markets = <Market*>PyMem_RawCalloc(len(assets), sizeof(Market))
-        if self.session.clock.markets == NULL:
-            raise MemoryError
+        self.markets = Markets(len(assets))
+        self.session.clock.markets = self.markets.first
         for index, asset in enumerate(assets):
             self._add(index, asset, compat == "2.4")
         for source in self.sources:
@@ -160,12 +173,6 @@ cdef class Backtest:
             model.n_rows = rows.shape[0]
         return model
 
-    def __dealloc__(self):
-        cdef int i
-        for i in range(self.session.clock.n_markets):
-            market_free(&self.session.clock.markets[i])
-        PyMem_RawFree(self.session.clock.markets)
-
     def check_data(self):
         """Raises what is wrong with the recordings, as far as they have been read."""
         for source in self.sources:
@@ -180,7 +187,19 @@ cdef class Backtest:
     @property
     def address(self) -> int:
         """Where the session is, for compiled strategies."""
+        if self.memory is None and self.markets is not None:
+            self._share()
         return <size_t>&self.session
+
+    cdef _share(self):
+        """Lets arrays of compiled strategies keep the markets' memory, by Numba's own counting."""
+        from numba.core.runtime import _nrt_python
+
+        cdef int i
+        number = _nrt_python.meminfo_new(<size_t>self.markets.first, self.markets)
+        self.memory = _nrt_python._MemInfo(number)
+        for i in range(self.markets.n):
+            self.markets.first[i].memory = number
 
     # --- time --------------------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ cdef struct Market:
     Cursor* rows                 # what we see
     LadderView view
     TradeLog trades
+    int64_t memory               # what compiled code counts references to all this by; 0 until it asks
     bint fed                     # a row has reached us since somebody cleared this
     bint answered                # so has an answer
     bint has_feed

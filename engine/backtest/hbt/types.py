@@ -143,10 +143,15 @@ def _typeof_state(_value, _context):
 @unbox(OrderDictType)
 @unbox(StateValuesType)
 def _unbox_address(_kind, value, context):
+    builder = context.builder
+    address = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(64), 0))
+    failed = cgutils.alloca_once_value(builder, cgutils.true_bit)
     number = context.pyapi.object_getattr_string(value, "address")
-    address = context.pyapi.long_as_longlong(number)
-    context.pyapi.decref(number)
-    return NativeValue(address)
+    with builder.if_then(cgutils.is_not_null(builder, number)):
+        builder.store(context.pyapi.long_as_longlong(number), address)
+        context.pyapi.decref(number)
+        builder.store(cgutils.is_not_null(builder, context.pyapi.err_occurred()), failed)
+    return NativeValue(builder.load(address), is_error=builder.load(failed))
 
 
 # --- within compiled code ----------------------------------------------------------------------------
@@ -220,6 +225,21 @@ def checked(typingctx, result):
         return args[0]
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic
+def kept(typingctx, array, market):
+    """An array on a market's memory as one that keeps it."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(signature.return_type)(context, builder, value=args[0])
+        memory = builder.add(args[1], ir.Constant(ir.IntType(64), OFFSETS["memory"]))
+        memory = builder.load(builder.inttoptr(memory, ir.IntType(64).as_pointer()))
+        view.meminfo = builder.inttoptr(memory, cgutils.voidptr_t)
+        context.nrt.incref(builder, signature.return_type, view._getvalue())
+        return view._getvalue()
+
+    return array(array, market), codegen
 
 
 def external(name: str, result: types.Type, *args: types.Type) -> types.ExternalFunction:

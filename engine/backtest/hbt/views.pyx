@@ -47,6 +47,12 @@ cdef object array_of(void* data, Py_ssize_t n, object dtype, object owner):
     return np.frombuffer(span, dtype)
 
 
+cdef object shared(object owner, const void* place):
+    """A place in an owner's memory, which compiled strategies can keep from then on."""
+    owner.address
+    return <size_t>place
+
+
 # --- depth -----------------------------------------------------------------------------------------------
 
 cdef class MarketDepth:
@@ -58,7 +64,7 @@ cdef class MarketDepth:
     @property
     def address(self) -> int:
         """Where the market is, for compiled strategies."""
-        return <size_t>self.market
+        return shared(self.owner, self.market)
 
     @property
     def best_bid_tick(self) -> int:
@@ -173,6 +179,11 @@ cdef class Order:
 
     def __init__(self):
         raise TypeError("an order comes from a backtest's orders()")
+
+    @property
+    def address(self) -> int:
+        """Where the order is, for compiled strategies."""
+        return shared(self.owner, self.order)
 
     @property
     def arr(self):
@@ -304,7 +315,7 @@ cdef class OrderDict:
     @property
     def address(self) -> int:
         """Where the market is, for compiled strategies."""
-        return <size_t>self.market
+        return shared(self.owner, self.market)
 
     def __len__(self) -> int:
         return self.market.orders.n
@@ -346,7 +357,7 @@ cdef class StateValues:
     @property
     def address(self) -> int:
         """Where the market is, for compiled strategies."""
-        return <size_t>self.market
+        return shared(self.owner, self.market)
 
     @property
     def arr(self):
