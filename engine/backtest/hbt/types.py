@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
+
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
@@ -23,9 +26,24 @@ for _name, _address in exports.addresses().items():
 
 OFFSETS = exports.offsets()
 
+_SOURCES = (Path(__file__), Path(__file__).with_name("binding.py"))
+LAYOUT = sha256(
+    b"".join([repr(sorted(OFFSETS.items())).encode(), *(path.read_bytes() for path in _SOURCES)])
+).hexdigest()
+"""What compiled code has of us in it: a function in Numba's cache is of use only with the same."""
+
 
 class Address(types.Type):
     """Something of ours at an address; the name tells what."""
+
+    def __init__(self, name: str) -> None:
+        self.layout = LAYOUT
+        super().__init__(name)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two types one: Numba's cache finds functions by it."""
+        return self.name, self.layout
 
 
 class BacktestType(Address):
