@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from engine.backtest.data import as_events, load_events, read_array
+from engine.backtest.data import Recording, load_events, read_array
 from engine.backtest.latency import latency_rows
 from engine.core.errors import ConfigError, DataError
 from engine.core.types import event_dtype
@@ -24,7 +24,7 @@ VERSIONS = ("2.4",)
 MAX_ROI_TICKS = 1 << 26
 MAX_LATENCY_NS = 1 << 60
 
-Recording = str | os.PathLike[str] | np.ndarray
+Source = str | os.PathLike[str] | np.ndarray
 
 
 @dataclass
@@ -49,8 +49,8 @@ class AssetSpec:
     feed_offset: int = 0
     trades_kept: bool = False
     roi: tuple[float, float] = (0.0, 0.0)
-    data: list[Recording] = field(default_factory=list)
-    snapshot: Recording | None = None
+    data: list[Source] = field(default_factory=list)
+    snapshot: Source | None = None
 
     entry_latency_ns = 0
     response_latency_ns = 0
@@ -60,16 +60,15 @@ class AssetSpec:
         """The range of interest in ticks, both ends in it."""
         return tuple(math.floor(abs(px) / self.tick_size + 0.5) * (1 if px >= 0 else -1) for px in self.roi)
 
-    def chunks(self) -> Iterator[tuple[np.ndarray, str, int]]:
-        """The recordings, each loaded when its turn comes: events, name, and the number of the first row."""
+    def chunks(self) -> Iterator[tuple[np.ndarray, str | None, int]]:
+        """The recordings, read as they are needed: events, name, and the number of the first row."""
         for number, recording in enumerate(self.data):
             name = f"data[{number}]" if isinstance(recording, np.ndarray) else os.fspath(recording)
-            array = recording if isinstance(recording, np.ndarray) else read_array(recording)
-            events = as_events(array, name)
-            self._check_offset(events, name)
-            yield events, name, 0
+            for events, file, first in Recording(recording, name).chunks():
+                self._check_offset(events, file, first)
+                yield events, file, first
 
-    def _check_offset(self, events: np.ndarray, name: str) -> None:
+    def _check_offset(self, events: np.ndarray, name: str | None, first: int) -> None:
         """What reaches us at the moment it happens, or before, cannot be."""
         if self.feed_offset >= 0:
             return
@@ -77,7 +76,7 @@ class AssetSpec:
         if len(early):
             text = f"not after exch_ts with a latency offset of {self.feed_offset} ns"
             value = events["local_ts"][early[0]]
-            raise DataError(f"{value}: {text}", file=name, row=int(early[0]), field="local_ts")
+            raise DataError(f"{value}: {text}", file=name, row=first + int(early[0]), field="local_ts")
 
     def snapshot_rows(self) -> np.ndarray:
         """The levels both books begin with, ``event_dtype`` of shape ``(n,)``."""
@@ -106,7 +105,7 @@ def _nanoseconds(name: str, value: int) -> int:
     return value
 
 
-def _recording(name: str, value: Any) -> Recording:
+def _recording(name: str, value: Any) -> Source:
     if isinstance(value, np.ndarray):
         return value
     if not isinstance(value, str | os.PathLike):
@@ -130,7 +129,7 @@ class BacktestAsset:
 
     # --- data -------------------------------------------------------------------------------------------
 
-    def data(self, data: Recording | list[Recording]) -> Self:
+    def data(self, data: Source | list[Source]) -> Self:
         """Appends recordings in order of time: npz or npy files, or arrays of ``event_dtype``."""
         for item in data if isinstance(data, list | tuple) else [data]:
             self._spec.data.append(_recording("data", item))
@@ -144,7 +143,7 @@ class BacktestAsset:
         """Appends one file."""
         return self.data(data)
 
-    def initial_snapshot(self, data: Recording) -> Self:
+    def initial_snapshot(self, data: Source) -> Self:
         """The levels that both books begin with: snapshot events, as a file or an array."""
         self._spec.snapshot = _recording("initial_snapshot", data)
         return self
@@ -223,7 +222,7 @@ class BacktestAsset:
         self._spec.latency_rows = None
         return self
 
-    def intp_order_latency(self, data: Recording | list[Recording], latency_offset: int = 0) -> Self:
+    def intp_order_latency(self, data: Source | list[Source], latency_offset: int = 0) -> Self:
         """Interpolates between recorded order latencies.
 
         Args:

@@ -56,10 +56,16 @@ from engine.core.errors import InvalidOrder, RingbookError, raise_for_code
 
 # --- guards --------------------------------------------------------------------------------------------
 
-cdef int _open(const Session* session) except -1 nogil:
+cdef int _not_closed(const Session* session) except -1 nogil:
     if session.closed:
         with gil:
             raise RingbookError("this backtest has been closed")
+    return 0
+
+
+cdef int _open(const Session* session) except -1 nogil:
+    """What has failed can still be looked at, but time does not go on."""
+    _not_closed(session)
     if session.clock.code != OK:
         with gil:
             _raise_failure(session)
@@ -74,6 +80,10 @@ cdef _raise_failure(const Session* session):
 
 cdef int _asset(const Session* session, int64_t asset) except -1 nogil:
     _open(session)
+    return _in_range(session, asset)
+
+
+cdef int _in_range(const Session* session, int64_t asset) except -1 nogil:
     if not 0 <= asset < session.clock.n_markets:
         with gil:
             raise IndexError(f"asset number {asset}: this backtest has {session.clock.n_markets} (from 0)")
@@ -281,12 +291,13 @@ cdef int64_t call_clear_last_trades(Session* session, int64_t asset) except -1 n
 
 
 cdef int64_t call_market(Session* session, int64_t asset) except -1 nogil:
-    _asset(session, asset)
+    _not_closed(session)
+    _in_range(session, asset)
     return <int64_t>&session.clock.markets[asset]
 
 
 cdef int64_t call_close(Session* session) except -1 nogil:
-    _open(session)
+    _not_closed(session)
     session.closed = True
     return 0
 
