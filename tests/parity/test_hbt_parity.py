@@ -206,3 +206,23 @@ def test_real_recordings(name, exchange):
     for seed in range(2):
         program = random_program(seed, 3000, step_ns=10_000_000, lot_size=lot_size)
         assert compare([([events(name)], settings)], [program]) > 500
+
+
+@pytest.mark.recording
+@pytest.mark.parametrize("depth", ["HashMap", "ROIVector"])
+def test_market_by_order(depth):
+    settings = {
+        "tick_size": (REAL_TICK["cme"],),
+        "lot_size": (REAL_LOT["cme"],),
+        "linear_asset": (50.0,),
+        "constant_order_latency": (1_000_000, 1_500_000),
+        "l3_fifo_queue_model": (),
+        "flat_per_trade_fee_model": (0.5, 1.0),
+        "roi_lb": (0.0,),
+        "roi_ub": (6000.0,),
+    }
+    rows = events("cme")
+    span = int(rows["local_ts"][-1] - rows["local_ts"][0])
+    for seed in range(3):
+        program = random_program(800 + seed, 2000, step_ns=span // 8000, lot_size=REAL_LOT["cme"])
+        assert compare([([rows], settings)], [program], depth) > 300

@@ -22,6 +22,7 @@ VERSIONS = ("2.4",)
 """Versions of hftbacktest whose faults ``compat`` can repeat."""
 
 MAX_ROI_TICKS = 1 << 26
+MAX_TICK = 1 << 62
 MAX_LATENCY_NS = 1 << 60
 
 Source = str | os.PathLike[str] | np.ndarray
@@ -274,6 +275,10 @@ class BacktestAsset:
         """As ``power_prob_queue_model2``, by what is in front."""
         return self._queue("power_prob_queue_model3", n)
 
+    def l3_fifo_queue_model(self) -> Self:
+        """Orders stand in the market's own queues: for recordings market by order, without partial fills."""
+        return self._queue("l3_fifo_queue_model")
+
     def no_partial_fill_exchange(self) -> Self:
         """Orders fill whole."""
         self._spec.exchange = "no_partial_fill_exchange"
@@ -329,7 +334,7 @@ def check_assets(assets: Any, compat: str | None, roi: bool) -> list[AssetSpec]:
         ConfigError: No assets, something else among them, no tick or lot size, no data, or a range that is
             empty or too wide.
     """
-    if compat is not None and compat not in VERSIONS:
+    if compat is not None and not (isinstance(compat, str) and compat in VERSIONS):
         raise ConfigError(f"compat {compat!r} is none of {', '.join(VERSIONS)}")
     if not isinstance(assets, list | tuple) or not assets:
         raise ConfigError("a backtest needs a list of at least one BacktestAsset")
@@ -344,9 +349,14 @@ def check_assets(assets: Any, compat: str | None, roi: bool) -> list[AssetSpec]:
                 raise ConfigError(f"asset {number}: {name} has not been set")
         if not spec.data:
             raise ConfigError(f"asset {number}: no data")
+        if spec.queue_model == "l3_fifo_queue_model" and spec.exchange != "no_partial_fill_exchange":
+            raise ConfigError(f"asset {number}: l3_fifo_queue_model has no partial fills")
+        if spec.queue_model == "l3_fifo_queue_model" and spec.snapshot is not None:
+            raise ConfigError(f"asset {number}: a snapshot of levels has no orders for l3_fifo_queue_model")
         if not roi:
             spec.roi = (0.0, 0.0)
-        first, last = spec.roi_ticks
+        within = max(map(abs, spec.roi)) / spec.tick_size < MAX_TICK
+        first, last = spec.roi_ticks if within else (0, -1)
         if not 0 <= last - first < MAX_ROI_TICKS:
             raise ConfigError(
                 f"asset {number}: roi_lb {spec.roi[0]:g} to roi_ub {spec.roi[1]:g} is no range, or one "

@@ -7,6 +7,7 @@ from libc.string cimport memset
 import numpy as np
 
 from engine.backtest.exchange cimport ExchangeModels, exchange_init, models_from_config
+from engine.backtest.exchange_l3 cimport orders_blame
 from engine.backtest.hbt.account cimport ORDER_LOG_ROWS, Account, FillRow, OrderRow
 from engine.backtest.hbt.calls cimport (
     Session,
@@ -29,6 +30,7 @@ from engine.backtest.hbt.views cimport array_of, depth_of, orders_of, state_of
 from engine.backtest.latency cimport LATENCY_INTERPOLATED, LatencyModel, LatencyRow, latency_constant
 from engine.backtest.tape cimport LOCAL, VENUE, Source
 from engine.book.l2 cimport L2Book, L2Change, l2_apply, l2_init
+from engine.book.l3 cimport l3_init
 from engine.core.codes cimport OK
 from engine.core.types cimport EV_KIND_MASK, EVENT_DEPTH_SNAPSHOT, SIDE_BUY, SIDE_SELL, Event
 
@@ -148,6 +150,8 @@ cdef class Backtest:
         raise_for_code(exchange_init(&market.venue, &models, 64), f"asset {index}")
         raise_for_code(l2_init(&market.book, asset.tick_size, asset.lot_size, 0), f"asset {index}")
         raise_for_code(table_init(&market.orders), f"asset {index}")
+        if market.venue.by_order:
+            raise_for_code(l3_init(&market.queues, &market.book, 0, False), f"asset {index}")
         market.venue.entry = market.venue.response = self._latency(asset)
         self.sources.append(source)
         market.venue.rows = &source.tape.cursors[VENUE]
@@ -175,8 +179,14 @@ cdef class Backtest:
 
     def check_data(self):
         """Raises what is wrong with the recordings, as far as they have been read."""
-        for source in self.sources:
-            source.check()
+        cdef Market* market
+        for i in range(self.session.clock.n_markets):
+            self.sources[i].check()
+            market = &self.session.clock.markets[i]
+            if market.venue.fault != NULL:
+                orders_blame(<Source>self.sources[i], market.venue.fault, self.session.clock.code)
+            if market.fault != NULL:
+                orders_blame(<Source>self.sources[i], market.fault, self.session.clock.code)
 
     def check_invariants(self):
         """Raises InvariantError unless all structures are consistent."""

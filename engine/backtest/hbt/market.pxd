@@ -18,6 +18,7 @@ from engine.backtest.hbt.table cimport OrderTable
 from engine.backtest.order cimport SimOrder
 from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
+from engine.book.queues cimport L3Book
 from engine.core.types cimport Event
 
 
@@ -58,6 +59,8 @@ cdef struct Market:
     int64_t n_walks              # ever begun
     Exchange venue
     Cursor* rows                 # what we see
+    L3Book queues                # of our book, where the recording is market by order
+    const Event* fault           # the row that our book has refused
     LadderView view
     TradeLog trades
     int64_t memory               # what compiled code counts references to all this by; 0 until it asks
@@ -73,7 +76,8 @@ cdef struct Market:
 
 
 cdef void market_free(Market* market) noexcept nogil
-# Applies all rows and answers strictly before `bound` to our side. ERR_NO_MEMORY.
+# Applies all rows and answers strictly before `bound` to our side. ERR_NO_MEMORY; a code of the book by order,
+# with `fault` set.
 cdef int market_rows(Market* market, int64_t bound) noexcept nogil
 cdef int market_answers(Market* market, int64_t bound) noexcept nogil
 # Takes the quantities of the book into the arrays. ERR_NO_MEMORY.

@@ -38,6 +38,7 @@ from engine.book.l2 cimport (
     l2_check,
     l2_free,
 )
+from engine.book.l3 cimport l3_apply, l3_check, l3_free
 from engine.book.ladder cimport ladder_rare
 from engine.core.codes cimport (
     ERR_NO_MEMORY,
@@ -63,6 +64,7 @@ from engine.core.types cimport (
 
 cdef void market_free(Market* market) noexcept nogil:
     cdef int i
+    l3_free(&market.queues)
     l2_free(&market.book)
     exchange_free(&market.venue)
     table_free(&market.orders)
@@ -176,7 +178,32 @@ cdef int _viewed_rows(Market* market, int64_t bound) noexcept nogil:
     return OK
 
 
+cdef int _rows_by_order(Market* market, int64_t bound) noexcept nogil:
+    cdef const TapeRow* row
+    cdef const Event* event
+    cdef int code
+    while market.rows.ts < bound:
+        row = market.rows.row
+        while row.ts[LOCAL] < bound:
+            if not row.code & (TAPE_UNSEEN << LOCAL):
+                event = tape_event(market.rows.block, row)
+                code = l3_apply(&market.queues, event)
+                if code == OK and market.trades.kept and event.ev & EV_KIND_MASK == EVENT_TRADE:
+                    code = _keep_trade(&market.trades, event, row.ts[LOCAL])
+                if code != OK:
+                    market.fault = event
+                    return code
+            row += 1
+        _note_feed(market, market.rows.block, row)
+        cursor_move(market.rows, row)
+    if market.view.qty[0] != NULL:
+        _read_view(market)
+    return OK
+
+
 cdef int market_rows(Market* market, int64_t bound) noexcept nogil:
+    if market.venue.by_order:
+        return _rows_by_order(market, bound)
     if market.view.qty[0] != NULL:
         return _viewed_rows(market, bound)
     return _plain_rows(market, bound)
@@ -327,4 +354,6 @@ cdef int market_check(const Market* market) noexcept nogil:
     cdef int code = exchange_check(&market.venue)
     if code == OK:
         code = l2_check(&market.book)
+    if code == OK and market.venue.by_order:
+        code = l3_check(&market.queues)
     return code if code != OK else table_check(&market.orders)
