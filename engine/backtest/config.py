@@ -20,20 +20,24 @@ Shift = Annotated[int, Meta(ge=-3_600_000_000_000, le=3_600_000_000_000)]
 Fee = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
-QueueModel = Literal[
-    "risk_adverse_queue_model",
-    "log_prob_queue_model",
-    "log_prob_queue_model2",
-    "power_prob_queue_model",
-    "power_prob_queue_model2",
-    "power_prob_queue_model3",
-    "l3_fifo_queue_model",
-]
+MODELS = {
+    "latency": ("constant_order_latency", "intp_order_latency"),
+    "queue": (
+        "risk_adverse_queue_model",
+        "log_prob_queue_model",
+        "log_prob_queue_model2",
+        "power_prob_queue_model",
+        "power_prob_queue_model2",
+        "power_prob_queue_model3",
+        "l3_fifo_queue_model",
+    ),
+    "fee": ("trading_value_fee_model", "trading_qty_fee_model", "flat_per_trade_fee_model"),
+}
+"""The built-in models by what they model; anything else is a class of one's own."""
 
 L3_FIFO = "l3_fifo_queue_model"
 """The queue model whose recordings are market by order."""
 
-FeeModel = Literal["trading_value_fee_model", "trading_qty_fee_model", "flat_per_trade_fee_model"]
 FINITE = (
     "tick_size",
     "lot_size",
@@ -50,6 +54,11 @@ FINITE = (
 class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One instrument and how its venue is modelled; the models' names are hftbacktest's.
 
+    In place of a latency, queue or fee model's name, a class of one's own may be named, as a strategy is:
+    ``package.module:Class`` or ``path/to/file.py:Class``. Its parameters are in ``..._params``, and keys of
+    built-in models say nothing then; only the constant latencies still bound how long a run goes on after
+    its last row.
+
     Attributes:
         symbol: What strategies call it.
         tick_size: The price step.
@@ -63,7 +72,9 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         seller_fee: The same for a seller.
         fee_model: What ``maker_fee`` and ``taker_fee`` are: a fraction of the value, money a unit of
             quantity, or money a fill.
+        fee_params: Parameters of a fee model that is not built in.
         latency_model: How long requests and answers travel: always the same, or as recorded.
+        latency_params: Parameters of a latency model that is not built in.
         entry_latency_ns: From sending a new order to its arrival at the venue.
         modify_latency_ns: The same of a modification; as of a new order by default.
         cancel_latency_ns: The same of a cancel; as of a new order by default.
@@ -74,6 +85,7 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         latency_offset: Added to every local time of ``data``: how much farther away than the recorder we are.
         queue_model: How the place in the queue is estimated; with ``l3_fifo_queue_model`` it is
             known, and the recordings are to be market by order.
+        queue_params: Parameters of a queue model that is not built in.
         queue_n: The exponent of the power models.
         exchange: How orders fill: whole or not at all, or in parts too.
     """
@@ -88,8 +100,10 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     taker_fee: Fee = 0.0
     buyer_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
     seller_fee: Annotated[float, Meta(ge=-1, le=1)] = 0.0
-    fee_model: FeeModel = "trading_value_fee_model"
-    latency_model: Literal["constant_order_latency", "intp_order_latency"] = "constant_order_latency"
+    fee_model: str = "trading_value_fee_model"
+    fee_params: dict[str, Any] = {}
+    latency_model: str = "constant_order_latency"
+    latency_params: dict[str, Any] = {}
     entry_latency_ns: Nanoseconds = 1_000_000
     modify_latency_ns: Nanoseconds | None = None
     cancel_latency_ns: Nanoseconds | None = None
@@ -97,7 +111,8 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     order_latency_data: list[str] = []
     order_latency_offset: Shift = 0
     latency_offset: Shift = 0
-    queue_model: QueueModel = "risk_adverse_queue_model"
+    queue_model: str = "risk_adverse_queue_model"
+    queue_params: dict[str, Any] = {}
     queue_n: Annotated[float, Meta(gt=0, le=100)] = 3.0
     exchange: Literal["no_partial_fill_exchange", "partial_fill_exchange"] = "no_partial_fill_exchange"
 
@@ -147,8 +162,8 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
         key: The name of the list in the file.
 
     Raises:
-        ConfigError: A symbol comes twice, a number is not finite, a fee is more than the value, models do
-            not go together, or a key belongs to another latency model.
+        ConfigError: A symbol comes twice, a number is not finite, a fee is more than the value, there is no
+            such model, models do not go together, or a key belongs to another model.
     """
     seen: set[str] = set()
     for index, asset in enumerate(assets):
@@ -156,6 +171,7 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
         if asset.symbol in seen:
             raise ConfigError(f"{where}.symbol: {asset.symbol!r} is there twice")
         seen.add(asset.symbol)
+        _check_models(asset, where)
         for name in FINITE:
             if not math.isfinite(getattr(asset, name)):
                 raise ConfigError(f"{where}.{name}: must be finite")
@@ -179,6 +195,27 @@ def _check_latencies(asset: AssetConfig, where: str) -> None:
     for name in ("order_latency_data", "order_latency_offset"):
         if getattr(asset, name):
             raise ConfigError(f"{where}.{name}: is for intp_order_latency, not for {asset.latency_model}")
+
+
+def _check_models(asset: AssetConfig, where: str) -> None:
+    for role, names in MODELS.items():
+        name = getattr(asset, f"{role}_model")
+        if ":" not in name:
+            if name not in names:
+                raise ConfigError(
+                    f"{where}.{role}_model: {name!r} is none of {', '.join(names)}, and no package.module:Class "
+                    "or path/to/file.py:Class"
+                )
+            if getattr(asset, f"{role}_params"):
+                raise ConfigError(f"{where}.{role}_params: {name} is built in and has none")
+    if ":" in asset.latency_model:
+        for name in ("modify_latency_ns", "cancel_latency_ns"):
+            if getattr(asset, name) is not None:
+                raise ConfigError(f"{where}.{name}: says nothing to {asset.latency_model}; give it in latency_params")
+    if ":" in asset.fee_model:
+        for name in ("maker_fee", "taker_fee", "buyer_fee", "seller_fee"):
+            if getattr(asset, name):
+                raise ConfigError(f"{where}.{name}: says nothing to {asset.fee_model}; give it in fee_params")
 
 
 def check_strategies(strategies: list[StrategyConfig], symbols: list[str], source: str) -> None:

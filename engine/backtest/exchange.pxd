@@ -22,6 +22,7 @@ which is the bad case for strategies that keep thousands of orders resting. A ca
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.backtest.bus cimport OrderBus
+from engine.backtest.custom cimport ModelFault
 from engine.backtest.fees cimport FeeModel
 from engine.backtest.latency cimport LatencyModel
 from engine.backtest.order cimport SimOrder
@@ -55,6 +56,7 @@ cdef struct Exchange:
     FeeModel fees
     LatencyModel entry           # of requests
     LatencyModel response        # of answers; two, because interpolation remembers where it is
+    const ModelFault* model_fault      # of models that are not built in; NULL without any
     int fill_kind
     bint faithful                # repeats the faults of hftbacktest 2.4 that ours does right
     bint grows                   # makes room instead of refusing orders: nobody asked for a limit
@@ -79,6 +81,7 @@ cdef struct ExchangeModels:
     QueueModel queue
     FeeModel fees
     LatencyModel latency
+    const ModelFault* model_fault
     int fill_kind
     bint faithful
     bint grows

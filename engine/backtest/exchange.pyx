@@ -8,6 +8,7 @@ from engine.backtest.arrival cimport arrive
 from engine.backtest.assets cimport instrument_from_config
 from engine.backtest.checks cimport row_fetch
 from engine.backtest.bus cimport OrderBus, bus_free, bus_full, bus_grow, bus_init, bus_pop, bus_push
+from engine.backtest.custom cimport model_code
 from engine.backtest.exchange_l3 cimport orders_check, orders_event, orders_run
 from engine.backtest.fees cimport fees_from_config
 from engine.backtest.latency cimport latency_constant, latency_entry
@@ -54,12 +55,16 @@ cdef dict _FILL_KINDS = {"no_partial_fill_exchange": FILL_WHOLE, "partial_fill_e
 
 
 cdef ExchangeModels models_from_config(object asset):
-    """The models of an ``AssetConfig``, but without latency: what that follows has to be kept by somebody."""
+    """The built-in models of an ``AssetConfig``, but without latency: what that follows has to be kept by somebody.
+
+    So do models that are not built in, which are seated on top of these (models/seat.pxd).
+    """
     cdef ExchangeModels models
     models.instrument = instrument_from_config(asset)
     models.queue = queue_from_config(asset)
     models.fees = fees_from_config(asset)
     models.latency = latency_constant(0, 0, 0, 0)
+    models.model_fault = NULL
     models.fill_kind = _FILL_KINDS[asset.exchange]
     models.faithful = False
     models.grows = False
@@ -77,6 +82,7 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
     ex.fees = models.fees
     ex.entry = models.latency
     ex.response = models.latency
+    ex.model_fault = models.model_fault
     ex.fill_kind = models.fill_kind
     ex.faithful = models.faithful
     ex.grows = models.grows
@@ -118,8 +124,11 @@ cdef int _concerned(
     """What a depth row that changed an own level, or from ``prev_best`` (a key) the best, does to own orders."""
     cdef int64_t mirror = -<int64_t>ask
     cdef int64_t best = ex.book.ladders[ask].best
+    cdef int code
     if ex.own[ask].count[own_slot(key)]:
-        level_changed(ex, &ex.own[ask], key ^ mirror, prev_qty, new_qty)
+        code = level_changed(ex, &ex.own[ask], key ^ mirror, prev_qty, new_qty)
+        if code != OK:
+            return code
     # Opposite own orders are reached from above by keys: theirs are the mirrored ones.
     if best > prev_best and best >= ex.own[1 - ask].best_tick ^ mirror:
         return best_moved(ex, &ex.own[1 - ask], best ^ mirror, prev_best ^ mirror, now)
@@ -252,6 +261,9 @@ cdef int exchange_send(Exchange* ex, const SimOrder* request, int64_t now) noexc
     """Sends a request on its way to the venue, or back at once when the latency model refuses it."""
     cdef SimOrder refused
     cdef int64_t entry = latency_entry(&ex.entry, now, request)
+    cdef int code = model_code(ex.model_fault)
+    if code != OK:
+        return code
     if entry >= 0:
         return _push(ex, &ex.requests, request, now + entry)
     refused = request[0]

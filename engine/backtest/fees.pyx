@@ -1,7 +1,10 @@
 """Fee models by name."""
 
-from libc.stdint cimport int8_t
+from libc.string cimport memset
 
+from engine.backtest.order cimport SimOrder
+
+from engine.core.errors import ConfigError
 
 cdef dict _KINDS = {
     "trading_value_fee_model": FEE_TRADING_VALUE,
@@ -11,9 +14,10 @@ cdef dict _KINDS = {
 
 
 cdef FeeModel fees_from_config(object asset):
-    """The fee model of an ``AssetConfig``."""
+    """The fee model of an ``AssetConfig``; one by no built-in name is still to be seated (models/seat.pxd)."""
     cdef FeeModel model
-    model.kind = _KINDS[asset.fee_model]
+    memset(&model, 0, sizeof(FeeModel))
+    model.kind = _KINDS.get(asset.fee_model, FEE_CUSTOM)
     model.maker = asset.maker_fee
     model.taker = asset.taker_fee
     model.buyer = asset.buyer_fee
@@ -30,6 +34,16 @@ def fee(asset, is_maker: bool, side: int, qty: float, value: float) -> float:
         side: 1 buys, -1 sells.
         qty: Executed quantity.
         value: What it was worth.
+
+    Raises:
+        ConfigError: The model is not built in.
     """
     cdef FeeModel model = fees_from_config(asset)
-    return fee_amount(&model, is_maker, <int8_t>side, qty, value)
+    cdef SimOrder order
+    if model.kind == FEE_CUSTOM:
+        raise ConfigError(f"{asset.fee_model!r} is no built-in fee model")
+    memset(&order, 0, sizeof(SimOrder))
+    order.is_maker = is_maker
+    order.side = side
+    order.exec_qty = qty
+    return fee_amount(&model, &order, value)

@@ -6,6 +6,7 @@ that only move forward, as hftbacktest's do: a call costs the rows passed since 
 
 from libc.stdint cimport int64_t
 
+from engine.backtest.custom cimport CustomLatency, custom_entry, custom_response
 from engine.backtest.order cimport SimOrder
 from engine.core.types cimport STATUS_CANCELED, STATUS_REPLACED
 
@@ -13,6 +14,7 @@ from engine.core.types cimport STATUS_CANCELED, STATUS_REPLACED
 cdef enum LatencyKind:
     LATENCY_CONSTANT = 0
     LATENCY_INTERPOLATED = 1
+    LATENCY_CUSTOM = 2
 
 
 # hftbacktest's order latency data: an order's times, recorded. exch_ts 0 says that it was refused.
@@ -33,6 +35,7 @@ cdef struct LatencyModel:
     int64_t n_rows
     int64_t entry_at
     int64_t response_at
+    CustomLatency custom         # when it is the kind
 
 
 cdef int64_t interpolated_entry(LatencyModel* model, int64_t now) noexcept nogil
@@ -41,7 +44,9 @@ cdef int64_t interpolated_response(LatencyModel* model, int64_t now) noexcept no
 
 cdef inline int64_t latency_entry(LatencyModel* model, int64_t now, const SimOrder* order) noexcept nogil:
     """From sending to the venue; a negative one is a refusal that takes that long to come back."""
-    if model.kind == LATENCY_INTERPOLATED:
+    if model.kind != LATENCY_CONSTANT:
+        if model.kind == LATENCY_CUSTOM:
+            return custom_entry(&model.custom, now, order)
         return interpolated_entry(model, now)
     if order.req == STATUS_CANCELED:
         return model.cancel_ns
@@ -52,7 +57,9 @@ cdef inline int64_t latency_entry(LatencyModel* model, int64_t now, const SimOrd
 
 cdef inline int64_t latency_response(LatencyModel* model, int64_t now, const SimOrder* order) noexcept nogil:
     """From the venue to us."""
-    if model.kind == LATENCY_INTERPOLATED:
+    if model.kind != LATENCY_CONSTANT:
+        if model.kind == LATENCY_CUSTOM:
+            return custom_response(&model.custom, now, order)
         return interpolated_response(model, now)
     return model.response_ns
 

@@ -8,6 +8,13 @@ rounding are hftbacktest's. A depth change costs at most two calls of pow or log
 from libc.math cimport isinf, log, pow
 from libc.math cimport round as c_round
 
+from engine.backtest.custom cimport (
+    CustomQueue,
+    custom_depth,
+    custom_filled,
+    custom_rest,
+    custom_trade,
+)
 from engine.backtest.order cimport SimOrder
 
 
@@ -19,12 +26,14 @@ cdef enum QueueKind:
     QUEUE_LOG_PROB = 4
     QUEUE_LOG_PROB2 = 5
     QUEUE_L3_FIFO = 6            # known, not estimated: exchange_l3.pxd
+    QUEUE_CUSTOM = 7
 
 
 cdef struct QueueModel:
     int kind
     double n                     # exponent of the power models
     double lot_size
+    CustomQueue custom           # when it is the kind
 
 
 cdef inline double _smaller(double a, double b) noexcept nogil:
@@ -50,12 +59,18 @@ cdef inline double queue_probability(const QueueModel* model, double front, doub
 
 cdef inline void queue_new(const QueueModel* model, SimOrder* order, double level_qty) noexcept nogil:
     """Puts an accepted order behind everything at its level."""
+    if model.kind == QUEUE_CUSTOM:
+        custom_rest(&model.custom, order, level_qty)
+        return
     order.queue_ahead = level_qty
     order.queue_traded = 0.0
 
 
 cdef inline void queue_trade(const QueueModel* model, SimOrder* order, double qty) noexcept nogil:
     """A trade printed at the order's price."""
+    if model.kind == QUEUE_CUSTOM:
+        custom_trade(&model.custom, order, qty)
+        return
     order.queue_ahead -= qty
     order.queue_traded += qty
 
@@ -65,6 +80,9 @@ cdef inline void queue_depth(
 ) noexcept nogil:
     """The order's level changed from ``prev_qty`` to ``new_qty``."""
     cdef double change, front, back, prob, behind
+    if model.kind == QUEUE_CUSTOM:
+        custom_depth(&model.custom, order, prev_qty, new_qty)
+        return
     if model.kind == QUEUE_RISK_ADVERSE:
         order.queue_ahead = _smaller(order.queue_ahead, new_qty)
         return
@@ -84,7 +102,10 @@ cdef inline void queue_depth(
 
 cdef inline double queue_filled(const QueueModel* model, SimOrder* order) noexcept nogil:
     """What trades have eaten beyond everything in front, in whole lots; what it returns it has taken."""
-    cdef double lots = c_round(-order.queue_ahead / model.lot_size)
+    cdef double lots
+    if model.kind == QUEUE_CUSTOM:
+        return custom_filled(&model.custom, order)
+    lots = c_round(-order.queue_ahead / model.lot_size)
     if not lots > 0.0:
         return 0.0
     order.queue_ahead = 0.0

@@ -1,7 +1,10 @@
 """Queue models by name."""
 
+from libc.string cimport memset
+
 from engine.backtest.order cimport SimOrder
 
+from engine.core.errors import ConfigError
 
 cdef dict _KINDS = {
     "risk_adverse_queue_model": QUEUE_RISK_ADVERSE,
@@ -15,9 +18,10 @@ cdef dict _KINDS = {
 
 
 cdef QueueModel queue_from_config(object asset):
-    """The queue model of an ``AssetConfig``."""
+    """The queue model of an ``AssetConfig``; one by no built-in name is still to be seated (models/seat.pxd)."""
     cdef QueueModel model
-    model.kind = _KINDS[asset.queue_model]
+    memset(&model, 0, sizeof(QueueModel))
+    model.kind = _KINDS.get(asset.queue_model, QUEUE_CUSTOM)
     model.n = asset.queue_n
     model.lot_size = asset.lot_size
     return model
@@ -33,10 +37,15 @@ def follow_queue(asset, level_qty: float, steps: list) -> list:
 
     Returns:
         After each step, the quantity in front and whether the order would fill.
+
+    Raises:
+        ConfigError: The model is not built in.
     """
     cdef QueueModel model = queue_from_config(asset)
     cdef SimOrder order
     cdef double ahead
+    if model.kind == QUEUE_CUSTOM:
+        raise ConfigError(f"{asset.queue_model!r} is no built-in queue model")
     queue_new(&model, &order, level_qty)
     places = []
     for step in steps:

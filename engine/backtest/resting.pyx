@@ -6,6 +6,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memset
 
 from engine.backtest.bus cimport bus_full, bus_grow, bus_push
+from engine.backtest.custom cimport model_code
 from engine.backtest.exchange cimport FILL_PARTIAL, OWN_FILTER, Exchange, OwnSide, own_slot
 from engine.backtest.fees cimport fee_amount
 from engine.backtest.latency cimport latency_response
@@ -124,12 +125,11 @@ cdef void own_remove(Exchange* ex, uint32_t handle) noexcept nogil:
 # --- answers and fills ---------------------------------------------------------------------------
 
 cdef int respond(Exchange* ex, const SimOrder* order) noexcept nogil:
-    cdef int code
-    if bus_full(&ex.responses):
+    cdef int64_t arrival = order.exch_ts + latency_response(&ex.response, order.exch_ts, order)
+    cdef int code = model_code(ex.model_fault)
+    if code == OK and bus_full(&ex.responses):
         code = bus_grow(&ex.responses) if ex.grows else ERR_FULL
-        if code != OK:
-            return code
-    return bus_push(&ex.responses, order, order.exch_ts + latency_response(&ex.response, order.exch_ts, order))
+    return code if code != OK else bus_push(&ex.responses, order, arrival)
 
 
 cdef void execute(
@@ -145,7 +145,7 @@ cdef void execute(
     if c_round(order.leaves_qty / ex.instrument.lot_size) > 0.0:
         order.status = STATUS_PARTIALLY_FILLED
     order.exch_ts = now
-    order.fee = fee_amount(&ex.fees, is_maker, order.side, qty, instrument_amount(&ex.instrument, px, qty))
+    order.fee = fee_amount(&ex.fees, order, instrument_amount(&ex.instrument, px, qty))
 
 
 cdef int _fill_resting(Exchange* ex, uint32_t handle, int64_t now, double qty, int reason) noexcept nogil:
@@ -162,16 +162,17 @@ cdef int _fill_resting(Exchange* ex, uint32_t handle, int64_t now, double qty, i
 
 # --- what the market does to own orders ----------------------------------------------------------
 
-cdef void level_changed(Exchange* ex, OwnSide* own, int64_t tick, double prev_qty, double new_qty) noexcept nogil:
+cdef int level_changed(Exchange* ex, OwnSide* own, int64_t tick, double prev_qty, double new_qty) noexcept nogil:
     cdef uint32_t handle = own.head
     cdef int64_t away
     while handle != <uint32_t>NIL:
         away = (ex.orders[handle].price_tick - tick) * own.sign
         if away < 0:
-            return
+            break
         if away == 0:
             queue_depth(&ex.queue, &ex.orders[handle], prev_qty, new_qty)
         handle = ex.orders[handle].next_handle
+    return model_code(ex.model_fault)
 
 
 cdef inline bint _reached(const Exchange* ex, const OwnSide* own, int64_t tick, int64_t from_tick) noexcept nogil:
@@ -222,6 +223,7 @@ cdef int traded(
             else:
                 queue_trade(&ex.queue, order, qty)
                 open_qty = queue_filled(&ex.queue, order)
+                code = model_code(ex.model_fault)
                 if open_qty > 0.0:
                     if ex.fill_kind != FILL_PARTIAL or open_qty > order.leaves_qty:
                         open_qty = order.leaves_qty

@@ -32,6 +32,7 @@ cdef class Scheduler:
     cdef int64_t next_sample
     cdef list sources            # of each asset
     cdef list latencies
+    cdef list custom             # models of each asset that are not built in
 
     cdef check_data(self)
     cdef blame(self, int code)

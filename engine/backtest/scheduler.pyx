@@ -29,10 +29,11 @@ from engine.backtest.local cimport (
     local_response,
     local_row,
 )
+from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.recorder cimport Recorder
 from engine.backtest.tape cimport LOCAL, VENUE, Source
 from engine.book.l3 cimport l3_check, l3_free, l3_init
-from engine.core.codes cimport OK
+from engine.core.codes cimport ERR_MODEL, OK
 from engine.core.errors import raise_for_code
 from engine.core.types cimport Order
 from engine.kernel cimport Kernel
@@ -82,6 +83,7 @@ cdef class Scheduler:
         self.next_sample = INT64_MAX
         self.sources = []
         self.latencies = []
+        self.custom = []
         cdef int n = len(assets)
         self.venues = <Exchange*>PyMem_Malloc(n * sizeof(Exchange))
         self.locals = <Local*>PyMem_Malloc(n * sizeof(Local))
@@ -93,14 +95,17 @@ cdef class Scheduler:
     def _add_asset(self, int i, asset, chunks, int max_orders):
         cdef ExchangeModels models = models_from_config(asset)
         cdef Latencies latencies = latencies_from_config(asset)
+        cdef CustomModels custom
         cdef Source source = Source(chunks, asset.tick_size, asset.lot_size, asset.latency_offset)
         models.latency = latencies.model
+        custom = seat_models(asset, asset.symbol, &models)
         code = exchange_init(&self.venues[i], &models, max_orders)
         memset(&self.locals[i], 0, sizeof(Local))
         self.n_assets = i + 1
         raise_for_code(code, asset.symbol)
         self.sources.append(source)
         self.latencies.append(latencies)
+        self.custom.append(custom)
         self.venues[i].rows = &source.tape.cursors[VENUE]
         self.locals[i].rows = &source.tape.cursors[LOCAL]
         self.locals[i].venue = &self.venues[i]
@@ -158,7 +163,8 @@ cdef class Scheduler:
             self.next_sample = self.next_ts() + self.sample_interval
         with nogil:
             code = self.drain()
-        raise_for_code(code)
+        if code != OK:
+            self.blame(code)
 
     def run_until(self, until=None):
         """Runs everything strictly before a time; to the end of the data by default.
@@ -168,7 +174,8 @@ cdef class Scheduler:
 
         Raises:
             DataError: A row cannot be used; everything before it has been.
-            RingbookError: A capacity was exceeded.
+            RingbookError: A capacity was exceeded, or a model returned what cannot be; what one raises is
+                raised as it is.
             KeyboardInterrupt: The user stopped the run.
         """
         cdef int64_t bound = INT64_MAX if until is None else until
@@ -183,7 +190,10 @@ cdef class Scheduler:
             PyErr_CheckSignals()
 
     cdef blame(self, int code):
-        """Raises what a run failed with: the row of a book of orders, if it was that."""
+        """Raises what a run failed with: the row of a book of orders, if it was that, or what a model raised."""
+        if code == ERR_MODEL:
+            for custom in self.custom:
+                (<CustomModels>custom).check()
         for i in range(self.n_assets):
             if self.venues[i].fault != NULL:
                 orders_blame(<Source>self.sources[i], self.venues[i].fault, code)
@@ -200,7 +210,8 @@ cdef class Scheduler:
         cdef int code
         with nogil:
             code = self.drain()
-        raise_for_code(code)
+        if code != OK:
+            self.blame(code)
 
     def check_invariants(self):
         """Raises InvariantError unless each venue is consistent."""

@@ -31,3 +31,5 @@ cdef enum ResultCode:
     ERR_UNKNOWN_STRATEGY = 82
     ERR_OUTBOX_FULL = 83
     ERR_DENIED = 84
+    # 100-109: the simulated venue
+    ERR_MODEL = 100

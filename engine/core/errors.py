@@ -73,6 +73,10 @@ class StrategyError(RingbookError):
     """A strategy raised; the traceback is in ``__cause__`` and in the log."""
 
 
+class ModelError(RingbookError):
+    """A latency, queue or fee model is none, or returned what cannot be."""
+
+
 class AlreadyRunning(RingbookError):
     """A daemon already runs in that directory."""
 
@@ -104,6 +108,7 @@ _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     82: (RingbookError, "unknown strategy"),
     83: (CapacityError, "the outbox is full"),
     84: (RingbookError, "denied by the risk checks"),
+    100: (ModelError, "a model of the venue failed"),
 }
 
 

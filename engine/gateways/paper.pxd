@@ -33,6 +33,7 @@ cdef inline bint item_before(int64_t ts, int64_t key, int64_t other_ts, int64_t 
 
 cdef class Paper:
     cdef Exchange* venues
+    cdef list custom             # models of each instrument that are not built in
     cdef readonly uint16_t n_instruments
     cdef list latencies
 

@@ -17,6 +17,7 @@ from engine.backtest.exchange cimport (
 )
 from engine.backtest.latency cimport Latencies, latencies_from_config
 from engine.backtest.local cimport kernel_report, kernel_request
+from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.order cimport order_to_kernel
 from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport OK
@@ -41,6 +42,8 @@ cdef class Paper:
 
     def __cinit__(self, list assets not None, uint32_t max_orders=4096):
         cdef ExchangeModels models
+        cdef CustomModels custom
+        self.custom = []
         self.n_instruments = 0
         self.latencies = []
         self.venues = <Exchange*>PyMem_Malloc(max(len(assets), 1) * sizeof(Exchange))
@@ -50,6 +53,8 @@ cdef class Paper:
             models = models_from_config(asset)
             self.latencies.append(latencies_from_config(asset))
             models.latency = (<Latencies>self.latencies[i]).model
+            custom = seat_models(asset, asset.symbol, &models)
+            self.custom.append(custom)
             code = exchange_init(&self.venues[i], &models, max_orders)
             self.n_instruments += 1
             raise_for_code(code, asset.symbol)
@@ -58,6 +63,11 @@ cdef class Paper:
         for i in range(self.n_instruments):
             exchange_free(&self.venues[i])
         PyMem_Free(self.venues)
+
+    def check_models(self):
+        """Raises what a model raised, or what it returned that cannot be."""
+        for custom in self.custom:
+            (<CustomModels>custom).check()
 
     def check_invariants(self):
         """Raises InvariantError unless each venue is consistent."""
@@ -228,6 +238,7 @@ cdef class PaperDriver(VenueDriver):
                 code = self.item(
                     ts[i], instruments[i], kind, &events[i], (flags[i] & LAST_OF_MESSAGE) != 0
                 )
+        self.paper.check_models()
         raise_for_code(code)
 
     def finish(self, int64_t until=INT64_MAX):
@@ -242,4 +253,5 @@ cdef class PaperDriver(VenueDriver):
         with nogil:
             while code == OK and self.paper.paper_next(&ts, &key) and ts < until:
                 code = self.catch_up(ts, key + 1)
+        self.paper.check_models()
         raise_for_code(code)

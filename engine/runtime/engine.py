@@ -79,7 +79,7 @@ class EngineLoop(LoopCore):
         bell: Bell,
         log: logging.Logger,
     ) -> None:
-        paper = Paper(config.instruments, config.engine.max_orders)
+        paper = self._paper = Paper(config.instruments, config.engine.max_orders)
         super().__init__(
             kernel,
             paper,
@@ -277,6 +277,7 @@ class EngineLoop(LoopCore):
         self._check()
 
     def _check(self) -> None:
+        self._paper.check_models()
         raise_for_code(self.code, f"at engine time {self.now}")
 
     # --- stopping -------------------------------------------------------------------------------

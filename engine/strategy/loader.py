@@ -27,31 +27,43 @@ def load(name: str) -> type[Strategy] | type[NativeStrategy]:
         ConfigError: The name has another form, the module or file is missing or fails to load, or what
             it names is no strategy; the message says which, and lists the strategies that are there.
     """
+    return find(name, (Strategy, NativeStrategy), "strategy")
+
+
+def find(name: str, bases: tuple[type, ...], what: str) -> Any:
+    """Loads a class of any kind.
+
+    Args:
+        name: As :func:`load` takes it.
+        bases: What it has to be a subclass of; one of them is enough.
+        what: What such a class is called in messages; its plural ends in s, or y becomes ies.
+
+    Raises:
+        ConfigError: As :func:`load`.
+    """
     where, colon, attribute = name.rpartition(":")
     if not colon or not where or not attribute:
-        raise ConfigError(f"strategy {name!r}: expected package.module:Class or path/to/file.py:Class")
-    module = _load_file(name, Path(where)) if where.endswith(".py") else _load_module(name, where)
+        raise ConfigError(f"{what} {name!r}: expected package.module:Class or path/to/file.py:Class")
+    in_file = where.endswith(".py")
+    module = _load_file(f"{what} {name!r}", Path(where)) if in_file else _load_module(f"{what} {name!r}", where)
     found = getattr(module, attribute, None)
-    if isinstance(found, type) and issubclass(found, Strategy | NativeStrategy):
+    if isinstance(found, type) and issubclass(found, bases):
         return found
     there = [
         key
         for key, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, Strategy | NativeStrategy)
-        and value not in (Strategy, NativeStrategy)
+        if isinstance(value, type) and issubclass(value, bases) and value not in bases
     ]
-    problem = f"{where} has no {attribute}" if found is None else f"{attribute} is no strategy"
-    raise ConfigError(f"strategy {name!r}: {problem}; strategies there: {', '.join(there) or 'none'}")
+    problem = f"{where} has no {attribute}" if found is None else f"{attribute} is no {what}"
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    raise ConfigError(f"{what} {name!r}: {problem}; {plural} there: {', '.join(there) or 'none'}")
 
 
-def create(
-    cls: type[Strategy] | type[NativeStrategy], params: Mapping[str, Any]
-) -> Strategy | NativeStrategy:
-    """Makes a strategy of a class.
+def create(cls: type, params: Mapping[str, Any]) -> Any:
+    """Makes an object of a class that was loaded.
 
     Args:
-        cls: What :func:`load` returned.
+        cls: What :func:`load` or :func:`find` returned.
         params: Values of its parameters.
 
     Raises:
@@ -71,22 +83,22 @@ def _load_module(name: str, module: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # A module that is there but misses one of its own imports must not be called missing itself.
         missing = f"module {error.name} not found"
-        raise ConfigError(f"strategy {name!r}: {missing}") from error
+        raise ConfigError(f"{name}: {missing}") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"strategy {name!r}: {module} fails to load: {_line(error)}") from error
+        raise ConfigError(f"{name}: {module} fails to load: {_line(error)}") from error
 
 
 def _load_file(name: str, path: Path) -> ModuleType:
     path = path.expanduser().resolve()
     if not path.is_file():
-        raise ConfigError(f"strategy {name!r}: no file {path}")
+        raise ConfigError(f"{name}: no file {path}")
     # The path's digest keeps two files of one name apart in sys.modules.
     module_name = f"ringbook_strategy_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"strategy {name!r}: {path} is no Python file")
+        raise ConfigError(f"{name}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     # Annotations are resolved through sys.modules, so the module must be there while it loads.
     sys.modules[module_name] = module
@@ -94,7 +106,7 @@ def _load_file(name: str, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
-        raise ConfigError(f"strategy {name!r}: {path} fails to load: {_line(error)}") from error
+        raise ConfigError(f"{name}: {path} fails to load: {_line(error)}") from error
     return module
 
 

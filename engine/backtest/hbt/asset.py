@@ -36,14 +36,18 @@ class AssetSpec:
     lot_size: float = 0.0
     contract_size: float = 1.0
     asset: str = "linear"
-    fee_model: str = "trading_value_fee_model"
+    fee_model: str | type = "trading_value_fee_model"
+    fee_params: dict[str, Any] = field(default_factory=dict)
     maker_fee: float = 0.0
     taker_fee: float = 0.0
     buyer_fee: float = 0.0
     seller_fee: float = 0.0
-    queue_model: str = "log_prob_queue_model2"
+    queue_model: str | type = "log_prob_queue_model2"
+    queue_params: dict[str, Any] = field(default_factory=dict)
     queue_n: float = 3.0
     exchange: str = "no_partial_fill_exchange"
+    latency_model: str | type = "constant_order_latency"
+    latency_params: dict[str, Any] = field(default_factory=dict)
     latencies: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Of new orders, modifications, cancels and answers; one of a request that is negative refuses it."""
     latency_rows: np.ndarray | None = None
@@ -52,9 +56,6 @@ class AssetSpec:
     roi: tuple[float, float] = (0.0, 0.0)
     data: list[Source] = field(default_factory=list)
     snapshot: Source | None = None
-
-    entry_latency_ns = 0
-    response_latency_ns = 0
 
     @property
     def roi_ticks(self) -> tuple[int, int]:
@@ -114,6 +115,12 @@ def _recording(name: str, value: Any) -> Source:
     if not os.path.exists(value):
         raise DataError("no such file", file=os.fspath(value))
     return value
+
+
+def _model(name: str, model: type | str) -> type | str:
+    if not isinstance(model, type) and not (isinstance(model, str) and ":" in model):
+        raise ConfigError(f"{name}: takes a class or the name of one, with its parameters, not {model!r}")
+    return model
 
 
 class BacktestAsset:
@@ -221,6 +228,7 @@ class BacktestAsset:
             raise ConfigError(f"response latency: {response} ns is negative")
         self._spec.latencies = (entry, modify, cancel, response)
         self._spec.latency_rows = None
+        self._spec.latency_model = "constant_order_latency"
         return self
 
     def intp_order_latency(self, data: Source | list[Source], latency_offset: int = 0) -> Self:
@@ -242,6 +250,18 @@ class BacktestAsset:
         if not rows:
             raise ConfigError("intp_order_latency: no recordings")
         self._spec.latency_rows = np.concatenate(rows)
+        self._spec.latency_model = "intp_order_latency"
+        return self
+
+    def latency_model(self, model: type | str, **params: Any) -> Self:
+        """A latency model of one's own: a subclass of ``engine.backtest.models.LatencyModel``, or in Cython.
+
+        Args:
+            model: The class, or its name as ``package.module:Class`` or ``path/to/file.py:Class``.
+            **params: Its parameters; each backtest makes its own model with them.
+        """
+        self._spec.latency_model = _model("latency_model", model)
+        self._spec.latency_params = params
         return self
 
     # --- queue and exchange -----------------------------------------------------------------------------
@@ -249,6 +269,12 @@ class BacktestAsset:
     def _queue(self, model: str, n: float = 3.0) -> Self:
         self._spec.queue_model = model
         self._spec.queue_n = _finite(f"{model}: n", n, above=0.0)
+        return self
+
+    def queue_model(self, model: type | str, **params: Any) -> Self:
+        """A queue model of one's own, as ``latency_model``: a subclass of ``QueueModel``, or in Cython."""
+        self._spec.queue_model = _model("queue_model", model)
+        self._spec.queue_params = params
         return self
 
     def risk_adverse_queue_model(self) -> Self:
@@ -295,6 +321,12 @@ class BacktestAsset:
         self._spec.fee_model = model
         self._spec.maker_fee = _finite("maker_fee", maker_fee)
         self._spec.taker_fee = _finite("taker_fee", taker_fee)
+        return self
+
+    def fee_model(self, model: type | str, **params: Any) -> Self:
+        """A fee model of one's own, as ``latency_model``: a subclass of ``FeeModel``, or in Cython."""
+        self._spec.fee_model = _model("fee_model", model)
+        self._spec.fee_params = params
         return self
 
     def trading_value_fee_model(self, maker_fee: float, taker_fee: float) -> Self:

@@ -29,6 +29,7 @@ from engine.backtest.hbt.table cimport NO_ORDER, table_at, table_clear_inactive,
 from engine.backtest.order cimport SimOrder
 from engine.book.l2 cimport L2_TICK_LIMIT, l2_ask_qty, l2_bid_qty, l2_count, l2_levels
 from engine.core.codes cimport (
+    ERR_MODEL,
     ERR_NO_MEMORY,
     ERR_ORDER_ID_EXIST,
     ERR_ORDER_NOT_FOUND,
@@ -74,6 +75,8 @@ cdef int _open(const Session* session) except -1 nogil:
 
 cdef _raise_failure(const Session* session):
     """Raises what stopped the clock."""
+    if session.clock.code == ERR_MODEL:
+        (<object>session.owner).check_models()
     (<object>session.owner).check_data()
     raise_for_code(session.clock.code, f"asset {session.clock.failed}")
 
@@ -208,7 +211,13 @@ cdef int64_t _sent(Session* session, int64_t asset, uint64_t order_id, int code,
         return _wait(session, asset, order_id, INT64_MAX) if wait else ELAPSE_OK
     if code == ERR_ORDER_ID_EXIST or code == ERR_REQUEST_IN_PROCESS or code == ERR_ORDER_NOT_FOUND:
         return code
+    if code == ERR_MODEL:
+        # The venue stands still from here on, and so does the clock.
+        session.clock.code = code
+        session.clock.failed = <int>asset
     with gil:
+        if code == ERR_MODEL:
+            _raise_failure(session)
         raise_for_code(code, f"asset {asset}, order {order_id}")
 
 

@@ -17,6 +17,7 @@ cdef class Backtest:
     cdef object memory           # Numba's count of references to the markets, None until it asks
     cdef list sources            # of each asset
     cdef list kept               # arrays that models read
+    cdef list custom             # models of each asset that are not built in
     cdef readonly bint roi
     cdef object __weakref__
 

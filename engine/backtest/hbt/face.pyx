@@ -28,6 +28,7 @@ from engine.backtest.hbt.market cimport Market, market_check, market_free
 from engine.backtest.hbt.table cimport table_init
 from engine.backtest.hbt.views cimport array_of, depth_of, orders_of, state_of
 from engine.backtest.latency cimport LATENCY_INTERPOLATED, LatencyModel, LatencyRow, latency_constant
+from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.tape cimport LOCAL, VENUE, Source
 from engine.book.l2 cimport L2Book, L2Change, l2_apply, l2_init
 from engine.book.l3 cimport l3_init
@@ -122,6 +123,7 @@ cdef class Backtest:
     def __cinit__(self, assets, compat=None):
         self.sources = []
         self.kept = []
+        self.custom = []
         memset(&self.session, 0, sizeof(Session))
         self.session.owner = <void*>self
         self.session.clock.patience = 1 << 16
@@ -142,8 +144,12 @@ cdef class Backtest:
     cdef _add(self, int index, object asset, bint faithful):
         cdef Market* market = &self.session.clock.markets[index]
         cdef ExchangeModels models = models_from_config(asset)
+        cdef CustomModels custom
         cdef Source source = Source(asset.chunks(), asset.tick_size, asset.lot_size, asset.feed_offset)
         cdef const Event[::1] snapshot
+        models.latency = self._latency(asset)
+        custom = seat_models(asset, f"asset {index}", &models)
+        self.custom.append(custom)
         models.faithful = faithful
         models.grows = True
         self.session.clock.n_markets = index + 1
@@ -152,7 +158,6 @@ cdef class Backtest:
         raise_for_code(table_init(&market.orders), f"asset {index}")
         if market.venue.by_order:
             raise_for_code(l3_init(&market.queues, &market.book, 0, False), f"asset {index}")
-        market.venue.entry = market.venue.response = self._latency(asset)
         self.sources.append(source)
         market.venue.rows = &source.tape.cursors[VENUE]
         market.rows = &source.tape.cursors[LOCAL]
@@ -187,6 +192,11 @@ cdef class Backtest:
                 orders_blame(<Source>self.sources[i], market.venue.fault, self.session.clock.code)
             if market.fault != NULL:
                 orders_blame(<Source>self.sources[i], market.fault, self.session.clock.code)
+
+    def check_models(self):
+        """Raises what a model raised, or what it returned that cannot be."""
+        for custom in self.custom:
+            (<CustomModels>custom).check()
 
     def check_invariants(self):
         """Raises InvariantError unless all structures are consistent."""

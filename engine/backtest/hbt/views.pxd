@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from engine.backtest.hbt.market cimport Market
-from engine.backtest.order cimport SimOrder
+from engine.backtest.order_view cimport OrderView
 
 
 # Bytes of somebody's memory, as an array's base.
@@ -26,9 +26,8 @@ cdef class ROIVectorMarketDepth(MarketDepth):
     pass
 
 
-cdef class Order:
-    cdef const SimOrder* order
-    cdef object owner
+cdef class Order(OrderView):
+    pass
 
 
 cdef class OrderDict:

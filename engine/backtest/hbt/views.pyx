@@ -17,15 +17,10 @@ from engine.backtest.hbt.calls cimport (
     walk_next,
     walk_start,
 )
+from engine.backtest.order cimport SimOrder
+from engine.backtest.order_view cimport OrderView
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK, to_px
-from engine.core.types cimport (
-    SIDE_BUY,
-    SIDE_SELL,
-    STATUS_NEW,
-    STATUS_NONE,
-    STATUS_PARTIALLY_FILLED,
-    Event,
-)
+from engine.core.types cimport SIDE_BUY, SIDE_SELL, Event
 
 from engine.backtest.hbt.constants import order_dtype, state_values_dtype
 from engine.core.types import event_dtype
@@ -174,7 +169,7 @@ cdef object depth_of(Market* market, object owner, bint roi):
 
 # --- orders ----------------------------------------------------------------------------------------------
 
-cdef class Order:
+cdef class Order(OrderView):
     """One order as we know it; it changes with the answers that arrive."""
 
     def __init__(self):
@@ -189,83 +184,6 @@ cdef class Order:
     def arr(self):
         """The record itself: ``order_dtype`` array of shape ``(1,)``, to be read only."""
         return array_of(<void*>self.order, 1, order_dtype, self.owner)
-
-    @property
-    def price(self) -> float:
-        return to_px(self.order.price_tick, self.order.tick_size)
-
-    @property
-    def exec_price(self) -> float:
-        """Of the last execution."""
-        return to_px(self.order.exec_price_tick, self.order.tick_size)
-
-    @property
-    def cancellable(self) -> bool:
-        """Whether it rests and no request for it is on its way."""
-        return (
-            self.order.status == STATUS_NEW or self.order.status == STATUS_PARTIALLY_FILLED
-        ) and self.order.req == STATUS_NONE
-
-    @property
-    def qty(self) -> float:
-        return self.order.qty
-
-    @property
-    def leaves_qty(self) -> float:
-        return self.order.leaves_qty
-
-    @property
-    def price_tick(self) -> int:
-        return self.order.price_tick
-
-    @property
-    def tick_size(self) -> float:
-        return self.order.tick_size
-
-    @property
-    def exch_timestamp(self) -> int:
-        return self.order.exch_ts
-
-    @property
-    def local_timestamp(self) -> int:
-        return self.order.local_ts
-
-    @property
-    def exec_price_tick(self) -> int:
-        return self.order.exec_price_tick
-
-    @property
-    def exec_qty(self) -> float:
-        return self.order.exec_qty
-
-    @property
-    def order_id(self) -> int:
-        return self.order.order_id
-
-    @property
-    def maker(self) -> bool:
-        """Whether the last execution was of a resting order."""
-        return self.order.is_maker != 0
-
-    @property
-    def order_type(self) -> int:
-        return self.order.order_type
-
-    @property
-    def req(self) -> int:
-        return self.order.req
-
-    @property
-    def status(self) -> int:
-        return self.order.status
-
-    @property
-    def side(self) -> int:
-        return self.order.side
-
-    @property
-    def time_in_force(self) -> int:
-        return self.order.time_in_force
 
 
 cdef object _order_of(const SimOrder* order, object owner):
