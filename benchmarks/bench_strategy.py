@@ -82,15 +82,19 @@ class Ticker(Counter):
         self.heard += 1
 
 
-def build() -> None:
-    """Compiles ``peers/listener.pyx`` and makes it importable."""
+def build(name: str = "listener") -> None:
+    """Compiles a ``.pyx`` of ``peers`` and makes it importable.
+
+    Args:
+        name: The file's name without its ending.
+    """
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
 
     target = ROOT / "build" / "bench"
     flags = ["-O3", "-fno-strict-aliasing", "-ffp-contract=off"]
-    source = str(ROOT / "benchmarks" / "peers" / "listener.pyx")
-    extension = Extension("listener", [source], extra_compile_args=flags)
+    source = str(ROOT / "benchmarks" / "peers" / f"{name}.pyx")
+    extension = Extension(name, [source], extra_compile_args=flags)
     options = {"include_path": [str(ROOT)], "language_level": 3, "quiet": True}
     modules = cythonize([extension], build_dir=str(target), **options)
     command = Distribution({"ext_modules": modules}).get_command_obj("build_ext")

@@ -35,6 +35,12 @@ MODELS = {
 }
 """The built-in models by what they model; anything else is a class of one's own."""
 
+MODEL_KEYS = {
+    "latency": ("modify_latency_ns", "cancel_latency_ns"),
+    "fee": ("maker_fee", "taker_fee", "buyer_fee", "seller_fee"),
+}
+"""Keys that only built-in models look at."""
+
 L3_FIFO = "l3_fifo_queue_model"
 """The queue model whose recordings are market by order."""
 
@@ -203,19 +209,16 @@ def _check_models(asset: AssetConfig, where: str) -> None:
         if ":" not in name:
             if name not in names:
                 raise ConfigError(
-                    f"{where}.{role}_model: {name!r} is none of {', '.join(names)}, and no package.module:Class "
-                    "or path/to/file.py:Class"
+                    f"{where}.{role}_model: {name!r} is none of {', '.join(names)}, and no "
+                    "package.module:Class or path/to/file.py:Class"
                 )
             if getattr(asset, f"{role}_params"):
                 raise ConfigError(f"{where}.{role}_params: {name} is built in and has none")
-    if ":" in asset.latency_model:
-        for name in ("modify_latency_ns", "cancel_latency_ns"):
-            if getattr(asset, name) is not None:
-                raise ConfigError(f"{where}.{name}: says nothing to {asset.latency_model}; give it in latency_params")
-    if ":" in asset.fee_model:
-        for name in ("maker_fee", "taker_fee", "buyer_fee", "seller_fee"):
-            if getattr(asset, name):
-                raise ConfigError(f"{where}.{name}: says nothing to {asset.fee_model}; give it in fee_params")
+    for role, keys in MODEL_KEYS.items():
+        name = getattr(asset, f"{role}_model")
+        for key in keys if ":" in name else ():
+            if getattr(asset, key):
+                raise ConfigError(f"{where}.{key}: says nothing to {name}; give it in {role}_params")
 
 
 def check_strategies(strategies: list[StrategyConfig], symbols: list[str], source: str) -> None:

@@ -56,7 +56,7 @@ cdef struct Exchange:
     FeeModel fees
     LatencyModel entry           # of requests
     LatencyModel response        # of answers; two, because interpolation remembers where it is
-    const ModelFault* model_fault      # of models that are not built in; NULL without any
+    const ModelFault* model_fault  # of models that are not built in; NULL without any
     int fill_kind
     bint faithful                # repeats the faults of hftbacktest 2.4 that ours does right
     bint grows                   # makes room instead of refusing orders: nobody asked for a limit

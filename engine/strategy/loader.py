@@ -44,8 +44,8 @@ def find(name: str, bases: tuple[type, ...], what: str) -> Any:
     where, colon, attribute = name.rpartition(":")
     if not colon or not where or not attribute:
         raise ConfigError(f"{what} {name!r}: expected package.module:Class or path/to/file.py:Class")
-    in_file = where.endswith(".py")
-    module = _load_file(f"{what} {name!r}", Path(where)) if in_file else _load_module(f"{what} {name!r}", where)
+    named = f"{what} {name!r}"
+    module = _load_file(named, Path(where)) if where.endswith(".py") else _load_module(named, where)
     found = getattr(module, attribute, None)
     if isinstance(found, type) and issubclass(found, bases):
         return found
@@ -56,7 +56,7 @@ def find(name: str, bases: tuple[type, ...], what: str) -> Any:
     ]
     problem = f"{where} has no {attribute}" if found is None else f"{attribute} is no {what}"
     plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    raise ConfigError(f"{what} {name!r}: {problem}; {plural} there: {', '.join(there) or 'none'}")
+    raise ConfigError(f"{named}: {problem}; {plural} there: {', '.join(there) or 'none'}")
 
 
 def create(cls: type, params: Mapping[str, Any]) -> Any:

@@ -152,7 +152,8 @@ def compiled(cls: type[Model]) -> type[Model]:
         ModelError: The class is no model. What cannot be compiled raises when a run begins.
     """
     if not isinstance(cls, type) or not issubclass(cls, Model) or not cls.calls:
-        raise ModelError(f"@compiled is for subclasses of LatencyModel, QueueModel or FeeModel: {cls!r} is none")
+        bases = "LatencyModel, QueueModel or FeeModel"
+        raise ModelError(f"@compiled is for subclasses of {bases}, and {cls!r} is none")
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return cls
     body = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}

@@ -1,7 +1,7 @@
-"""Compiles the methods of a model with Numba: ``self`` becomes a record of its numbers, an order the venue's own.
+"""Compiles the methods of a model with Numba: ``self`` becomes a record of its numbers, an order the venue's.
 
-A model's numbers are those of its class: parameters, what starts with an underscore, constants, and ``Array``.
-They are copied into the record after ``start`` and live there from then on.
+A model's numbers are those of its class: parameters, what starts with an underscore, constants, and
+``Array``. They are copied into the record after ``start`` and live there from then on.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ llvmlite.binding.add_symbol("ringbook_model_raised", raised_address())
 
 
 class Named(types.Record):
-    """A record with a name for messages; a subclass of it is one model's, so that its methods can be told by it."""
+    """A record with a name for messages; a subclass is one model's, so that its methods can be told by it."""
 
     def __init__(self, name: str, record: types.Record) -> None:
         fields = [(key, field._asdict()) for key, field in record.fields.items()]
@@ -201,10 +201,11 @@ def _compile(cls: type[Model]) -> Compiled:
 def _offer(this: Named, name: str, function: Callable[..., Any]) -> None:
     """Lets compiled methods call another method of the class."""
 
-    def chosen(self, *arguments):
-        return function
-
-    overload_method(type(this), name, jit_options=OPTIONS, strict=False)(chosen)
+    # Numba wants one with the method's own parameters.
+    names = ", ".join(inspect.signature(function).parameters)
+    chosen = eval(f"lambda {names}: function", {"function": function})
+    chosen.__defaults__ = function.__defaults__
+    overload_method(type(this), name, jit_options=OPTIONS)(chosen)
 
 
 def _check_assignments(program: _Program, name: str, this: Named, annotation: Any) -> None:
@@ -212,15 +213,16 @@ def _check_assignments(program: _Program, name: str, this: Named, annotation: An
     for block in annotation.blocks.values():
         for statement in block.find_insts(numba_ir.SetAttr):
             target, given = (annotation.typemap[item.name] for item in (statement.target, statement.value))
-            if target == ORDER and not (statement.attr in _PLACE and name in ("rest", "trade", "depth", "filled")):
+            if target == ORDER and not (
+                statement.attr in _PLACE and name not in ("entry", "response", "fee")
+            ):
                 raise ModelError(f"{program.name}.{name} sets order.{statement.attr}, which is to be read")
             if target != this or statement.attr not in this.fields:
                 continue
             field = this.typeof(statement.attr)
             if isinstance(field, types.Integer | types.Boolean) and isinstance(given, types.Float):
-                raise ModelError(
-                    f"{program.name}.{name} gives {given} to self.{statement.attr}, which is declared as {field}"
-                )
+                place = f"self.{statement.attr}, which is declared as {field}"
+                raise ModelError(f"{program.name}.{name} gives {given} to {place}")
 
 
 def _entry(name: str, result: Any, signature: Any) -> Callable[..., Any]:
@@ -231,7 +233,8 @@ def _entry(name: str, result: Any, signature: Any) -> Callable[..., Any]:
     def run(typing_context, arguments):
         def code(context: Any, builder: ir.IRBuilder, sig: Any, given: Any) -> ir.Value:
             values = []
-            for kind, value in zip(result.signature.args, cgutils.unpack_tuple(builder, given[0]), strict=True):
+            raw = cgutils.unpack_tuple(builder, given[0])
+            for kind, value in zip(result.signature.args, raw, strict=True):
                 record = isinstance(kind, types.Record)
                 values.append(builder.bitcast(value, context.get_value_type(kind)) if record else value)
             status, returned = context.call_internal_no_propagate(
@@ -243,7 +246,7 @@ def _entry(name: str, result: Any, signature: Any) -> Callable[..., Any]:
                 builder, context.get_constant(wanted, 0)
             )  # fmt: skip
             with cgutils.if_unlikely(builder, status.is_error):
-                _raise(context, builder, status, cgutils.unpack_tuple(builder, given[0])[0], place)
+                _raise(context, builder, status, raw[0], place)
             if slot is None:
                 return context.get_dummy_value()
             with cgutils.if_likely(builder, status.is_ok):
