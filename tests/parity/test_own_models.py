@@ -1,4 +1,4 @@
-"""The built-in models over again in Python, Numba and Cython, on the real recording: no byte of a result changes."""
+"""The built-in models over again in Python, Numba and Cython, on the real recording: the same results."""
 
 from __future__ import annotations
 
