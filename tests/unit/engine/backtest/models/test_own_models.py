@@ -11,8 +11,14 @@ from benchmarks.bench_strategy import build
 from engine.backtest import hbt
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig, check
 from engine.backtest.models import Array, FeeModel, LatencyModel, QueueModel, compiled
+from engine.backtest.recorder import Recorder
 from engine.backtest.runner import BacktestRunner
 from engine.core.errors import ConfigError, ModelError
+from engine.feeds.merge import Merger
+from engine.feeds.replay import NpzSource
+from engine.gateways.paper import Paper, PaperDriver
+from engine.kernel import Kernel
+from engine.strategy.native import MarketMaker
 from tests.kit import own_models as own
 from tests.kit.markets import LOT_SIZE, TICK_SIZE, random_market
 from tests.kit.programs import COLUMNS, random_program, run_program
@@ -347,3 +353,26 @@ def test_configurations_that_cannot_be(models, text):
     strategy = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker")
     with pytest.raises(ConfigError, match=text):
         check(BacktestConfig(assets=[asset], strategies=[strategy]))
+
+
+def pushed(**models):
+    """Fills on the paper venue."""
+    latency = {"entry_latency_ns": 1_000, "response_latency_ns": 1_000}
+    asset = AssetConfig(symbol="A", tick_size=TICK_SIZE, lot_size=LOT_SIZE, **latency, **models)
+    kernel, recorder = Kernel([asset]), Recorder()
+    params = {"interval_ns": 5_000, "half_spread": 0.5, "order_qty": 0.02, "max_position": 0.1}
+    kernel.add_strategy("mm", MarketMaker(**params))
+    items = Merger([NpzSource("A", random_market(3, 1200))]).read(1 << 20)
+    kernel.start(int(items["ts"][0]))
+    driver = PaperDriver(kernel, Paper([asset]), recorder)
+    driver.push(*(np.ascontiguousarray(items[name]) for name in ("event", "ts", "instrument", "flags")))
+    return recorder.fill_array()
+
+
+def test_the_paper_venue_takes_them_too():
+    expected = pushed(queue_model="power_prob_queue_model", queue_n=2.0)
+    fast = pushed(queue_model="tests.kit.own_models:FastQueue", queue_params={"kind": 1, "n": 2.0})
+    assert len(expected) > 3
+    assert fast.tobytes() == expected.tobytes()
+    with pytest.raises(ValueError, match="who is filled"):
+        pushed(queue_model="tests.kit.own_models:BadQueue", queue_params={"fault": 3})
