@@ -8,7 +8,9 @@ from tests.kit import readme
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("guide", ["strategies.md", "strategies-compiled.md", "models.md", "coming-from-hftbacktest.md"])
+@pytest.mark.parametrize(
+    "guide", ["strategies.md", "strategies-compiled.md", "models.md", "coming-from-hftbacktest.md"]
+)
 def test_every_snippet_of_a_guide_runs(guide, tmp_path):
     blocks = readme.blocks(readme.ROOT / "docs" / guide)
     environment = readme.environment(tmp_path)
