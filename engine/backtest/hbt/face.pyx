@@ -51,8 +51,8 @@ fill_dtype = np.dtype(
         ("side", "i1"),
         ("maker", "?"),
         ("reason", "u1"),
-    ],
-    align=True,
+        ("_padding", "u1", 5),
+    ]
 )
 """A fill: when we learnt of it and when it was, what and how it cost, the position after it, and why."""
 

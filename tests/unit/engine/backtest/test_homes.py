@@ -1,11 +1,14 @@
-"""One strategy, several homes: in Python, compiled by Numba and in Cython it gives the same backtest."""
+"""One strategy, four homes: in Python, compiled by Numba, in Cython and polling it is the same backtest."""
 
 from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 
+from benchmarks.peers.hftbacktest_mm import MARKET_MAKER_DEFAULTS, build, fill_dtype, market_maker
+from engine.backtest import hbt
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
 from engine.backtest.runner import BacktestRunner
 from engine.core.types import Reason, Status
@@ -45,6 +48,46 @@ def run(events, cls, params, **sizes):
         return BacktestRunner().run(config, {"X": events})
 
 
+def polled(events, params):
+    """The market maker as a loop over ``elapse``: its requests and fills."""
+    asset = AssetConfig(symbol="X", maker_fee=-0.00005, taker_fee=0.0007, tick_size=0.1, lot_size=0.001)
+    backtest = build(asset, events, package=hbt)
+    market_maker(backtest, *(MARKET_MAKER_DEFAULTS | params).values(), np.zeros(1, fill_dtype), False)
+    return backtest.order_log(0), backtest.fills(0)
+
+
+def requests(result):
+    """What a run's order updates say was sent: time, side, tick, lots, and what was asked.
+
+    Without the cancels of a strategy that is stopped at the end; a loop is not.
+    """
+    orders = result.orders[result.orders["ts"] < result.last_ts]
+    sent = orders[(orders["order"]["req"] != 0) & (orders["order"]["local_ts"] == orders["ts"])]["order"]
+    return [
+        tuple(order[name].item() for name in ("local_ts", "side", "price_tick", "qty", "req"))
+        for order in sent
+    ]
+
+
+def compare_polled(events, params, first):
+    log, fills = polled(events, params)
+    sent = log[~log["answer"]]
+    lots = np.round(sent["qty"] / 0.001).astype(int)
+    columns = (sent["ts"], sent["side"], sent["price_tick"], lots, sent["req"])
+    assert sorted(zip(*(column.tolist() for column in columns), strict=True)) == sorted(
+        requests(first)
+    )
+    for ours, theirs in (
+        ("exch_ts", "exch_ts"),
+        ("price_tick", "price_tick"),
+        ("side", "side"),
+        ("px", "px"),
+    ):
+        assert fills[ours].tolist() == first.fills[theirs].tolist()
+    assert fills["reason"].tolist() == first.fills["reason"].tolist()
+    assert fills["fee"] == pytest.approx(first.fills["fee"], rel=1e-9)
+
+
 def compare(events, params, least):
     first, *others = (run(events, cls, params, tick_size=0.1, lot_size=0.001) for cls in HOMES.values())
     assert first.failures == []
@@ -53,6 +96,7 @@ def compare(events, params, least):
         assert other.orders.tobytes() == first.orders.tobytes()
         assert other.fills.tobytes() == first.fills.tobytes()
         assert str(other.states) == str(first.states)
+    compare_polled(events, params, first)
 
 
 @pytest.fixture(scope="module")
