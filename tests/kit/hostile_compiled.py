@@ -81,6 +81,8 @@ def look(backtest, op, a, order_id, n):
         return 1.0
     if op == 27 and n == 7:
         return float(backtest.close())
+    if op == 28:
+        return backtest.queue_ahead(a, order_id) + backtest.queue_total(a, order_id)
     return 0.0
 
 

@@ -53,6 +53,10 @@ cdef int64_t market_ladder(Market* market, int64_t side) except -1 nogil
 cdef int64_t market_snapshot(const Market* market, int64_t* n) except -1 nogil
 cdef int64_t market_snapshot_free(Event* events) noexcept nogil
 cdef const SimOrder* market_order(const Market* market, uint64_t order_id) noexcept nogil
+# What the venue knows of a resting order's place now, which we do not: the quantity in front of it, and that of
+# its level without own orders. NaN unless it rests there.
+cdef double market_queue_ahead(const Market* market, uint64_t order_id) noexcept nogil
+cdef double market_queue_total(const Market* market, uint64_t order_id) noexcept nogil
 
 # A walk through a market's orders: its number; the next order, as a number, 0 at the end; where it is.
 cdef int64_t walk_start(Market* market) noexcept nogil

@@ -1,7 +1,7 @@
 """The calls of a strategy, checked; see the header of calls.pxd."""
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport fabs
+from libc.math cimport NAN, fabs
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -28,6 +28,7 @@ from engine.backtest.hbt.market cimport (
 from engine.backtest.hbt.table cimport NO_ORDER, table_at, table_clear_inactive, table_find
 from engine.backtest.order cimport SimOrder
 from engine.book.l2 cimport L2_TICK_LIMIT, l2_ask_qty, l2_bid_qty, l2_count, l2_levels
+from engine.book.queues cimport l3_own_ahead
 from engine.core.codes cimport (
     ERR_MODEL,
     ERR_NO_MEMORY,
@@ -36,6 +37,7 @@ from engine.core.codes cimport (
     ERR_REQUEST_IN_PROCESS,
     OK,
 )
+from engine.core.idmap cimport idmap_find
 from engine.core.ticks cimport to_px, to_tick
 from engine.core.types cimport (
     EV_BUY,
@@ -365,6 +367,31 @@ cdef int64_t market_snapshot_free(Event* events) noexcept nogil:
 cdef const SimOrder* market_order(const Market* market, uint64_t order_id) noexcept nogil:
     """The order of an id, or NULL."""
     return <const SimOrder*>table_find(&market.orders, order_id)
+
+
+cdef inline const SimOrder* _resting(const Market* market, uint64_t order_id) noexcept nogil:
+    """The order of an id as it rests at the venue, or NULL."""
+    cdef uint32_t found = idmap_find(&market.venue.ids, order_id)
+    return &market.venue.orders[found - 1] if found else NULL
+
+
+cdef double market_queue_ahead(const Market* market, uint64_t order_id) noexcept nogil:
+    cdef const SimOrder* order = _resting(market, order_id)
+    if order == NULL:
+        return NAN
+    if market.venue.by_order:
+        return l3_own_ahead(&market.venue.queues, order.place)
+    # Estimates go below nothing until a trade fills the order.
+    return 0.0 if order.queue_ahead < 0.0 else order.queue_ahead
+
+
+cdef double market_queue_total(const Market* market, uint64_t order_id) noexcept nogil:
+    cdef const SimOrder* order = _resting(market, order_id)
+    if order == NULL:
+        return NAN
+    if order.side == SIDE_BUY:
+        return l2_bid_qty(&market.venue.book, order.price_tick)
+    return l2_ask_qty(&market.venue.book, order.price_tick)
 
 
 cdef int64_t walk_start(Market* market) noexcept nogil:

@@ -23,6 +23,8 @@ from engine.backtest.hbt.calls cimport (
     call_submit,
     call_wait_next_feed,
     call_wait_order_response,
+    market_queue_ahead,
+    market_queue_total,
 )
 from engine.backtest.hbt.market cimport Market, market_check, market_free
 from engine.backtest.hbt.table cimport table_init
@@ -355,6 +357,28 @@ cdef class Backtest:
     def orders(self, int64_t asset_no):
         """The orders of an asset: ``get``, ``values``, ``in``, ``len``."""
         return orders_of(<Market*>call_market(&self.session, asset_no), self)
+
+    def queue_ahead(self, int64_t asset_no, uint64_t order_id) -> float:
+        """What stands in front of an order in its queue, by the asset's queue model.
+
+        This is the simulated venue's state at the present time: the market data that tells of it may still be on
+        its way to us, and live nobody would know it.
+
+        Args:
+            asset_no: Its asset.
+            order_id: Its id.
+
+        Returns:
+            Quantity, at least 0; NaN unless the order rests at the venue now.
+        """
+        return market_queue_ahead(<Market*>call_market(&self.session, asset_no), order_id)
+
+    def queue_total(self, int64_t asset_no, uint64_t order_id) -> float:
+        """The market's quantity at an order's level, in front of it and behind; none of it our own.
+
+        Args, state and NaN as for ``queue_ahead``.
+        """
+        return market_queue_total(<Market*>call_market(&self.session, asset_no), order_id)
 
     # --- markets -----------------------------------------------------------------------------------------
 

@@ -26,7 +26,10 @@ for _name, _address in exports.addresses().items():
 
 OFFSETS = exports.offsets()
 
-_SOURCES = (Path(__file__), Path(__file__).with_name("binding.py"))
+_SOURCES = [
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("types", "register", "binding", "binding_depth", "binding_orders")
+]
 LAYOUT = sha256(
     b"".join([repr(sorted(OFFSETS.items())).encode(), *(path.read_bytes() for path in _SOURCES)])
 ).hexdigest()
