@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,9 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of the run")
     parser.add_argument(
-        "--traceback", action="store_true", help="print the whole traceback of a strategy that raises"
+        "--traceback",
+        action="store_true",
+        help="print the whole traceback of a strategy or model that raises",
     )
 
 
@@ -131,7 +134,13 @@ def backtest(args: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         # What it warns of is printed below.
         warnings.simplefilter("ignore", StrategyWarning)
-        result = BacktestRunner(progress=_progress if show else None).run(config, data, source=source)
+        try:
+            result = BacktestRunner(progress=_progress if show else None).run(config, data, source=source)
+        except Exception as error:
+            told = _of_model(error, args.traceback)
+            if told is error:
+                raise
+            raise told from error
     if show:
         print("\r\033[K", end="", file=sys.stderr)
     print(json.dumps(result.to_json()) if args.json else summary(result))
@@ -140,6 +149,18 @@ def backtest(args: argparse.Namespace) -> int:
         if args.traceback:
             print(failure.traceback, end="", file=sys.stderr)
     return STRATEGY_FAILED if result.failures else 0
+
+
+def _of_model(error: Exception, whole: bool) -> Exception:
+    """What a model of the user's own raised, as an error that is printed in a line; any other as it is."""
+    from engine.core.errors import ModelError, RingbookError
+
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("raised by ")]
+    if isinstance(error, RingbookError) or not notes:
+        return error
+    if whole:
+        traceback.print_exception(error)
+    return ModelError(f"{type(error).__name__}: {error} ({notes[0]})")
 
 
 def _configuration(args: argparse.Namespace) -> tuple[BacktestConfig, str]:

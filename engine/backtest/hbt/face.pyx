@@ -53,7 +53,7 @@ fill_dtype = np.dtype(
         ("side", "i1"),
         ("maker", "?"),
         ("reason", "u1"),
-        ("_padding", "u1", 5),
+        ("_padding", "V5"),
     ]
 )
 """A fill: when we learnt of it and when it was, what and how it cost, the position after it, and why."""
@@ -73,7 +73,7 @@ order_log_dtype = np.dtype(
         ("time_in_force", "u1"),
         ("reason", "u1"),
         ("side", "i1"),
-        ("_padding", "u1", 9),
+        ("_padding", "V9"),
     ]
 )
 """An order message: a request as it was sent (``answer`` false, ``exch_ts`` 0) or an answer as it came."""

@@ -292,9 +292,9 @@ cdef class Seat:
         if self.venue.fault.code != OK:
             return
         self.venue.fault.code = ERR_MODEL
-        if self.code is not None:
-            # Compiled code has no traceback.
-            error.add_note(f"raised by {type(self.model).__name__}.{CALLS[call]}, compiled")
+        # The command line tells by it whose exception this is; and compiled code has no traceback.
+        compiled = "" if self.code is None else ", compiled"
+        error.add_note(f"raised by {type(self.model).__name__}.{CALLS[call]}{compiled}")
         self.venue.error = error
 
     cdef wrong(self, int call, object value, str wanted):

@@ -74,9 +74,7 @@ def compare_polled(events, params, first):
     sent = log[~log["answer"]]
     lots = np.round(sent["qty"] / 0.001).astype(int)
     columns = (sent["ts"], sent["side"], sent["price_tick"], lots, sent["req"])
-    assert sorted(zip(*(column.tolist() for column in columns), strict=True)) == sorted(
-        requests(first)
-    )
+    assert sorted(zip(*(column.tolist() for column in columns), strict=True)) == sorted(requests(first))
     for ours, theirs in (
         ("exch_ts", "exch_ts"),
         ("price_tick", "price_tick"),

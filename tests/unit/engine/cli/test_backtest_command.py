@@ -79,6 +79,38 @@ def test_a_strategy_that_raises_is_in_the_json(failing, capsys):
     assert err.endswith(failure["traceback"])
 
 
+def test_a_model_that_raises_is_one_line(recording, tmp_path, capsys):
+    model = tmp_path / "fees.py"
+    model.write_text(
+        "from engine.backtest.models import FeeModel\n"
+        "class Odd(FeeModel):\n"
+        "    def fee(self, order, amount):\n"
+        "        return 1 / 0\n"
+    )
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f"""
+        [[assets]]
+        symbol = "X"
+        tick_size = {TICK_SIZE}
+        lot_size = {LOT_SIZE}
+        data = ["{recording}"]
+        entry_latency_ns = 1000
+        response_latency_ns = 1000
+        fee_model = "{model}:Odd"
+        [[strategies]]
+        id = "maker"
+        class = "{MAKER}"
+        params = {{interval_ns = 5000, half_spread = 0.5, order_qty = 0.02, max_position = 0.1}}
+        """
+    )
+    assert main(["backtest", "--config", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "ringbook: ZeroDivisionError: division by zero (raised by Odd.fee)\n")
+    assert main(["backtest", "--config", str(file), "--traceback"]) == 2
+    assert "return 1 / 0" in capsys.readouterr().err
+
+
 def test_config_and_flags_give_the_same(flags, recording, tmp_path, capsys):
     file = tmp_path / "run.toml"
     file.write_text(

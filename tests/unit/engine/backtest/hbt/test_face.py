@@ -289,3 +289,17 @@ def test_assets_are_checked():
         hbt.BacktestAsset().data("nowhere.npz")
     with pytest.raises(ConfigError, match="tick_size: nan"):
         hbt.BacktestAsset().tick_size(float("nan"))
+
+
+def test_the_same_run_gives_the_same_bytes():
+    trades = [(at, hbt.TRADE_EVENT, -1, 100.0, 6.0) for at in range(2, 9)]
+    logs = []
+    for _ in range(2):
+        run = backtest(market(*trades), partial_fill_exchange=())
+        run.elapse(SECOND)
+        for order_id in range(5):
+            run.submit_buy_order(0, order_id, 100.0, 0.7, hbt.GTX, hbt.LIMIT, False)
+            run.elapse(SECOND)
+        logs.append((run.fills(0).tobytes(), run.order_log(0).tobytes()))
+    assert logs[0] == logs[1]
+    assert len(logs[0][0]) > 0
