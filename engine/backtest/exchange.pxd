@@ -19,7 +19,7 @@ One that does, and a new order, walk the list from its best price: linear in the
 which is the bad case for strategies that keep thousands of orders resting. A cancel is one map probe.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from engine.backtest.bus cimport OrderBus
 from engine.backtest.custom cimport ModelFault
@@ -95,6 +95,10 @@ cdef int exchange_row(Exchange* ex) noexcept nogil
 cdef int exchange_requests(Exchange* ex, int64_t now) noexcept nogil
 cdef int exchange_run(Exchange* ex, int64_t bound) noexcept nogil
 cdef int exchange_work(Exchange* ex, int64_t bound) noexcept nogil
+# Runs the venues of several assets that can answer, together in time, up to `bound` or up to the first answer that
+# reaches us, which `bound` becomes; `failed` says whose code is returned. `stride` is the distance of two venues in
+# memory, because they lie within other structures.
+cdef int venues_run(Exchange* first, size_t stride, int n, int64_t* bound, int* failed) noexcept nogil
 cdef int exchange_send(Exchange* ex, const SimOrder* request, int64_t now) noexcept nogil
 cdef int exchange_take(Exchange* ex, const Order* request, int64_t now) noexcept nogil
 cdef int exchange_check(const Exchange* ex) noexcept nogil
@@ -107,6 +111,11 @@ cdef inline uint32_t own_slot(int64_t key) noexcept nogil:
 cdef inline int64_t exchange_rows_ts(const Exchange* ex) noexcept nogil:
     """When the venue sees its next row."""
     return ex.rows.ts
+
+
+cdef inline bint exchange_silent(const Exchange* ex) noexcept nogil:
+    """Whether a venue cannot answer: it has no order of ours, and no request on its way."""
+    return ex.n_orders == 0 and ex.requests.next_ts == INT64_MAX
 
 
 cdef inline int64_t exchange_next_ts(const Exchange* ex) noexcept nogil:

@@ -309,6 +309,35 @@ cdef int exchange_run(Exchange* ex, int64_t bound) noexcept nogil:
             return code
 
 
+cdef int venues_run(Exchange* first, size_t stride, int n, int64_t* bound, int* failed) noexcept nogil:
+    cdef Exchange* venue
+    cdef int64_t ts, earliest, limit
+    cdef int i, leader, second, code
+    while True:
+        leader, second = -1, -1
+        earliest = limit = bound[0]
+        for i in range(n):
+            venue = <Exchange*>(<char*>first + i * stride)
+            bound[0] = min(bound[0], venue.responses.next_ts)
+            if exchange_silent(venue):
+                continue
+            ts = exchange_next_ts(venue)
+            if ts < earliest:
+                second, limit = leader, earliest
+                leader, earliest = i, ts
+            elif ts < limit:
+                second, limit = i, ts
+        if leader < 0 or earliest >= bound[0]:
+            return OK
+        # At one instant assets come in order, so one before the second may run through that instant.
+        if second > leader and limit < bound[0]:
+            limit += 1
+        code = exchange_run(<Exchange*>(<char*>first + leader * stride), min(bound[0], limit))
+        if code != OK:
+            failed[0] = leader
+            return code
+
+
 cdef int exchange_work(Exchange* ex, int64_t bound) noexcept nogil:
     """Lets the venue work through everything strictly before ``bound``, whatever it answers.
 

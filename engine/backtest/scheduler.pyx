@@ -15,8 +15,10 @@ from engine.backtest.exchange cimport (
     exchange_requests,
     exchange_row,
     exchange_run,
+    exchange_silent,
     exchange_take,
     models_from_config,
+    venues_run,
 )
 from engine.backtest.exchange_l3 cimport orders_blame
 from engine.backtest.latency cimport Latencies, latencies_from_config
@@ -247,38 +249,15 @@ cdef class Scheduler:
     cdef int run_venues(self, int64_t bound) noexcept nogil:
         """Runs venues up to ``bound`` or the first answer on its way to us, whichever is earlier.
 
-        Venues with own orders or requests can answer, so they advance together in time; the others
-        cannot, and follow alone.
+        Those that can answer advance together in time; the others cannot, and follow alone.
         """
-        cdef Exchange* venue
-        cdef int64_t ts, first_ts, limit
-        cdef int i, first, second, code
-        while True:
-            first, second = -1, -1
-            first_ts = bound
-            limit = bound
-            for i in range(self.n_assets):
-                venue = &self.venues[i]
-                bound = min(bound, venue.responses.next_ts)
-                if venue.n_orders == 0 and venue.requests.next_ts == INT64_MAX:
-                    continue
-                ts = exchange_next_ts(venue)
-                if ts < first_ts:
-                    second, limit = first, first_ts
-                    first, first_ts = i, ts
-                elif ts < limit:
-                    second, limit = i, ts
-            if first < 0 or first_ts >= bound:
-                break
-            if second > first and limit < bound:
-                limit += 1
-            code = exchange_run(&self.venues[first], min(bound, limit))
-            if code != OK:
-                return code
+        cdef int i, failed
+        cdef int code = venues_run(self.venues, sizeof(Exchange), self.n_assets, &bound, &failed)
+        if code != OK:
+            return code
         for i in range(self.n_assets):
-            venue = &self.venues[i]
-            if venue.n_orders == 0 and venue.requests.next_ts == INT64_MAX:
-                code = exchange_run(venue, bound)
+            if exchange_silent(&self.venues[i]):
+                code = exchange_run(&self.venues[i], bound)
                 if code != OK:
                     return code
         return OK

@@ -3,7 +3,7 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from engine.backtest.bus cimport bus_arrival
-from engine.backtest.exchange cimport Exchange, exchange_next_ts, exchange_run, exchange_work
+from engine.backtest.exchange cimport Exchange, exchange_next_ts, exchange_run, exchange_work, venues_run
 from engine.backtest.hbt.market cimport Market, market_answers, market_rows
 from engine.backtest.tape cimport cursor_horizon
 from engine.core.codes cimport OK
@@ -134,50 +134,19 @@ cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t u
             return _fail(clock, asset, code)
 
 
-cdef int _run_to_answer(Clock* clock, int64_t bound, int64_t* at) noexcept nogil:
-    """When the first answer of any venue arrives, if before ``bound``; no venue runs beyond that.
-
-    Venues with own orders or requests can answer, so they advance together in time; the others cannot, and
-    wait for the interval that is found.
-    """
-    cdef Exchange* venue
-    cdef int64_t ts, first_ts, limit
-    cdef int i, first, second, code
-    while True:
-        first, second = -1, -1
-        first_ts = bound
-        limit = bound
-        for i in range(clock.n_markets):
-            venue = &clock.markets[i].venue
-            bound = min(bound, venue.responses.next_ts)
-            if venue.n_orders == 0 and venue.requests.next_ts == INT64_MAX:
-                continue
-            ts = exchange_next_ts(venue)
-            if ts < first_ts:
-                second, limit = first, first_ts
-                first, first_ts = i, ts
-            elif ts < limit:
-                second, limit = i, ts
-        if first < 0 or first_ts >= bound:
-            at[0] = bound
-            return OK
-        if second > first and limit < bound:
-            limit += 1
-        code = exchange_run(&clock.markets[first].venue, min(bound, limit))
-        if code != OK:
-            return _fail(clock, first, code)
-
-
 cdef int clock_next_feed(Clock* clock, bint answers, int64_t until) noexcept nogil:
     cdef int64_t bound = _after(until)
     cdef int64_t at = bound
-    cdef int result, code
+    cdef int result, code, failed
     cdef int i
     for i in range(clock.n_markets):
         at = min(at, clock.markets[i].rows.ts)
         clock.markets[i].fed = clock.markets[i].answered = False
-    if answers and _run_to_answer(clock, at, &at) < 0:
-        return -1
+    if answers:
+        # No venue runs beyond the first answer; those that cannot answer wait for the interval that is found.
+        code = venues_run(&clock.markets[0].venue, sizeof(Market), clock.n_markets, &at, &failed)
+        if code != OK:
+            return _fail(clock, failed, code)
     if at >= bound:
         return _advance(clock, until, False)
     code = _advance(clock, at, False)
