@@ -83,6 +83,8 @@ def look(backtest, op, a, order_id, n):
         return float(backtest.close())
     if op == 28:
         return backtest.queue_ahead(a, order_id) + backtest.queue_total(a, order_id)
+    if op == 29:
+        return backtest.funding_paid(a)
     return 0.0
 
 

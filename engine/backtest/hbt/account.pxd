@@ -3,6 +3,9 @@
 ``StateValues`` is hftbacktest's, in its order of operations. Every fill is kept with its reason. Of order
 messages (each request sent, each answer received) the last ``ORDER_LOG_ROWS`` are kept, so that a day of
 requoting does not grow without bound; an entry costs one copy of 64 bytes.
+
+Funding payments are summed beside the state values, which keep hftbacktest's meaning; whoever works an asset
+off stops at ``Funding.next_ts`` to make one.
 """
 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
@@ -56,8 +59,23 @@ cdef struct OrderRow:
     uint8_t _pad[9]
 
 
+# A payment to come: at `ts` a long position pays `rate` of its value at `px`, NaN for the mid price then.
+cdef struct FundingRow:
+    int64_t ts
+    double rate
+    double px
+
+
+cdef struct Funding:
+    int64_t next_ts              # INT64_MAX when there is none
+    double paid                  # so far, in the currency of the balance; negative was received
+    const FundingRow* next
+    const FundingRow* end
+
+
 cdef struct Account:
     StateValues values
+    Funding funding
     FillRow* fills
     uint64_t n_fills
     uint64_t fill_room
@@ -71,5 +89,9 @@ cdef void account_free(Account* account) noexcept nogil
 cdef int account_fill(
     Account* account, const Instrument* instrument, const SimOrder* order, int64_t now
 ) noexcept nogil
+# Takes payments from an array that somebody keeps.
+cdef void account_funding(Account* account, const FundingRow* rows, uint64_t n) noexcept nogil
+# Makes the next payment, if `paying`, else passes it over. `mid` is NaN for an empty side.
+cdef void account_pay(Account* account, const Instrument* instrument, double mid, bint paying) noexcept nogil
 # Logs a request as it is sent or an answer as it is received; ERR_NO_MEMORY.
 cdef int account_log(Account* account, const SimOrder* order, bint answer, int64_t now) noexcept nogil

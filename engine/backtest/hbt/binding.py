@@ -48,6 +48,7 @@ state_at = view_at(STATE)
 
 _num_assets = reader("num_assets", types.int32)
 _position = reader("position", F64)
+_funding_paid = reader("funding_paid", F64)
 _trades = reader("trades", I64)
 _n_trades = reader("n_trades", I64)
 _has_feed = reader("has_feed", types.int32)
@@ -143,6 +144,11 @@ def _state_values(self, asset_no):
 @method(BacktestType, "position")
 def _position_of(self, asset_no):
     return _position(checked(market_(address_of(self), asset_no)))
+
+
+@method(BacktestType, "funding_paid")
+def _funding_paid_of(self, asset_no):
+    return _funding_paid(checked(market_(address_of(self), asset_no)))
 
 
 @method(BacktestType, "last_trades")

@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from engine.backtest.bus cimport bus_arrival
 from engine.backtest.exchange cimport Exchange, exchange_next_ts, exchange_run, exchange_work, venues_run
-from engine.backtest.hbt.market cimport Market, market_answers, market_rows
+from engine.backtest.hbt.market cimport Market, market_answers, market_over, market_pay, market_rows
 from engine.backtest.tape cimport cursor_horizon
 from engine.core.codes cimport OK
 
@@ -16,15 +16,6 @@ cdef enum:
 cdef inline int64_t _after(int64_t ts) noexcept nogil:
     """The first moment after an instant."""
     return ts + 1 if ts < INT64_MAX else INT64_MAX
-
-
-cdef inline bint _over(const Market* market) noexcept nogil:
-    """Whether nothing of a market is left to happen."""
-    return (
-        market.rows.ts == INT64_MAX
-        and exchange_next_ts(&market.venue) == INT64_MAX
-        and market.venue.responses.next_ts == INT64_MAX
-    )
 
 
 cdef int _fail(Clock* clock, int asset, int code) noexcept nogil:
@@ -70,6 +61,17 @@ cdef int _work_off(Clock* clock, Market* market, int64_t bound, bint pausable) n
     return market_answers(market, bound) if venue.responses.next_ts < bound else OK
 
 
+cdef int _work_off_paying(Clock* clock, Market* market, int64_t bound, bint pausable) noexcept nogil:
+    """As _work_off, with a stop at each funding payment."""
+    cdef int code
+    while market.account.funding.next_ts < bound:
+        code = _work_off(clock, market, market.account.funding.next_ts + 1, pausable)
+        if code != OK:
+            return code
+        market_pay(market)
+    return _work_off(clock, market, bound, pausable)
+
+
 cdef inline bint _tired(Clock* clock) noexcept nogil:
     clock.patience -= 1
     if clock.patience > 0:
@@ -85,7 +87,10 @@ cdef int _advance(Clock* clock, int64_t until, bint pausable) noexcept nogil:
     cdef int i, code
     for i in range(clock.n_markets):
         market = &clock.markets[i]
-        code = _work_off(clock, market, bound, pausable)
+        if market.account.funding.next_ts < bound:
+            code = _work_off_paying(clock, market, bound, pausable)
+        else:
+            code = _work_off(clock, market, bound, pausable)
         if code == CLOCK_PAUSED:
             return code
         if code != OK:
@@ -93,7 +98,7 @@ cdef int _advance(Clock* clock, int64_t until, bint pausable) noexcept nogil:
         # A recording that ended before its time did so for a reason.
         if market.rows.ts == INT64_MAX and market.rows.tape.code != OK:
             return _fail(clock, i, market.rows.tape.code)
-        over = over and _over(market)
+        over = over and market_over(market)
     if over:
         return ELAPSE_END
     clock.now = until
@@ -110,12 +115,17 @@ cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t u
     cdef Market* market = &clock.markets[asset]
     cdef int64_t bound = _after(until)
     cdef int64_t now, step, horizon
+    cdef bint due
     cdef int code
     at[0] = until
     while True:
         # In steps, so that our side follows and rows need not be kept for it.
         horizon = cursor_horizon(market.venue.rows)
         step = bound if bound <= horizon else horizon + 1
+        # What our side does before a payment it must not do after it.
+        due = market.account.funding.next_ts < step
+        if due:
+            step = market.account.funding.next_ts + 1
         code = exchange_run(&market.venue, step)
         if code != OK:
             return _fail(clock, asset, code)
@@ -126,6 +136,10 @@ cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t u
                 return OK
             # Others' answers make no difference to when this one comes.
             code = market_answers(market, now + 1)
+        elif due:
+            code = market_rows(market, step)
+            if code == OK:
+                market_pay(market)
         elif step == bound:
             return OK
         else:

@@ -1,5 +1,6 @@
 """A polled backtest as an object: what owns the markets and knows their recordings."""
 
+from engine.backtest.hbt.account cimport Account
 from engine.backtest.hbt.calls cimport Session
 from engine.backtest.hbt.market cimport Market
 from engine.backtest.latency cimport LatencyModel
@@ -22,6 +23,7 @@ cdef class Backtest:
     cdef object __weakref__
 
     cdef _share(self)
+    cdef _fund(self, Account* account, object asset)
     cdef _add(self, int index, object asset, bint faithful)
     cdef LatencyModel _latency(self, object asset)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.backtest.exchange cimport ExchangeModels, exchange_init, models_from_config
 from engine.backtest.exchange_l3 cimport orders_blame
-from engine.backtest.hbt.account cimport ORDER_LOG_ROWS, Account, FillRow, OrderRow
+from engine.backtest.hbt.account cimport ORDER_LOG_ROWS, Account, FillRow, FundingRow, OrderRow, account_funding
 from engine.backtest.hbt.calls cimport (
     Session,
     call_cancel,
@@ -165,11 +165,20 @@ cdef class Backtest:
         market.rows = &source.tape.cursors[LOCAL]
         market.trades.kept = asset.trades_kept
         market.view.first, market.view.last = asset.roi_ticks
+        self._fund(&market.account, asset)
         rows = asset.snapshot_rows()
         if len(rows):
             snapshot = rows
             raise_for_code(_apply_snapshot(&market.book, snapshot), f"asset {index}, initial snapshot")
             raise_for_code(_apply_snapshot(&market.venue.book, snapshot), f"asset {index}, initial snapshot")
+
+    cdef _fund(self, Account* account, object asset):
+        cdef const int64_t[:, ::1] rows
+        account_funding(account, NULL, 0)
+        if asset.funding is not None and len(asset.funding):
+            self.kept.append(asset.funding)
+            rows = asset.funding.view(np.int64).reshape(-1, 3)
+            account_funding(account, <const FundingRow*>&rows[0, 0], rows.shape[0])
 
     cdef LatencyModel _latency(self, object asset):
         cdef int64_t entry, modify, cancel, response
@@ -392,6 +401,13 @@ cdef class Backtest:
     def state_values(self, int64_t asset_no):
         """Position, balance, fee and counts of an asset."""
         return state_of(<Market*>call_market(&self.session, asset_no), self)
+
+    def funding_paid(self, int64_t asset_no) -> float:
+        """Funding paid so far, in the currency of the balance; negative has been received.
+
+        Of the state values none has it in it: take it off the equity (docs/models.md).
+        """
+        return (<Market*>call_market(&self.session, asset_no)).account.funding.paid
 
     def last_trades(self, int64_t asset_no):
         """Trades since they were last cleared; none unless the asset's ``last_trades_capacity`` is above 0.

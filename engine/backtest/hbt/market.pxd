@@ -10,9 +10,9 @@ A trade is copied only if trades are kept. Rules and their order are hftbacktest
 venues repeat its faults here as well.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
-from engine.backtest.exchange cimport Exchange
+from engine.backtest.exchange cimport Exchange, exchange_next_ts
 from engine.backtest.hbt.account cimport Account
 from engine.backtest.hbt.table cimport OrderTable
 from engine.backtest.order cimport SimOrder
@@ -80,6 +80,8 @@ cdef void market_free(Market* market) noexcept nogil
 # with `fault` set.
 cdef int market_rows(Market* market, int64_t bound) noexcept nogil
 cdef int market_answers(Market* market, int64_t bound) noexcept nogil
+# Makes the funding payment that is due, once all up to its time has been applied; not behind the end of it all.
+cdef void market_pay(Market* market) noexcept nogil
 # Takes the quantities of the book into the arrays. ERR_NO_MEMORY.
 cdef int market_view(Market* market) noexcept nogil
 # Requests at `now`. ERR_ORDER_ID_EXIST, ERR_ORDER_NOT_FOUND, ERR_REQUEST_IN_PROCESS, ERR_NO_MEMORY.
@@ -87,3 +89,12 @@ cdef int market_submit(Market* market, const SimOrder* order, int64_t now) noexc
 cdef int market_cancel(Market* market, uint64_t order_id, int64_t now) noexcept nogil
 cdef int market_modify(Market* market, uint64_t order_id, int64_t tick, double qty, int64_t now) noexcept nogil
 cdef int market_check(const Market* market) noexcept nogil
+
+
+cdef inline bint market_over(const Market* market) noexcept nogil:
+    """Whether nothing of a market is left to happen."""
+    return (
+        market.rows.ts == INT64_MAX
+        and exchange_next_ts(&market.venue) == INT64_MAX
+        and market.venue.responses.next_ts == INT64_MAX
+    )

@@ -1,11 +1,12 @@
 """Our side of one asset; see the header of market.pxd."""
 
+from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from engine.backtest.bus cimport bus_drop, bus_first
 from engine.backtest.exchange cimport exchange_check, exchange_free, exchange_send
-from engine.backtest.hbt.account cimport account_fill, account_free, account_log
+from engine.backtest.hbt.account cimport account_fill, account_free, account_log, account_pay
 from engine.backtest.hbt.table cimport (
     KnownOrder,
     table_add,
@@ -47,6 +48,7 @@ from engine.core.codes cimport (
     ERR_REQUEST_IN_PROCESS,
     OK,
 )
+from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK, to_px
 from engine.core.types cimport (
     EV_KIND_MASK,
     EVENT_TRADE,
@@ -302,6 +304,16 @@ cdef int market_answers(Market* market, int64_t bound) noexcept nogil:
         if code != OK:
             return code
     return OK
+
+
+cdef void market_pay(Market* market) noexcept nogil:
+    cdef double mid = NAN
+    if market.book.best_bid_tick != INVALID_MIN_TICK and market.book.best_ask_tick != INVALID_MAX_TICK:
+        mid = (
+            to_px(market.book.best_bid_tick, market.book.tick_size)
+            + to_px(market.book.best_ask_tick, market.book.tick_size)
+        ) / 2.0
+    account_pay(&market.account, &market.venue.instrument, mid, not market_over(market))
 
 
 # --- requests ----------------------------------------------------------------------------------------
