@@ -242,10 +242,15 @@ def test_an_endless_run_can_be_interrupted(data):
     # Fifty years between the first row and the second: no slice of the run ends within a lifetime.
     rows["exch_ts"][1:] += 1_600_000_000_000_000_000
     rows["local_ts"][1:] += 1_600_000_000_000_000_000
+    # Whoever started the tests may ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        BacktestRunner().run(config(), {"A": rows})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            BacktestRunner().run(config(), {"A": rows})
+    finally:
+        signal.signal(signal.SIGINT, before)
     timer.join()
 
 
