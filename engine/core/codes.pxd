@@ -33,3 +33,12 @@ cdef enum ResultCode:
     ERR_DENIED = 84
     # 100-109: the simulated venue
     ERR_MODEL = 100
+    # 110-129: matching
+    ERR_NOT_OWNER = 110
+    ERR_PHASE = 111
+    ERR_PRICE_BAND = 112
+    ERR_EXPIRED = 113
+    ERR_REDUCE_ONLY = 114
+    ERR_POST_ONLY = 115
+    ERR_FOK = 116
+    ERR_NO_LIQUIDITY = 117

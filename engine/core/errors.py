@@ -109,6 +109,14 @@ _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     83: (CapacityError, "the outbox is full"),
     84: (RingbookError, "denied by the risk checks"),
     100: (ModelError, "a model of the venue failed"),
+    110: (InvalidOrder, "the order is another owner's"),
+    111: (InvalidOrder, "the phase does not allow it"),
+    112: (InvalidOrder, "the price is outside the bands"),
+    113: (InvalidOrder, "the order expires before it begins"),
+    114: (InvalidOrder, "the order would not reduce the position"),
+    115: (InvalidOrder, "the post-only order would trade"),
+    116: (InvalidOrder, "the fill-or-kill order cannot be filled whole"),
+    117: (InvalidOrder, "there is nothing to trade with"),
 }
 
 

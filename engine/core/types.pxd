@@ -90,6 +90,11 @@ cdef enum ReasonCode:
     REASON_CANCEL_BY_OPERATOR = 25
     REASON_STRATEGY_ERROR = 26
     REASON_MARKET_CLEARED = 27   # the venue cleared its book
+    REASON_EXPIRED_TIME = 28     # good till a date that came
+    REASON_DAY_END = 29
+    REASON_SELF_TRADE = 30
+    REASON_MASS_CANCEL = 31
+    REASON_NO_LIQUIDITY = 32
     # denials
     REASON_STRATEGY_NOT_RUNNING = 40
     REASON_TRADING_HALTED = 41
