@@ -1,1 +1,1 @@
-"""An exchange of our own: orders by price and time, matched against each other; docs/matching.md has the rules."""
+"""An exchange of our own, where orders are matched against each other; docs/matching.md has the rules."""
