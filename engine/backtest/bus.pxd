@@ -1,13 +1,14 @@
 """Orders on their way between the two sides: a ring of (order, arrival time).
 
 Arrival times never decrease: a message cannot overtake the one before it. Push and pop cost one copy
-of an order (128 bytes); the earliest arrival is a field, so asking for it costs one load.
+of an order (128 bytes); the earliest arrival is a field, so asking for it costs one load. A bus that grows
+doubles when it is full, which costs a copy of everything on it.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from engine.backtest.order cimport SimOrder
-from engine.core.codes cimport ERR_FULL, OK
+from engine.core.codes cimport OK
 
 
 cdef struct OrderBus:
@@ -17,26 +18,26 @@ cdef struct OrderBus:
     uint32_t head                # next to take
     uint32_t tail                # next to fill
     uint64_t pushed              # ever
+    bint grows                   # makes room instead of refusing: nobody said how many there will be
     int64_t next_ts              # arrival of the first; INT64_MAX when empty
 
 
-cdef int bus_init(OrderBus* bus, uint32_t capacity) noexcept nogil
+cdef int bus_init(OrderBus* bus, uint32_t capacity, bint grows) noexcept nogil
 cdef void bus_free(OrderBus* bus) noexcept nogil
-# Makes room for twice as many: for whoever cannot say how many there will be. ERR_NO_MEMORY.
+# Makes room for twice as many, if the bus grows. ERR_FULL, ERR_NO_MEMORY.
 cdef int bus_grow(OrderBus* bus) noexcept nogil
-# When the first order of that id arrives, looking from the `skip`-th on; INT64_MAX if none is on its way.
-cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id, uint32_t skip) noexcept nogil
-
-
-cdef inline bint bus_full(const OrderBus* bus) noexcept nogil:
-    return bus.tail - bus.head > bus.mask
+# When the first order of that id arrives; INT64_MAX if none is on its way.
+cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id) noexcept nogil
 
 
 cdef inline int bus_push(OrderBus* bus, const SimOrder* order, int64_t ts) noexcept nogil:
-    """Appends an order; a time before the last one waiting becomes that one's. ERR_FULL without room."""
+    """Appends an order; a time before the last one waiting becomes that one's. ERR_FULL, ERR_NO_MEMORY."""
     cdef uint32_t slot
-    if bus_full(bus):
-        return ERR_FULL
+    cdef int code
+    if bus.tail - bus.head > bus.mask:
+        code = bus_grow(bus)
+        if code != OK:
+            return code
     if bus.head == bus.tail:
         bus.next_ts = ts
     elif ts < bus.times[(bus.tail - 1) & bus.mask]:

@@ -4,10 +4,10 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from engine.backtest.order cimport SimOrder
-from engine.core.codes cimport ERR_NO_MEMORY, OK
+from engine.core.codes cimport ERR_FULL, ERR_NO_MEMORY, OK
 
 
-cdef int bus_init(OrderBus* bus, uint32_t capacity) noexcept nogil:
+cdef int bus_init(OrderBus* bus, uint32_t capacity, bint grows) noexcept nogil:
     """Makes room for at least ``capacity`` orders (the next power of two)."""
     cdef uint32_t size = 1
     while size < capacity:
@@ -18,6 +18,7 @@ cdef int bus_init(OrderBus* bus, uint32_t capacity) noexcept nogil:
     bus.head = 0
     bus.tail = 0
     bus.pushed = 0
+    bus.grows = grows
     bus.next_ts = INT64_MAX
     if bus.orders == NULL or bus.times == NULL:
         bus_free(bus)
@@ -35,7 +36,9 @@ cdef void bus_free(OrderBus* bus) noexcept nogil:
 cdef int bus_grow(OrderBus* bus) noexcept nogil:
     cdef OrderBus larger
     cdef uint32_t i
-    if bus_init(&larger, 2 * (bus.mask + 1)) != OK:
+    if not bus.grows:
+        return ERR_FULL
+    if bus_init(&larger, 2 * (bus.mask + 1), True) != OK:
         return ERR_NO_MEMORY
     for i in range(bus.tail - bus.head):
         larger.orders[i] = bus.orders[(bus.head + i) & bus.mask]
@@ -48,9 +51,9 @@ cdef int bus_grow(OrderBus* bus) noexcept nogil:
     return OK
 
 
-cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id, uint32_t skip) noexcept nogil:
+cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id) noexcept nogil:
     cdef uint32_t i
-    for i in range(bus.head + skip, bus.tail):
+    for i in range(bus.head, bus.tail):
         if bus.orders[i & bus.mask].order_id == order_id:
             return bus.times[i & bus.mask]
     return INT64_MAX

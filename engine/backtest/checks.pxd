@@ -1,6 +1,6 @@
 """What a row of a recording has to be; first_fault in checks.pyx looks at a whole array, the tape at each block.
 
-A row is sieved without a branch and without a division (``row_doubtful``, ``row_may_misfit``); only one that
+A row is sieved without a branch and without a division (``row_doubtful``, ``row_off_sieve``); only one that
 a sieve holds back is looked at field by field (``row_fault``, ``row_misfit``, out of line).
 """
 

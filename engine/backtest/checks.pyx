@@ -5,7 +5,7 @@ in that one pass; it stops at the first fault.
 """
 
 from libc.math cimport fabs, isfinite
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from engine.book.ladder cimport ladder_rare
 from engine.core.codes cimport ERR_BAD_QTY, ERR_BAD_TICK, ERR_ORDER_ID_EXIST, ERR_ORDER_NOT_FOUND

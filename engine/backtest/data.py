@@ -9,22 +9,29 @@ import os
 import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from engine.backtest.checks import FAULTS, first_fault
+from engine.backtest.config import L3_FIFO
 from engine.backtest.files import CHUNK_ROWS, MEMBER, ArrayFile, read_array
 from engine.core.errors import DataError
-from engine.core.types import event_dtype
+from engine.core.types import ADD_ORDER_EVENT, DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT, LOCAL_EVENT, event_dtype
 
 _REQUIRED = ("ev", "exch_ts", "local_ts", "px", "qty")
 _ALIGN = 64
 _ROW_ALIGN = 8
 _STEP = 4 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+Chunks = Iterator[tuple[np.ndarray, str | None, int]]
+"""Events, what errors call their file, and the number of the first of them in it."""
+
+KINDS_LOOKED_AT = 1 << 12
+"""Rows at the start of a recording that tell whether it is by order or by price."""
 
 
 def load_events(
@@ -102,7 +109,7 @@ class Recording:
             self.rows = self._source.rows
             as_events(np.empty(0, self._source.dtype), self._name)
 
-    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[tuple[np.ndarray, str | None, int]]:
+    def chunks(self, rows: int = CHUNK_ROWS) -> Chunks:
         """Reads it once; nothing of a file is kept.
 
         Args:
@@ -122,6 +129,59 @@ class Recording:
         else:
             for first in range(0, self.rows, rows):
                 yield self._source[first : first + rows], self._name, first
+
+
+class Replayed(Protocol):
+    """What an asset says about how its recordings are replayed."""
+
+    queue_model: str | type
+    latency_offset: int
+
+
+def asset_chunks(asset: Replayed, recordings: Iterable[Recording], rows: int = CHUNK_ROWS) -> Chunks:
+    """Reads an asset's recordings in order, once its models are known to be for such data.
+
+    Args:
+        asset: Its ``queue_model`` and its ``latency_offset`` (nanoseconds added to every ``local_ts``).
+        recordings: Opened one after the other, as they are needed.
+        rows: Rows in a chunk at most.
+
+    Yields:
+        As :meth:`Recording.chunks`; whoever replays them checks the rows.
+
+    Raises:
+        DataError: The recording is market by order and the queue model by price or the reverse, or with the
+            offset a row would be here before it has happened.
+    """
+    looked_at = False
+    for recording in recordings:
+        for events, name, first in recording.chunks(rows):
+            if not looked_at:
+                _check_kinds(asset, events, name)
+                looked_at = True
+            if asset.latency_offset < 0:
+                _refuse_early(events, name, first, asset.latency_offset)
+            yield events, name, first
+
+
+def _refuse_early(events: np.ndarray, name: str | None, first: int, latency_offset: int) -> None:
+    """Refuses rows that would be here before they have happened."""
+    here = (events["ev"] & np.uint64(LOCAL_EVENT)) != 0
+    early = np.flatnonzero(here & (events["local_ts"] + latency_offset < events["exch_ts"]))
+    if len(early):
+        row = int(early[0])
+        text = f"earlier than exch_ts with a latency_offset of {latency_offset}"
+        raise DataError(f"{events['local_ts'][row]}: {text}", file=name, row=first + row, field="local_ts")
+
+
+def _check_kinds(asset: Replayed, events: np.ndarray, name: str | None) -> None:
+    """DataError if a recording is market by order and the asset's models are by price, or the reverse."""
+    kinds = set(np.unique(events["ev"][:KINDS_LOOKED_AT] & np.uint64(0xFF)).tolist())
+    orders = ADD_ORDER_EVENT in kinds
+    if asset.queue_model == L3_FIFO and kinds and not orders:
+        raise DataError(f"holds no orders, which {L3_FIFO} needs", file=name, field="ev")
+    if asset.queue_model != L3_FIFO and orders and not kinds & {DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT}:
+        raise DataError(f"holds orders, not levels: its queue_model is {L3_FIFO}", file=name, field="ev")
 
 
 def check_events(events: np.ndarray, name: str | None = None) -> None:

@@ -108,11 +108,6 @@ cdef inline uint32_t own_slot(int64_t key) noexcept nogil:
     return <uint64_t>key & (OWN_FILTER - 1)
 
 
-cdef inline int64_t exchange_rows_ts(const Exchange* ex) noexcept nogil:
-    """When the venue sees its next row."""
-    return ex.rows.ts
-
-
 cdef inline bint exchange_silent(const Exchange* ex) noexcept nogil:
     """Whether a venue cannot answer: it has no order of ours, and no request on its way."""
     return ex.n_orders == 0 and ex.requests.next_ts == INT64_MAX

@@ -6,8 +6,8 @@ from libc.string cimport memset
 
 from engine.backtest.arrival cimport arrive
 from engine.backtest.assets cimport instrument_from_config
+from engine.backtest.bus cimport bus_free, bus_init, bus_pop, bus_push
 from engine.backtest.checks cimport row_fetch
-from engine.backtest.bus cimport OrderBus, bus_free, bus_full, bus_grow, bus_init, bus_pop, bus_push
 from engine.backtest.custom cimport model_code
 from engine.backtest.exchange_l3 cimport orders_check, orders_event, orders_run
 from engine.backtest.fees cimport fees_from_config
@@ -18,8 +18,8 @@ from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, re
 from engine.backtest.tape cimport (
     TAPE_AHEAD,
     TAPE_ASK,
-    TAPE_KEEP,
     TAPE_BLOCK,
+    TAPE_KEEP,
     TAPE_OTHER,
     TAPE_SHIFT,
     TAPE_TRADE,
@@ -30,10 +30,10 @@ from engine.backtest.tape cimport (
     cursor_move,
     tape_event,
 )
-from engine.book.ladder cimport ladder_rare
 from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_free, l2_init
 from engine.book.l3 cimport l3_free, l3_init
-from engine.core.codes cimport ERR_FULL, ERR_NO_MEMORY, OK
+from engine.book.ladder cimport ladder_rare
+from engine.core.codes cimport ERR_NO_MEMORY, OK
 from engine.core.idmap cimport idmap_free, idmap_init
 from engine.core.ticks cimport to_tick
 from engine.core.types cimport (
@@ -95,7 +95,9 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
         return ERR_NO_MEMORY
     ex.free = NIL
     # An order has at most one request on its way, and an answer to it and a fill on their way back.
-    if bus_init(&ex.requests, 2 * max_orders) != OK or bus_init(&ex.responses, 4 * max_orders) != OK:
+    if bus_init(&ex.requests, 2 * max_orders, ex.grows) != OK:
+        return ERR_NO_MEMORY
+    if bus_init(&ex.responses, 4 * max_orders, ex.grows) != OK:
         return ERR_NO_MEMORY
     ex.by_order = models.queue.kind == QUEUE_L3_FIFO
     code = idmap_init(&ex.ids, max_orders)
@@ -197,7 +199,6 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     cdef const TapeRow* row
     cdef const Event* ahead
     cdef uint64_t answers = ex.responses.pushed
-    cdef L2Change change
     cdef int ask, code
     if ex.by_order:
         return orders_run(ex, limit, stop)
@@ -248,15 +249,6 @@ cdef int exchange_requests(Exchange* ex, int64_t now) noexcept nogil:
     return OK
 
 
-cdef int _push(Exchange* ex, OrderBus* bus, const SimOrder* order, int64_t ts) noexcept nogil:
-    cdef int code
-    if bus_full(bus):
-        code = bus_grow(bus) if ex.grows else ERR_FULL
-        if code != OK:
-            return code
-    return bus_push(bus, order, ts)
-
-
 cdef int exchange_send(Exchange* ex, const SimOrder* request, int64_t now) noexcept nogil:
     """Sends a request on its way to the venue, or back at once when the latency model refuses it."""
     cdef SimOrder refused
@@ -265,11 +257,11 @@ cdef int exchange_send(Exchange* ex, const SimOrder* request, int64_t now) noexc
     if code != OK:
         return code
     if entry >= 0:
-        return _push(ex, &ex.requests, request, now + entry)
+        return bus_push(&ex.requests, request, now + entry)
     refused = request[0]
     refused.req = STATUS_REJECTED
     refused.reason = REASON_BUSY
-    return _push(ex, &ex.responses, &refused, now - entry)
+    return bus_push(&ex.responses, &refused, now - entry)
 
 
 cdef int exchange_take(Exchange* ex, const Order* request, int64_t now) noexcept nogil:

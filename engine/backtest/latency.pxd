@@ -72,6 +72,3 @@ cdef class Latencies:
     cdef LatencyModel model
     cdef object rows
     cdef readonly int64_t round_trip     # the longest there is, from a request to its answer
-
-
-cdef Latencies latencies_from_config(object asset)

@@ -32,13 +32,14 @@ cdef class Latencies:
     """How long an asset's requests and answers travel, with the recorded latencies that this follows, if it does.
 
     Args:
-        asset: An ``AssetConfig``.
+        asset: An ``AssetConfig``, or whatever names its latencies so.
+        faithful: Move recorded latencies by their offset as hftbacktest 2.4 does.
 
     Raises:
         DataError: The recorded latencies are missing or wrong; the message names file, row and field.
     """
 
-    def __cinit__(self, asset):
+    def __cinit__(self, asset, bint faithful=False):
         cdef int64_t entry = asset.entry_latency_ns
         cdef int64_t modify = entry if asset.modify_latency_ns is None else asset.modify_latency_ns
         cdef int64_t cancel = entry if asset.cancel_latency_ns is None else asset.cancel_latency_ns
@@ -46,7 +47,9 @@ cdef class Latencies:
         self.model = latency_constant(entry, modify, cancel, asset.response_latency_ns)
         self.round_trip = max(entry, modify, cancel) + self.model.response_ns
         if asset.latency_model == "intp_order_latency":
-            self.rows = load_latencies(asset.order_latency_data, asset.order_latency_offset)
+            self.rows = load_latencies(
+                asset.order_latency_data, asset.order_latency_offset, faithful=faithful
+            )
             rows = self.rows.view(np.int64).reshape(-1, 4)
             self.model.kind = LATENCY_INTERPOLATED
             self.model.rows = <const LatencyRow*>&rows[0, 0]
@@ -67,11 +70,6 @@ cdef class Latencies:
         cdef SimOrder order
         order.req = STATUS_NEW
         return latency_response(&self.model, now, &order)
-
-
-cdef Latencies latencies_from_config(object asset):
-    """The latencies of an ``AssetConfig``."""
-    return Latencies(asset)
 
 
 cdef inline int64_t _between(int64_t x, int64_t x1, int64_t y1, int64_t x2, int64_t y2) noexcept nogil:
@@ -141,21 +139,8 @@ cdef int64_t interpolated_response(LatencyModel* model, int64_t now) noexcept no
     return max(row.resp_ts - row.exch_ts, 0)
 
 
-def latency_rows(array, int64_t offset=0, name=None):
-    """Checks recorded order latencies and moves them by an offset.
-
-    Args:
-        array: ``latency_dtype`` array (``req_ts``, ``exch_ts``, ``resp_ts``) of shape ``(n,)``, n at least 1, by
-            request time. An ``exch_ts`` of 0 says that the venue refused the request.
-        offset: Nanoseconds added to a request's way there and to its way back.
-        name: What errors call the file.
-
-    Returns:
-        A new ``latency_dtype`` array.
-
-    Raises:
-        DataError: No rows, other fields, request times that decrease, or an answer before its request.
-    """
+def _checked(array, name):
+    """A copy of recorded order latencies as ``latency_dtype``."""
     fields = ("req_ts", "exch_ts", "resp_ts")
     if array.ndim != 1 or array.dtype.names is None or any(field not in array.dtype.names for field in fields):
         raise DataError(f"order latencies have the fields {', '.join(fields)}, not {array.dtype}", file=name)
@@ -174,45 +159,55 @@ def latency_rows(array, int64_t offset=0, name=None):
         if len(wrong):
             text = "earlier than the request before it" if field == "req_ts" else "not between request and answer"
             raise DataError(f"{rows[field][wrong[0]]}: {text}", file=name, row=int(wrong[0]), field=field)
-    rows["exch_ts"] += offset
-    rows["resp_ts"] += 2 * offset
     return rows
 
 
-def load_latencies(recordings, int64_t offset=0):
+def _move(rows, int64_t offset, name):
+    """Adds an offset to the ways there and back, in place."""
+    # Refused requests never reached the venue: theirs is one way there and back.
+    reached = rows["exch_ts"] > 0
+    rows["exch_ts"][reached] += offset
+    rows["resp_ts"] += 2 * offset
+    for field, wrong in (
+        ("exch_ts", reached & (rows["exch_ts"] < rows["req_ts"])),
+        ("resp_ts", rows["resp_ts"] < np.where(reached, rows["exch_ts"], rows["req_ts"])),
+    ):
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            text = f"with an offset of {offset} ns it is earlier than what it follows"
+            raise DataError(f"{rows[field][row]}: {text}", file=name, row=row, field=field)
+
+
+def load_latencies(recordings, int64_t offset=0, *, bint faithful=False):
     """Loads recorded order latencies.
 
     Args:
-        recordings: ``.npz`` (array ``data``) or ``.npy`` files, in order of request times.
+        recordings: ``.npz`` (array ``data``) or ``.npy`` files or arrays, in order of request times, with the fields
+            ``req_ts``, ``exch_ts`` and ``resp_ts``. An ``exch_ts`` of 0 says that the venue refused the request.
         offset: Nanoseconds added to each way to the venue and to each way back.
+        faithful: Move as hftbacktest 2.4 does: refusals get a venue's time, and latencies may become negative.
 
     Returns:
-        A ``latency_dtype`` array.
+        A ``latency_dtype`` array of shape ``(n,)``, n at least 1.
 
     Raises:
-        DataError: A file is missing or corrupt, or as :func:`latency_rows`, or an answer comes before its request
-            with the offset, or a file begins before the end of the one before it.
+        DataError: A file is missing or corrupt, has no rows or other fields, request times decrease, or an answer
+            comes before its request, with the offset or without.
     """
     parts = []
     end = INT64_MIN
-    for recording in recordings:
-        name = str(recording)
-        rows = latency_rows(ArrayFile(recording).read(), 0, name)
+    for number, recording in enumerate(recordings):
+        given = isinstance(recording, np.ndarray)
+        name = f"order latencies[{number}]" if given else str(recording)
+        rows = _checked(recording if given else ArrayFile(recording).read(), name)
         if rows["req_ts"][0] < end:
             text = f"earlier than {end}, the last request of the file before"
             raise DataError(f"{rows['req_ts'][0]}: {text}", file=name, row=0, field="req_ts")
         end = int(rows["req_ts"].max())
-        # Refused requests never reached the venue: theirs is one way there and back.
-        reached = rows["exch_ts"] > 0
-        rows["exch_ts"][reached] += offset
-        rows["resp_ts"] += 2 * offset
-        for field, wrong in (
-            ("exch_ts", reached & (rows["exch_ts"] < rows["req_ts"])),
-            ("resp_ts", rows["resp_ts"] < np.where(reached, rows["exch_ts"], rows["req_ts"])),
-        ):
-            if wrong.any():
-                row = int(np.flatnonzero(wrong)[0])
-                text = f"with an offset of {offset} ns it is earlier than what it follows"
-                raise DataError(f"{rows[field][row]}: {text}", file=name, row=row, field=field)
+        if faithful:
+            rows["exch_ts"] += offset
+            rows["resp_ts"] += 2 * offset
+        else:
+            _move(rows, offset, name)
         parts.append(rows)
     return np.concatenate(parts)

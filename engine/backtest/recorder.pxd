@@ -6,9 +6,9 @@ a name and begins anew: a run of any length keeps a few megabytes of each log in
 are maps of those files. The bad case is a full disk under the temporary directory, which ends the run.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
 
-from engine.core.types cimport Fill, Order
+from engine.core.types cimport Order
 from engine.strategy.desk cimport Desk, Output
 
 

@@ -11,9 +11,8 @@ import tempfile
 
 import numpy as np
 
-from engine.book.l2 cimport L2Book
 from engine.core.codes cimport ERR_NO_MEMORY, ERR_NO_SPACE, OK
-from engine.core.types cimport Fill, Order
+from engine.core.types cimport Fill
 from engine.risk.position cimport position_equity, position_qty
 from engine.strategy.desk cimport OUTPUT_FILL, OUTPUT_ORDER, Cell, Desk, Output, book_mid, desk_cell
 

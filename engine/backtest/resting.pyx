@@ -1,11 +1,11 @@
 """Own orders resting at a venue; resting.pxd says what each function does, exchange.pxd how they are kept."""
 
 from libc.math cimport round as c_round
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
-from engine.backtest.bus cimport bus_full, bus_grow, bus_push
+from engine.backtest.bus cimport bus_push
 from engine.backtest.custom cimport model_code
 from engine.backtest.exchange cimport FILL_PARTIAL, OWN_FILTER, Exchange, OwnSide, own_slot
 from engine.backtest.fees cimport fee_amount
@@ -127,8 +127,6 @@ cdef void own_remove(Exchange* ex, uint32_t handle) noexcept nogil:
 cdef int respond(Exchange* ex, const SimOrder* order) noexcept nogil:
     cdef int64_t arrival = order.exch_ts + latency_response(&ex.response, order.exch_ts, order)
     cdef int code = model_code(ex.model_fault)
-    if code == OK and bus_full(&ex.responses):
-        code = bus_grow(&ex.responses) if ex.grows else ERR_FULL
     return code if code != OK else bus_push(&ex.responses, order, arrival)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from engine.backtest.config import L3_FIFO, AssetConfig, BacktestConfig, check
-from engine.backtest.data import Recording
+from engine.backtest.config import AssetConfig, BacktestConfig, check
+from engine.backtest.data import Chunks, Recording, asset_chunks
 from engine.backtest.files import CHUNK_ROWS
 from engine.backtest.recorder import Recorder
 from engine.backtest.scheduler import Scheduler
 from engine.core.errors import ConfigError, DataError
 from engine.core.settings import config_hash
-from engine.core.types import ADD_ORDER_EVENT, DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT, LOCAL_EVENT, Reason
+from engine.core.types import Reason
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
 from engine.strategy.loader import create, load
@@ -35,14 +35,8 @@ Progress = Callable[[float], None]
 Data = np.ndarray | str | Path
 """A recording: events, or the file that holds them."""
 
-Chunks = Iterator[tuple[np.ndarray, str | None, int]]
-"""Events, what errors call their file, and the number of the first of them in it."""
-
 CHECKS = 200
 """Parts a run is cut into at least when its invariants are checked between them."""
-
-KINDS_LOOKED_AT = 1 << 12
-"""Rows at the start of a recording that tell whether it is by order or by price."""
 
 TAIL_ROUND_TRIPS = 100
 """How long a run goes on after the last row, in round trips to the slowest venue, though requests are still
@@ -217,7 +211,9 @@ class BacktestRunner:
         kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
         try:
             _seat(kernel, config, source)
-            given = [_chunks(asset, part, rows) for asset, part in zip(config.assets, parts, strict=True)]
+            given = [
+                asset_chunks(asset, part, rows) for asset, part in zip(config.assets, parts, strict=True)
+            ]
             return self._run(config, kernel, given, total)
         finally:
             kernel.release()
@@ -313,39 +309,6 @@ def _recordings(
     if not sources:
         raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
     return [Recording(item, name) for item, name in zip(sources, names, strict=True)]
-
-
-def _chunks(asset: AssetConfig, recordings: list[Recording], rows: int) -> Chunks:
-    """All chunks of an asset, once its models are known to be for such data; the tape checks their rows."""
-    looked_at = False
-    for recording in recordings:
-        for events, name, first in recording.chunks(rows):
-            if not looked_at:
-                _check_kinds(asset, events, name)
-                looked_at = True
-            if asset.latency_offset < 0:
-                _refuse_early(events, name, first, asset.latency_offset)
-            yield events, name, first
-
-
-def _refuse_early(events: np.ndarray, name: str | None, first: int, latency_offset: int) -> None:
-    """Refuses rows that would be here before they have happened."""
-    here = (events["ev"] & np.uint64(LOCAL_EVENT)) != 0
-    early = np.flatnonzero(here & (events["local_ts"] + latency_offset < events["exch_ts"]))
-    if len(early):
-        row = int(early[0])
-        text = f"earlier than exch_ts with a latency_offset of {latency_offset}"
-        raise DataError(f"{events['local_ts'][row]}: {text}", file=name, row=first + row, field="local_ts")
-
-
-def _check_kinds(asset: AssetConfig, events: np.ndarray, name: str | None) -> None:
-    """DataError if a recording is market by order and the asset's models are by price, or the reverse."""
-    kinds = set(np.unique(events["ev"][:KINDS_LOOKED_AT] & np.uint64(0xFF)).tolist())
-    orders = ADD_ORDER_EVENT in kinds
-    if asset.queue_model == L3_FIFO and kinds and not orders:
-        raise DataError(f"holds no orders, which {L3_FIFO} needs", file=name, field="ev")
-    if asset.queue_model != L3_FIFO and orders and not kinds & {DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT}:
-        raise DataError(f"holds orders, not levels: its queue_model is {L3_FIFO}", file=name, field="ev")
 
 
 def _seat(kernel: Kernel, config: BacktestConfig, source: str) -> None:

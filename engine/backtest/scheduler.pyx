@@ -21,7 +21,7 @@ from engine.backtest.exchange cimport (
     venues_run,
 )
 from engine.backtest.exchange_l3 cimport orders_blame
-from engine.backtest.latency cimport Latencies, latencies_from_config
+from engine.backtest.latency cimport Latencies
 from engine.backtest.local cimport (
     Local,
     kernel_request,
@@ -96,7 +96,7 @@ cdef class Scheduler:
 
     def _add_asset(self, int i, asset, chunks, int max_orders):
         cdef ExchangeModels models = models_from_config(asset)
-        cdef Latencies latencies = latencies_from_config(asset)
+        cdef Latencies latencies = Latencies(asset)
         cdef CustomModels custom
         cdef Source source = Source(chunks, asset.tick_size, asset.lot_size, asset.latency_offset)
         models.latency = latencies.model

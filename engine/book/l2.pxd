@@ -138,15 +138,6 @@ cdef inline void _l2_fetch(const L2Book* book, int side, int64_t key) noexcept n
     l2_fetch(ladder.qty + (<uint64_t>key & ladder.mask))
 
 
-# Values are valid: finite, quantity not negative, tick below L2_TICK_LIMIT.
-cdef inline void l2_update_bid(L2Book* book, double px, double qty, L2Change* change) noexcept nogil:
-    _l2_update(book, 0, round_half_away(px / book.tick_size), qty, change)
-
-
-cdef inline void l2_update_ask(L2Book* book, double px, double qty, L2Change* change) noexcept nogil:
-    _l2_update(book, 1, round_half_away(px / book.tick_size), qty, change)
-
-
 cdef inline double l2_bid_qty(const L2Book* book, int64_t tick) noexcept nogil:
     return ladder_get(&book.ladders[0], tick)
 

@@ -41,7 +41,6 @@ cdef class Paper:
     cdef int paper_request(self, const Order* request, int64_t now) noexcept nogil
     cdef bint paper_next(self, int64_t* ts, int64_t* key) noexcept nogil
     cdef int paper_step(self, Order* report, bint* has_report) noexcept nogil
-    cdef bint paper_idle(self) noexcept nogil
 
 
 # Drives a kernel against a paper venue, item by item; what the kernel puts out besides requests goes to

@@ -15,7 +15,7 @@ from engine.backtest.exchange cimport (
     exchange_take,
     models_from_config,
 )
-from engine.backtest.latency cimport Latencies, latencies_from_config
+from engine.backtest.latency cimport Latencies
 from engine.backtest.local cimport kernel_report, kernel_request
 from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.order cimport order_to_kernel
@@ -51,7 +51,7 @@ cdef class Paper:
             raise MemoryError
         for i, asset in enumerate(assets):
             models = models_from_config(asset)
-            self.latencies.append(latencies_from_config(asset))
+            self.latencies.append(Latencies(asset))
             models.latency = (<Latencies>self.latencies[i]).model
             custom = seat_models(asset, asset.symbol, &models)
             self.custom.append(custom)
@@ -97,11 +97,6 @@ cdef class Paper:
                 ts[0] = venue.requests.next_ts
                 key[0] = item_key(i, ITEM_REQUEST)
         return ts[0] != INT64_MAX
-
-    cdef bint paper_idle(self) noexcept nogil:
-        """Whether nothing is on its way in either direction."""
-        cdef int64_t ts, key
-        return not self.paper_next(&ts, &key)
 
     cdef int paper_step(self, Order* report, bint* has_report) noexcept nogil:
         """Does what ``paper_next`` said: carries requests out, or gives one report."""

@@ -14,7 +14,7 @@ engine writes orders. Then the feed waits for it, as long as the bridge makes pr
 does not read at all is not waited for, and new orders are denied with BUSY while its ring is short.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from engine.core.ring cimport Bell, Ring, SpscRing
 from engine.gateways.paper cimport VenueDriver

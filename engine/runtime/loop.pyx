@@ -1,17 +1,15 @@
 """The engine loop's compiled part; see loop.pxd. Commands, start and stop are in runtime/engine.py."""
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from engine.core.clock cimport CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_UNSORTED, OK
 from engine.core.ring cimport (
-    SPSC_CORRUPT,
     SPSC_EMPTY,
     SPSC_OK,
     Bell,
     Ring,
-    SpscRing,
     bell_wait,
     spsc_claim,
     spsc_consume,
@@ -19,7 +17,7 @@ from engine.core.ring cimport (
     spsc_peek,
     spsc_set_consumer_cursor,
 )
-from engine.core.types cimport EV_KIND_MASK, Event
+from engine.core.types cimport Event
 from engine.gateways.paper cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Paper, VenueDriver
 from engine.kernel cimport Kernel
 from engine.runtime.publish cimport ORDERS_RESERVE, Publisher
@@ -29,7 +27,7 @@ from engine.strategy.desk cimport Output
 from enum import IntEnum
 
 from engine.core.errors import CapacityError
-from engine.runtime.records import SLOT_BYTES, FeedState, Kind
+from engine.runtime.records import SLOT_BYTES, FeedState
 
 
 cdef extern from *:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Array", "JitStrategy", "Range", "compiled"]
 
-_FIELDS: dict[type, str] = {int: "i8", float: "f8", bool: "?"}
+SCALARS: dict[type, str] = {int: "i8", float: "f8", bool: "?"}
+"""What compiled code can keep besides arrays, with NumPy's codes."""
+
 _KINDS = {int: "int", float: "float", bool: "bool"}
 
 
@@ -47,11 +49,11 @@ class Array:
 
     def __init__(self, shape: int | tuple[int, ...], kind: type = float, fill: float = 0) -> None:
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if kind not in _FIELDS:
+        if kind not in SCALARS:
             raise StrategyError(f"an Array holds float, int or bool, not {kind!r}")
         if not self.shape or not all(isinstance(n, int) and n > 0 for n in self.shape):
             raise StrategyError(f"an Array of shape {self.shape} has no elements")
-        self.dtype = np.dtype(_FIELDS[kind])
+        self.dtype = np.dtype(SCALARS[kind])
         self.fill = fill
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -102,7 +104,7 @@ class Program:
         self.serial = next(self._serials)
         self.specs = cls.specs()
         numbers = [spec for spec in self.specs.values() if spec.kind != "str"]
-        fields = {kind: _FIELDS[python] for python, kind in _KINDS.items()}
+        fields = {kind: SCALARS[python] for python, kind in _KINDS.items()}
         self.params_dtype = np.dtype([(spec.name, fields[spec.kind]) for spec in numbers], align=True)
         self._state = _state(cls)
         self.state_dtype = np.dtype([(n, dtype) for n, (dtype, _) in self._state.items()], align=True)
@@ -146,7 +148,7 @@ def _state(cls: type[Strategy]) -> dict[str, tuple[np.dtype, Any]]:
             continue
         if isinstance(getattr(cls, name, None), Array):
             continue
-        if hint not in _FIELDS or not hasattr(cls, name):
+        if hint not in SCALARS or not hasattr(cls, name):
             raise StrategyError(
                 f"{cls.__qualname__}.{name}: what a compiled strategy keeps is an int, float or bool with a "
                 "first value, or an Array"
@@ -154,7 +156,7 @@ def _state(cls: type[Strategy]) -> dict[str, tuple[np.dtype, Any]]:
         value = getattr(cls, name)
         if type(value) is not hint and not (hint is float and type(value) is int):
             raise StrategyError(f"{cls.__qualname__}.{name}: {value!r} is no {hint.__name__}")
-        found[name] = np.dtype(_FIELDS[hint]), value
+        found[name] = np.dtype(SCALARS[hint]), value
     for base in reversed(cls.__mro__):
         for name, item in vars(base).items():
             if isinstance(item, Array) and getattr(cls, name) is item:
@@ -180,7 +182,7 @@ def _members(cls: type[Strategy], fields: set[str]) -> Members:
                 found.methods[name] = item
                 if name in HANDLERS:
                     found.handlers[name] = _checked(cls, name, item)
-            elif type(item) in _FIELDS:
+            elif type(item) in SCALARS:
                 found.constants[name] = item
     return found
 

@@ -199,6 +199,18 @@ def random_program(
     return program
 
 
+def rows_before(rows: np.ndarray, times: np.ndarray) -> int:
+    """After how many calls the first of some moments had not come yet.
+
+    Args:
+        rows: What was written after each call.
+        times: The moments, of shape ``(n,)``, in nanoseconds.
+    """
+    now = (rows[:, COLUMNS.index("now")] - rows[0, COLUMNS.index("now")]) % CLOCK
+    since = (times - rows[0, COLUMNS.index("now")]) % CLOCK
+    return int((now < since.min()).sum()) if len(times) else len(rows)
+
+
 def first_difference(theirs: np.ndarray, ours: np.ndarray, calls: np.ndarray, log: np.ndarray) -> str:
     """Which call is the first after which two logs differ, and in what; empty when they agree to 1e-9.
 

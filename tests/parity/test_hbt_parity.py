@@ -8,7 +8,7 @@ import pytest
 
 from engine.backtest import hbt
 from tests.kit.markets import LOT_SIZE, TICK_SIZE, random_market
-from tests.kit.programs import COLUMNS, first_difference, random_program, run_program
+from tests.kit.programs import COLUMNS, first_difference, random_program, rows_before, run_program
 from tests.kit.recordings import LOT_SIZE as REAL_LOT
 from tests.kit.recordings import TICK_SIZE as REAL_TICK
 from tests.kit.recordings import events
@@ -76,11 +76,14 @@ def compare(assets, programs, depth="HashMap") -> int:
     for number in range(theirs):
         log = order_logs[number]
         n = min(len(logs[number]), len(logs[theirs + number]))
-        difference = first_difference(logs[number][:n], logs[theirs + number][:n], programs[number], log)
-        partial = "partial_fill_exchange" in assets[number][1]
-        eaten = log["answer"] & (log["status"] == FILLED) & (log["reason"] == QUEUE_FRONT)
-        assert not difference or (partial and eaten.any()), difference
-        if difference:
+        certain = n
+        if "partial_fill_exchange" in assets[number][1]:
+            eaten = log["answer"] & (log["status"] == FILLED) & (log["reason"] == QUEUE_FRONT)
+            certain = rows_before(logs[theirs + number][:n], log["exch_ts"][eaten])
+        ours, theirs_rows = logs[theirs + number], logs[number]
+        difference = first_difference(theirs_rows[:certain], ours[:certain], programs[number], log)
+        assert not difference, difference
+        if first_difference(theirs_rows[:n], ours[:n], programs[number], log):
             return n
     return made[0]
 

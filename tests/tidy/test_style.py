@@ -87,6 +87,22 @@ def test_nothing_unfinished_or_generated_is_in_the_tree():
     assert marked == []
 
 
+def unused_cimports(text: str) -> list[str]:
+    """Names that a Cython file cimports, does not say to be re-exported, and never mentions again."""
+    found = re.findall(r"^from \S+ cimport (\([^)]*\)|[^\n(]+)$", text, re.MULTILINE)
+    found = [item for names in found if "# re-exported" not in names for item in re.split(r"[(),\n]", names)]
+    names = [item.split(" as ")[-1].strip() for item in found if item.strip()]
+    return [name for name in names if len(re.findall(rf"\b{re.escape(name)}\b", text)) == 1]
+
+
+def test_what_is_cimported_is_used():
+    planted = "from a cimport (\n    b,\n    c as d,\n)\nfrom e cimport f, g  # re-exported\nb(c)\n"
+    assert unused_cimports(planted) == ["d"]
+    sources = [path for path in SOURCES if path.suffix in (".pyx", ".pxd")]
+    unused = {path.relative_to(ROOT).as_posix(): unused_cimports(path.read_text()) for path in sources}
+    assert {path: names for path, names in unused.items() if names} == {}
+
+
 def test_functions_without_the_gil_say_noexcept():
     # Without noexcept a void function re-takes the GIL after each call to look for an exception.
     bare = re.compile(r"^\s*c(?:p)?def\s+(?:inline\s+)?void\b[^#]*\)\s*nogil\s*(?:except)?[^#]*$")

@@ -11,10 +11,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from engine.backtest.data import read_array
+from engine.backtest.files import read_array
 from engine.backtest.hbt.funding import funding_rows
 from engine.backtest.hbt.spec import AssetSpec, Source
-from engine.backtest.latency import latency_rows
 from engine.core.errors import ConfigError, DataError
 
 VERSIONS = ("2.4",)
@@ -92,7 +91,7 @@ class BacktestAsset:
 
     def latency_offset(self, latency_offset: int) -> Self:
         """Nanoseconds added to every row's way to us."""
-        self._spec.feed_offset = _nanoseconds("latency_offset", latency_offset)
+        self._spec.latency_offset = _nanoseconds("latency_offset", latency_offset)
         return self
 
     def parallel_load(self, parallel_load: bool) -> Self:
@@ -177,8 +176,10 @@ class BacktestAsset:
         entry, modify, cancel, response = (_nanoseconds(f"{k} latency", v) for k, v in named.items())
         if response < 0:
             raise ConfigError(f"response latency: {response} ns is negative")
-        self._spec.latencies = (entry, modify, cancel, response)
-        self._spec.latency_rows = None
+        self._spec.entry_latency_ns = entry
+        self._spec.modify_latency_ns = modify
+        self._spec.cancel_latency_ns = cancel
+        self._spec.response_latency_ns = response
         self._spec.latency_model = "constant_order_latency"
         return self
 
@@ -188,19 +189,14 @@ class BacktestAsset:
         Args:
             data: Arrays or files (array ``data``) with the fields req_ts, exch_ts and resp_ts, in order.
             latency_offset: Nanoseconds added to either way.
+
+        Their rows are looked at when the backtest is made.
         """
-        parts = []
-        for number, item in enumerate(data if isinstance(data, list | tuple) else [data]):
-            recording = _recording("intp_order_latency", item)
-            if isinstance(recording, np.ndarray):
-                parts.append((recording, f"order latencies[{number}]"))
-            else:
-                parts.append((read_array(recording), os.fspath(recording)))
-        offset = _nanoseconds("latency_offset", latency_offset)
-        rows = [latency_rows(array, offset, name) for array, name in parts]
-        if not rows:
+        parts = list(data) if isinstance(data, list | tuple) else [data]
+        if not parts:
             raise ConfigError("intp_order_latency: no recordings")
-        self._spec.latency_rows = np.concatenate(rows)
+        self._spec.order_latency_data = [_recording("intp_order_latency", item) for item in parts]
+        self._spec.order_latency_offset = _nanoseconds("latency_offset", latency_offset)
         self._spec.latency_model = "intp_order_latency"
         return self
 

@@ -10,7 +10,6 @@ from engine.backtest.hbt.clock cimport (
     CLOCK_PAUSED,
     ELAPSE_END,
     ELAPSE_OK,
-    Clock,
     clock_advance,
     clock_find_answer,
     clock_next_feed,
@@ -136,25 +135,28 @@ cdef int64_t call_now(const Session* session) noexcept nogil:
     return session.clock.now if session.clock.started else INT64_MAX
 
 
-cdef int64_t _advance(Session* session, int64_t until) except -1 nogil:
-    cdef int result
-    while True:
-        result = clock_advance(&session.clock, until)
-        if result == CLOCK_PAUSED:
-            with gil:
-                PyErr_CheckSignals()
-        elif result < 0:
-            with gil:
+cdef int _settle(const Session* session, int result) except -1 nogil:
+    """The clock's result; a pause is used to look for an interrupt, which is raised, as is what failed."""
+    if result == CLOCK_PAUSED or result < 0:
+        with gil:
+            if result < 0:
                 _raise_failure(session)
-        else:
-            return result
+            PyErr_CheckSignals()
+    return result
+
+
+cdef int64_t _advance(Session* session, int64_t until) except -1 nogil:
+    cdef int result = CLOCK_PAUSED
+    while result == CLOCK_PAUSED:
+        result = _settle(session, clock_advance(&session.clock, until))
+    return result
 
 
 cdef int64_t _wait(Session* session, int64_t asset, uint64_t order_id, int64_t until) except -1 nogil:
     cdef int64_t at
-    if clock_find_answer(&session.clock, asset, order_id, until, &at) < 0:
-        with gil:
-            _raise_failure(session)
+    cdef int result = CLOCK_PAUSED
+    while result == CLOCK_PAUSED:
+        result = _settle(session, clock_find_answer(&session.clock, asset, order_id, until, &at))
     return _advance(session, at)
 
 
@@ -187,21 +189,13 @@ cdef int64_t call_wait_order_response(
 
 cdef int64_t call_wait_next_feed(Session* session, bint answers, int64_t timeout) except -1 nogil:
     cdef int64_t until
-    cdef int result
+    cdef int result = CLOCK_PAUSED
     _open(session)
     if not session.clock.started and not clock_start(&session.clock):
         return ELAPSE_END
     until = _until(session, timeout)
-    # Often called, and never for long: so this is where an interrupt is looked for.
-    session.clock.patience -= 1
-    if session.clock.patience == 0:
-        session.clock.patience = 1 << 16
-        with gil:
-            PyErr_CheckSignals()
-    result = clock_next_feed(&session.clock, answers, until)
-    if result < 0:
-        with gil:
-            _raise_failure(session)
+    while result == CLOCK_PAUSED:
+        result = _settle(session, clock_next_feed(&session.clock, answers, until))
     return result
 
 

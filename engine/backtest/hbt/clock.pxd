@@ -19,7 +19,7 @@ cdef enum:
     ELAPSE_END = 1
     ELAPSE_FEED = 2
     ELAPSE_ANSWER = 3
-    CLOCK_PAUSED = 4             # time to look for an interrupt; call again with the same arguments
+    CLOCK_PAUSED = 4             # time to look for an interrupt: then call again with the same arguments
 
 
 cdef struct Clock:
@@ -29,14 +29,16 @@ cdef struct Clock:
     int64_t now
     int code                     # of what failed; the clock stands still from then on
     int failed                   # in which market
-    uint64_t patience            # blocks and calls until the next look for an interrupt
+    uint64_t patience            # steps and calls until the next look for an interrupt
 
 
 # Sets the time to that of the first event; false when there is none.
 cdef bint clock_start(Clock* clock) noexcept nogil
 # Works off everything up to `until`: ELAPSE_OK, ELAPSE_END when nothing is left, CLOCK_PAUSED, -1 with `code`.
 cdef int clock_advance(Clock* clock, int64_t until) noexcept nogil
-# Finds when a market gets its next answer to an order; `until` if that is earlier. OK, -1 with `code`.
+# Finds when a market gets its next answer to an order; `until` if that is earlier. ELAPSE_OK, CLOCK_PAUSED, -1 with
+# `code`.
 cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t until, int64_t* at) noexcept nogil
-# Works off everything up to the next row that reaches us (or the next answer), at most up to `until`.
+# Works off everything up to the next row that reaches us (or the next answer), at most up to `until`; CLOCK_PAUSED
+# with nothing done yet.
 cdef int clock_next_feed(Clock* clock, bint answers, int64_t until) noexcept nogil

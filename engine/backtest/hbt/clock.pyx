@@ -8,7 +8,7 @@ from engine.backtest.hbt.market cimport Market, market_answers, market_over, mar
 from engine.backtest.tape cimport cursor_horizon
 from engine.core.codes cimport OK
 
-# Calls and blocks between two looks for an interrupt: some tens of milliseconds.
+# Calls and steps between two looks for an interrupt: some tens of milliseconds.
 cdef enum:
     PATIENCE = 1 << 16
 
@@ -24,6 +24,14 @@ cdef int _fail(Clock* clock, int asset, int code) noexcept nogil:
     return -1
 
 
+cdef inline bint _tired(Clock* clock) noexcept nogil:
+    clock.patience -= 1
+    if clock.patience > 0:
+        return False
+    clock.patience = PATIENCE
+    return True
+
+
 cdef bint clock_start(Clock* clock) noexcept nogil:
     cdef int64_t first = INT64_MAX
     cdef int i
@@ -33,6 +41,7 @@ cdef bint clock_start(Clock* clock) noexcept nogil:
         return False
     clock.now = first
     clock.started = True
+    clock.patience = PATIENCE
     return True
 
 
@@ -70,14 +79,6 @@ cdef int _work_off_paying(Clock* clock, Market* market, int64_t bound, bint paus
             return code
         market_pay(market)
     return _work_off(clock, market, bound, pausable)
-
-
-cdef inline bint _tired(Clock* clock) noexcept nogil:
-    clock.patience -= 1
-    if clock.patience > 0:
-        return False
-    clock.patience = PATIENCE
-    return True
 
 
 cdef int _advance(Clock* clock, int64_t until, bint pausable) noexcept nogil:
@@ -118,7 +119,7 @@ cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t u
     cdef bint due
     cdef int code
     at[0] = until
-    while True:
+    while not _tired(clock):
         # In steps, so that our side follows and rows need not be kept for it.
         horizon = cursor_horizon(market.venue.rows)
         step = bound if bound <= horizon else horizon + 1
@@ -131,9 +132,9 @@ cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t u
             return _fail(clock, asset, code)
         now = market.venue.responses.next_ts
         if now < step:
-            if bus_arrival(&market.venue.responses, order_id, 0) == now:
+            if bus_arrival(&market.venue.responses, order_id) == now:
                 at[0] = now
-                return OK
+                return ELAPSE_OK
             # Others' answers make no difference to when this one comes.
             code = market_answers(market, now + 1)
         elif due:
@@ -141,11 +142,12 @@ cdef int clock_find_answer(Clock* clock, int asset, uint64_t order_id, int64_t u
             if code == OK:
                 market_pay(market)
         elif step == bound:
-            return OK
+            return ELAPSE_OK
         else:
             code = market_rows(market, step)
         if code != OK:
             return _fail(clock, asset, code)
+    return CLOCK_PAUSED
 
 
 cdef int clock_next_feed(Clock* clock, bint answers, int64_t until) noexcept nogil:
@@ -153,6 +155,8 @@ cdef int clock_next_feed(Clock* clock, bint answers, int64_t until) noexcept nog
     cdef int64_t at = bound
     cdef int result, code, failed
     cdef int i
+    if _tired(clock):
+        return CLOCK_PAUSED
     for i in range(clock.n_markets):
         at = min(at, clock.markets[i].rows.ts)
         clock.markets[i].fed = clock.markets[i].answered = False

@@ -3,7 +3,6 @@
 from engine.backtest.hbt.account cimport Account
 from engine.backtest.hbt.calls cimport Session
 from engine.backtest.hbt.market cimport Market
-from engine.backtest.latency cimport LatencyModel
 
 
 # The memory of all markets. Arrays that compiled strategies give back keep it, when the backtest has gone.
@@ -25,7 +24,6 @@ cdef class Backtest:
     cdef _share(self)
     cdef _fund(self, Account* account, object asset)
     cdef _add(self, int index, object asset, bint faithful)
-    cdef LatencyModel _latency(self, object asset)
 
 
 cdef class HashMapMarketDepthBacktest(Backtest):

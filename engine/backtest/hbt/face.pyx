@@ -29,7 +29,7 @@ from engine.backtest.hbt.calls cimport (
 from engine.backtest.hbt.market cimport Market, market_check, market_free
 from engine.backtest.hbt.table cimport table_init
 from engine.backtest.hbt.views cimport array_of, depth_of, orders_of, state_of
-from engine.backtest.latency cimport LATENCY_INTERPOLATED, LatencyModel, LatencyRow, latency_constant
+from engine.backtest.latency cimport Latencies
 from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.tape cimport LOCAL, VENUE, Source
 from engine.book.l2 cimport L2Book, L2Change, l2_apply, l2_init
@@ -128,7 +128,6 @@ cdef class Backtest:
         self.custom = []
         memset(&self.session, 0, sizeof(Session))
         self.session.owner = <void*>self
-        self.session.clock.patience = 1 << 16
 
     def __init__(self, assets, compat=None):
         from engine.backtest.hbt.asset import check_assets
@@ -147,9 +146,11 @@ cdef class Backtest:
         cdef Market* market = &self.session.clock.markets[index]
         cdef ExchangeModels models = models_from_config(asset)
         cdef CustomModels custom
-        cdef Source source = Source(asset.chunks(), asset.tick_size, asset.lot_size, asset.feed_offset)
+        cdef Source source = Source(asset.chunks(), asset.tick_size, asset.lot_size, asset.latency_offset)
+        cdef Latencies latencies = Latencies(asset, faithful)
         cdef const Event[::1] snapshot
-        models.latency = self._latency(asset)
+        self.kept.append(latencies)
+        models.latency = latencies.model
         custom = seat_models(asset, f"asset {index}", &models)
         self.custom.append(custom)
         models.faithful = faithful
@@ -179,19 +180,6 @@ cdef class Backtest:
             self.kept.append(asset.funding)
             rows = asset.funding.view(np.int64).reshape(-1, 3)
             account_funding(account, <const FundingRow*>&rows[0, 0], rows.shape[0])
-
-    cdef LatencyModel _latency(self, object asset):
-        cdef int64_t entry, modify, cancel, response
-        entry, modify, cancel, response = asset.latencies
-        cdef LatencyModel model = latency_constant(entry, modify, cancel, response)
-        cdef const int64_t[:, ::1] rows
-        if asset.latency_rows is not None:
-            self.kept.append(asset.latency_rows)
-            rows = asset.latency_rows.view(np.int64).reshape(-1, 4)
-            model.kind = LATENCY_INTERPOLATED
-            model.rows = <const LatencyRow*>&rows[0, 0]
-            model.n_rows = rows.shape[0]
-        return model
 
     def check_data(self):
         """Raises what is wrong with the recordings, as far as they have been read."""

@@ -126,33 +126,9 @@ cdef inline void _note_feed(Market* market, const TapeBlock* block, const TapeRo
             return
 
 
-cdef int _plain_rows(Market* market, int64_t bound) noexcept nogil:
-    cdef const TapeRow* row
-    cdef double prev_qty
-    cdef int code
-    while market.rows.ts < bound:
-        row = market.rows.row
-        while row.ts[LOCAL] < bound:
-            _l2_fetch(&market.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
-            if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
-                code = _l2_put(
-                    &market.book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty,
-                    (row.code & TAPE_KEEP) != 0, &prev_qty,
-                )
-                if ladder_rare(code > OK):
-                    return code
-            elif not row.code & (TAPE_UNSEEN << LOCAL):
-                code = _other_row(market, market.rows.block, row)
-                if code != OK:
-                    return code
-            row += 1
-        _note_feed(market, market.rows.block, row)
-        cursor_move(market.rows, row)
-    return OK
-
-
-cdef int _viewed_rows(Market* market, int64_t bound) noexcept nogil:
-    """As _plain_rows, and keeps the quantity arrays."""
+# `viewed` is a constant where it is called, so what it asks for costs nothing where it is not wanted.
+cdef inline int _rows_by_price(Market* market, int64_t bound, bint viewed) noexcept nogil:
+    """Also keeps the quantity arrays if ``viewed``."""
     cdef const TapeRow* row
     cdef double prev_qty
     cdef int64_t tick
@@ -161,15 +137,17 @@ cdef int _viewed_rows(Market* market, int64_t bound) noexcept nogil:
     while market.rows.ts < bound:
         row = market.rows.row
         while row.ts[LOCAL] < bound:
+            _l2_fetch(&market.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
                 ask = row.code & TAPE_ASK
                 keep = (row.code & TAPE_KEEP) != 0
                 code = _l2_put(&market.book, ask, row.code >> TAPE_SHIFT, row.qty, keep, &prev_qty)
-                if code > OK:
+                if ladder_rare(code > OK):
                     return code
-                tick = (row.code >> TAPE_SHIFT) ^ -<int64_t>ask
-                if market.view.first <= tick <= market.view.last:
-                    market.view.qty[ask][tick - market.view.first] = row.qty if keep else 0.0
+                if viewed:
+                    tick = (row.code >> TAPE_SHIFT) ^ -<int64_t>ask
+                    if market.view.first <= tick <= market.view.last:
+                        market.view.qty[ask][tick - market.view.first] = row.qty if keep else 0.0
             elif not row.code & (TAPE_UNSEEN << LOCAL):
                 code = _other_row(market, market.rows.block, row)
                 if code != OK:
@@ -207,8 +185,8 @@ cdef int market_rows(Market* market, int64_t bound) noexcept nogil:
     if market.venue.by_order:
         return _rows_by_order(market, bound)
     if market.view.qty[0] != NULL:
-        return _viewed_rows(market, bound)
-    return _plain_rows(market, bound)
+        return _rows_by_price(market, bound, True)
+    return _rows_by_price(market, bound, False)
 
 
 cdef void _read_view(Market* market) noexcept nogil:

@@ -27,7 +27,7 @@ from engine.backtest.models.base import Model
 from engine.backtest.models.seat import CALLS, order_dtype, raised_address
 from engine.core.errors import ModelError
 from engine.core.types import Status
-from engine.strategy.jit import Array, Members
+from engine.strategy.jit import SCALARS, Array, Members
 from engine.strategy.jit_errors import explain
 
 OPTIONS = {"error_model": "python", "boundscheck": True}
@@ -44,7 +44,6 @@ SIGNATURES = {
 }
 """The C functions of the venue (custom.pxd)."""
 
-_FIELDS: dict[type, str] = {int: "i8", float: "f8", bool: "?"}
 NONE, NEW, PARTIALLY_FILLED = int(Status.NONE), int(Status.NEW), int(Status.PARTIALLY_FILLED)
 _PLACE = ("queue_ahead", "queue_traded")
 _BYTES = ir.IntType(8).as_pointer()
@@ -144,9 +143,9 @@ def _numbers(cls: type[Model]) -> dict[str, Any]:
                 continue
             if isinstance(item, Array):
                 found[name] = np.dtype((item.dtype, item.shape))
-            elif type(item) in _FIELDS:
+            elif type(item) in SCALARS:
                 kind = hints.get(name, type(item))
-                found[name] = np.dtype(_FIELDS.get(kind, _FIELDS[type(item)]))
+                found[name] = np.dtype(SCALARS.get(kind, SCALARS[type(item)]))
     return found
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from engine.core.types cimport Event
 from engine.feeds.binance.scan cimport (
-    MSG_DEPTH,
     MSG_OTHER,
     MSG_SNAPSHOT,
     OPT_MARK,

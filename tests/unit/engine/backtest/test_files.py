@@ -107,7 +107,7 @@ def test_a_run_holds_few_chunks_at_a_time(tmp_path, monkeypatch, kind):
     path = write(tmp_path / "x", kind, random_market(1, 5000)[:5000])
     alive: set[int] = set()
     most = made = 0
-    chunks = runner._chunks
+    chunks = runner.asset_chunks
 
     def watched(*arguments):
         nonlocal most, made
@@ -118,7 +118,7 @@ def test_a_run_holds_few_chunks_at_a_time(tmp_path, monkeypatch, kind):
             most = max(most, len(alive))
             yield events, name, first
 
-    monkeypatch.setattr(runner, "_chunks", watched)
+    monkeypatch.setattr(runner, "asset_chunks", watched)
     BacktestRunner(chunk_rows=50).run(CONFIG, {"A": path})
     assert made == 100
     assert most <= 4

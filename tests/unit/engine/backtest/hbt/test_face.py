@@ -91,6 +91,15 @@ def test_time_starts_at_the_first_event_and_stops_at_the_end():
     assert run.elapse(hbt.UNTIL_END_OF_DATA) == 1
 
 
+def test_looking_for_an_interrupt_in_between_changes_nothing():
+    run = backtest(market())
+    run.elapse(SECOND)
+    # More waits than there are between two looks.
+    assert {run.wait_order_response(0, 99, 0) for _ in range(70_000)} == {0}
+    assert {run.wait_next_feed(True, 0) for _ in range(70_000)} == {0}
+    assert run.current_timestamp == START + SECOND
+
+
 def test_waiting_for_feed_and_answers():
     run = backtest(market((5, hbt.TRADE_EVENT, 1, 101.0, 1.0)))
     assert run.wait_next_feed(False, SECOND) == 2
