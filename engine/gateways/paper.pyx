@@ -1,4 +1,4 @@
-"""The paper venue, and a driver that runs a kernel on a merged stream; see the header of paper.pxd."""
+"""The paper venue, and a driver that runs a kernel on a merged stream with it; see paper.pxd."""
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t
@@ -16,13 +16,24 @@ from engine.backtest.exchange cimport (
     models_from_config,
 )
 from engine.backtest.latency cimport Latencies
-from engine.backtest.local cimport kernel_report, kernel_request
 from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.order cimport order_to_kernel
 from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport OK
 from engine.core.errors import raise_for_code
 from engine.core.types cimport Event, Order
+from engine.gateways.venue cimport (
+    ITEM_LOCAL_MARKET,
+    ITEM_REQUEST,
+    ITEM_RESPONSE,
+    ITEM_VENUE_MARKET,
+    STEP_NOTHING,
+    STEP_REPORT,
+    Venue,
+    VenueDriver,
+    VenueStep,
+    item_key,
+)
 from engine.kernel cimport Kernel, Output
 
 
@@ -32,7 +43,7 @@ cdef enum:
     SEEN_BY_VENUE = 16
 
 
-cdef class Paper:
+cdef class Paper(Venue):
     """A paper venue for some instruments.
 
     Args:
@@ -74,16 +85,13 @@ cdef class Paper:
         for i in range(self.n_instruments):
             raise_for_code(exchange_check(&self.venues[i]), f"paper venue of instrument {i}")
 
-    cdef int paper_market(self, uint16_t instrument, const Event* event) noexcept nogil:
-        """Shows the venue an event as it saw it (an item of kind ITEM_VENUE_MARKET)."""
+    cdef int venue_market(self, uint16_t instrument, const Event* event) noexcept nogil:
         return exchange_event(&self.venues[instrument], event)
 
-    cdef int paper_request(self, const Order* request, int64_t now) noexcept nogil:
-        """Sends a request on its way."""
+    cdef int venue_request(self, const Order* request, int64_t now) noexcept nogil:
         return exchange_take(&self.venues[request.instrument], request, now)
 
-    cdef bint paper_next(self, int64_t* ts, int64_t* key) noexcept nogil:
-        """When the venue has something due next, and its rank at that instant; false if nothing is."""
+    cdef bint venue_next(self, int64_t* ts, int64_t* key) noexcept nogil:
         cdef Exchange* venue
         cdef uint16_t i
         ts[0] = INT64_MAX
@@ -98,88 +106,19 @@ cdef class Paper:
                 key[0] = item_key(i, ITEM_REQUEST)
         return ts[0] != INT64_MAX
 
-    cdef int paper_step(self, Order* report, bint* has_report) noexcept nogil:
-        """Does what ``paper_next`` said: carries requests out, or gives one report."""
+    cdef int venue_step(self, VenueStep* step) noexcept nogil:
+        """Carries requests out, or gives one report."""
         cdef int64_t ts, key
         cdef Exchange* venue
-        has_report[0] = False
-        if not self.paper_next(&ts, &key):
+        step.kind = STEP_NOTHING
+        if not self.venue_next(&ts, &key):
             return OK
         venue = &self.venues[key >> 2]
         if key & 3 == ITEM_REQUEST:
             return exchange_requests(venue, ts)
-        order_to_kernel(bus_first(&venue.responses), &venue.instrument, report)
+        order_to_kernel(bus_first(&venue.responses), &venue.instrument, &step.report)
         bus_drop(&venue.responses)
-        has_report[0] = True
-        return OK
-
-
-cdef class VenueDriver:
-    """Drives a kernel against a paper venue; see paper.pxd.
-
-    Args:
-        kernel: The kernel, with the venue's instruments.
-        paper: The venue.
-    """
-
-    def __init__(self, Kernel kernel not None, Paper paper not None):
-        self.kernel = kernel
-        self.paper = paper
-
-    cdef int item(
-        self, int64_t ts, uint16_t instrument, int kind, const Event* event, bint last
-    ) noexcept nogil:
-        """Shows one market event to the side that it is for, after everything that is due before it."""
-        cdef int code = self.catch_up(ts, item_key(instrument, kind))
-        if code != OK:
-            return code
-        if kind == ITEM_VENUE_MARKET:
-            return self.paper.paper_market(instrument, event)
-        code = self.kernel.apply_market(instrument, event, last)
-        return code if code != OK else self.drain()
-
-    cdef int emitted(self, const Output* output) noexcept nogil:
-        """Takes an output that is no request; this one forgets it."""
-        return OK
-
-    cdef int catch_up(self, int64_t until, int64_t until_key) noexcept nogil:
-        """Does everything that comes before the item (until, until_key): the venue's and timers."""
-        cdef int64_t ts = 0
-        cdef int64_t key = 0
-        cdef Order report
-        cdef bint has_report = False
-        cdef bint due
-        cdef int code
-        while True:
-            self.paper.paper_next(&ts, &key)
-            due = item_before(ts, key, until, until_key)
-            if self.kernel.desk.next_timer < (ts if due else until):
-                code = self.kernel.apply_timer(self.kernel.desk.next_timer)
-            elif not due:
-                return OK
-            else:
-                code = self.paper.paper_step(&report, &has_report)
-                if code == OK and has_report:
-                    code = kernel_report(self.kernel, &report, ts)
-            if code == OK:
-                code = self.drain()
-            if code != OK:
-                return code
-
-    cdef int drain(self) noexcept nogil:
-        """Sends requests on their way to the venue and hands everything else on."""
-        cdef const Order* request
-        cdef uint32_t i
-        cdef int code
-        for i in range(self.kernel.desk.n_outputs):
-            request = kernel_request(self.kernel, i)
-            if request != NULL:
-                code = self.paper.paper_request(request, request.local_ts)
-            else:
-                code = self.emitted(&self.kernel.desk.outbox[i])
-            if code != OK:
-                return code
-        self.kernel.take_outputs()
+        step.kind = STEP_REPORT
         return OK
 
 
@@ -233,7 +172,7 @@ cdef class PaperDriver(VenueDriver):
                 code = self.item(
                     ts[i], instruments[i], kind, &events[i], (flags[i] & LAST_OF_MESSAGE) != 0
                 )
-        self.paper.check_models()
+        self.venue.check_models()
         raise_for_code(code)
 
     def finish(self, int64_t until=INT64_MAX):
@@ -246,7 +185,7 @@ cdef class PaperDriver(VenueDriver):
         cdef int64_t ts = 0
         cdef int64_t key = 0
         with nogil:
-            while code == OK and self.paper.paper_next(&ts, &key) and ts < until:
+            while code == OK and self.venue.venue_next(&ts, &key) and ts < until:
                 code = self.catch_up(ts, key + 1)
-        self.paper.check_models()
+        self.venue.check_models()
         raise_for_code(code)

@@ -1,4 +1,4 @@
-"""The engine loop: rings in, kernel and paper venue, rings out. One thread, which owns all trading state.
+"""The engine loop: rings in, kernel and venue, rings out. One thread, which owns all trading state.
 
 A step takes control commands first, then order requests, then up to FEED_BATCH feed records, and then
 publishes. Without Python strategies it runs without the GIL until something needs the interpreter: a
@@ -14,10 +14,11 @@ engine writes orders. Then the feed waits for it, as long as the bridge makes pr
 does not read at all is not waited for, and new orders are denied with BUSY while its ring is short.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from engine.core.ring cimport Bell, Ring, SpscRing
-from engine.gateways.paper cimport VenueDriver
+from engine.core.types cimport Event
+from engine.gateways.venue cimport VenueDriver
 from engine.kernel cimport Kernel
 from engine.runtime.publish cimport Publisher
 from engine.runtime.records cimport Record
@@ -44,6 +45,7 @@ cdef enum WantCode:
 cdef class LoopDriver(VenueDriver):
     cdef Publisher out
     cdef int emitted(self, const Output* output) noexcept nogil
+    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil
 
 
 cdef class LoopCore:

@@ -1,7 +1,7 @@
 """The engine loop's compiled part; see loop.pxd. Commands, start and stop are in runtime/engine.py."""
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 
 from engine.core.clock cimport CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_UNSORTED, OK
@@ -18,7 +18,7 @@ from engine.core.ring cimport (
     spsc_set_consumer_cursor,
 )
 from engine.core.types cimport Event
-from engine.gateways.paper cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Paper, VenueDriver
+from engine.gateways.venue cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Venue, VenueDriver
 from engine.kernel cimport Kernel
 from engine.runtime.publish cimport ORDERS_RESERVE, Publisher
 from engine.runtime.records cimport *
@@ -91,21 +91,26 @@ def catch_sigterm() -> None:
 
 @cython.final
 cdef class LoopDriver(VenueDriver):
-    """The paper driver whose outputs go into the rings.
+    """The driver whose outputs go into the rings.
 
     Args:
         kernel: The kernel.
-        paper: The venue.
+        venue: What it trades with.
         out: The producer side of the outgoing rings.
     """
 
-    def __init__(self, Kernel kernel not None, Paper paper not None, Publisher out not None):
-        VenueDriver.__init__(self, kernel, paper)
+    def __init__(self, Kernel kernel not None, Venue venue not None, Publisher out not None):
+        VenueDriver.__init__(self, kernel, venue)
         self.out = out
 
     cdef int emitted(self, const Output* output) noexcept nogil:
         self.out.output(output)
         return OK
+
+    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
+        self.out.market(instrument, event)
+        self.out.status.events += 1
+        self.out.status.market_ts = ts
 
 
 cdef class LoopCore:
@@ -113,7 +118,7 @@ cdef class LoopCore:
 
     Args:
         kernel: The kernel.
-        paper: The paper venue, with the same instruments.
+        venue: What it trades with, with the same instruments.
         out: The producer side of the outgoing rings.
         feed: Ring of market records.
         orders_in: Ring of order requests and signals.
@@ -125,7 +130,7 @@ cdef class LoopCore:
     def __init__(
         self,
         Kernel kernel not None,
-        Paper paper not None,
+        Venue venue not None,
         Publisher out not None,
         Ring feed not None,
         Ring orders_in not None,
@@ -138,7 +143,7 @@ cdef class LoopCore:
             if ring.slot_size != SLOT_BYTES:
                 raise CapacityError(f"ring slots of {ring.slot_size} bytes instead of {SLOT_BYTES}")
         self.kernel, self.out = kernel, out
-        self.driver = LoopDriver(kernel, paper, out)
+        self.driver = LoopDriver(kernel, venue, out)
         self.feed, self.orders_in, self.control_in, self.bell = feed, orders_in, control_in, bell
         self.inputs[0], self.inputs[1], self.inputs[2] = &control_in.spsc, &orders_in.spsc, &feed.spsc
         self.status_interval = status_interval_ms * 1_000_000
@@ -168,7 +173,7 @@ cdef class LoopCore:
         if RINGBOOK_CHECKS:
             # A debug build looks at everything after every step.
             self.kernel.check_invariants()
-            self.driver.paper.check_invariants()
+            self.driver.venue.check_invariants()
         return want
 
     def new_step(self) -> int:
@@ -367,9 +372,6 @@ cdef class LoopCore:
         if self.code != OK:
             return WANT_FAULT
         if is_local:
-            self.out.market(record.header.instrument, event)
-            self.out.status.events += 1
-            self.out.status.market_ts = ts
             self.last_market = steady
         return WANT_NOTHING
 
@@ -379,7 +381,7 @@ cdef class LoopCore:
         cdef uint32_t i
         cdef int code
         for i in range(most):
-            if not self.driver.paper.paper_next(&ts, &key):
+            if not self.driver.venue.venue_next(&ts, &key):
                 break
             code = self.driver.catch_up(ts, key + 1)
             if code != OK:

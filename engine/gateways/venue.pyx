@@ -1,0 +1,110 @@
+"""Venues as the engine loop sees them, and the driver of a kernel against one; see venue.pxd."""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t
+
+from engine.backtest.local cimport kernel_report, kernel_request
+from engine.core.codes cimport ERR_BAD_EVENT, ERR_INVALID_REQUEST, OK
+from engine.core.types cimport Event, Order
+from engine.kernel cimport Kernel, Output
+
+
+cdef class Venue:
+    """What the engine loop trades with; a subclass overrides all four functions of venue.pxd and these two."""
+
+    cdef int venue_market(self, uint16_t instrument, const Event* event) noexcept nogil:
+        return ERR_BAD_EVENT
+
+    cdef int venue_request(self, const Order* request, int64_t now) noexcept nogil:
+        return ERR_INVALID_REQUEST
+
+    cdef bint venue_next(self, int64_t* ts, int64_t* key) noexcept nogil:
+        ts[0], key[0] = INT64_MAX, 0
+        return False
+
+    cdef int venue_step(self, VenueStep* step) noexcept nogil:
+        step.kind = STEP_NOTHING
+        return OK
+
+    def check_models(self):
+        """Raises what a model of the user's own raised, or what it returned that cannot be."""
+
+    def check_invariants(self):
+        """Raises InvariantError unless the venue is consistent."""
+
+
+cdef class VenueDriver:
+    """Drives a kernel against a venue; see venue.pxd.
+
+    Args:
+        kernel: The kernel, with the venue's instruments.
+        venue: The venue.
+    """
+
+    def __init__(self, Kernel kernel not None, Venue venue not None):
+        self.kernel = kernel
+        self.venue = venue
+
+    cdef int item(
+        self, int64_t ts, uint16_t instrument, int kind, const Event* event, bint last
+    ) noexcept nogil:
+        """Shows one market event to the side that it is for, after everything that is due before it."""
+        cdef int code = self.catch_up(ts, item_key(instrument, kind))
+        if code != OK:
+            return code
+        if kind == ITEM_VENUE_MARKET:
+            return self.venue.venue_market(instrument, event)
+        code = self.kernel.apply_market(instrument, event, last)
+        if code == OK:
+            self.seen(ts, instrument, event)
+            code = self.drain()
+        return code
+
+    cdef int emitted(self, const Output* output) noexcept nogil:
+        """Takes an output that is no request; this one forgets it."""
+        return OK
+
+    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
+        """Takes note of a market event that the kernel has been given; this one does not."""
+
+    cdef int catch_up(self, int64_t until, int64_t until_key) noexcept nogil:
+        """Does everything that comes before the item (until, until_key): the venue's and timers."""
+        cdef int64_t ts = 0
+        cdef int64_t key = 0
+        cdef VenueStep step
+        cdef bint due
+        cdef int code
+        while True:
+            self.venue.venue_next(&ts, &key)
+            due = item_before(ts, key, until, until_key)
+            if self.kernel.desk.next_timer < (ts if due else until):
+                code = self.kernel.apply_timer(self.kernel.desk.next_timer)
+            elif not due:
+                return OK
+            else:
+                code = self.venue.venue_step(&step)
+                if code == OK and step.kind == STEP_REPORT:
+                    code = kernel_report(self.kernel, &step.report, ts)
+                elif code == OK and step.kind == STEP_MARKET:
+                    code = self.kernel.apply_market(step.instrument, &step.event, step.last)
+                    if code == OK:
+                        self.seen(ts, step.instrument, &step.event)
+            if code == OK:
+                code = self.drain()
+            if code != OK:
+                return code
+
+    cdef int drain(self) noexcept nogil:
+        """Sends requests on their way to the venue and hands everything else on."""
+        cdef const Order* request
+        cdef uint32_t i
+        cdef int code
+        for i in range(self.kernel.desk.n_outputs):
+            request = kernel_request(self.kernel, i)
+            if request != NULL:
+                code = self.venue.venue_request(request, request.local_ts)
+            else:
+                code = self.emitted(&self.kernel.desk.outbox[i])
+            if code != OK:
+                return code
+        self.kernel.take_outputs()
+        return OK
