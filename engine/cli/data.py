@@ -9,14 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.core.errors import DataError
 
 if TYPE_CHECKING:
-    from engine.feeds.capture import Conversion, Progress
+    from engine.feeds.capture import Progress
     from engine.feeds.quality import Report
 
 
@@ -25,8 +25,9 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         type=Path,
+        nargs="+",
         metavar="IN",
-        help="raw Binance capture (text, gzip) or Databento market-by-order file (DBN, zstd)",
+        help="raw Binance capture, Databento market-by-order file or NASDAQ ITCH 5.0 file; compressed or not",
     )
     parser.add_argument("output", type=Path, metavar="OUT", help="recording to write, OUT.npz")
     parser.add_argument(
@@ -35,22 +36,39 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="also keep m: mark price, index price and funding rate; t: best bid and ask",
     )
-    parser.add_argument("--symbol", help="what to take of a Databento file with several symbols")
+    parser.add_argument(
+        "--format",
+        choices=("binance", "databento", "itch"),
+        help="of IN, when its beginning does not tell",
+    )
+    parser.add_argument("--symbol", help="what to take of a file with several symbols")
+    parser.add_argument(
+        "--date",
+        type=_date,
+        metavar="YYYY-MM-DD",
+        help="day of a file whose times count from midnight (ITCH), when its name does not tell",
+    )
     parser.add_argument(
         "--base-latency",
         type=int,
         default=0,
         metavar="NS",
-        help="added to the correction of a local clock that is behind the exchange's (default 0)",
+        help="added to the correction of a local clock that is behind the exchange's; "
+        "for files without a local clock (ITCH): what it takes from the exchange to us (default 0)",
     )
     parser.add_argument("--compress", action="store_true", help="smaller, but read instead of mapped")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
-    parser.epilog = "example:\n  ringbook convert btcusdt_20240808.gz btcusdt_20240808.npz"
+    parser.epilog = (
+        "examples:\n"
+        "  ringbook convert btcusdt_20240808.gz btcusdt_20240808.npz\n"
+        "  ringbook convert 01302019.NASDAQ_ITCH50.gz aapl.npz --symbol AAPL --base-latency 50000"
+    )
 
 
 def convert(args: argparse.Namespace) -> int:
     """Converts a capture; exit code 2 when it is unreadable or OUT exists."""
     from engine.backtest.data import save_events
+    from engine.feeds import formats
     from engine.feeds.quality import count_kinds
 
     if args.output.suffix != ".npz":
@@ -61,12 +79,13 @@ def convert(args: argparse.Namespace) -> int:
         raise DataError("its directory does not exist", file=str(args.output))
     start = time.perf_counter()
     with _progress(args.input, "converting") as progress:
-        result = _conversion(args, progress)
+        options = formats.Options(args.opt, args.symbol, args.date, args.base_latency)
+        result = formats.convert(args.input, form=args.format, options=options, progress=progress)
     save_events(args.output, result.events, compress=args.compress)
     seconds = time.perf_counter() - start
     events = result.events
     summary = {
-        "input": str(args.input),
+        "input": str(args.input[0]) if len(args.input) == 1 else [str(path) for path in args.input],
         "output": str(args.output),
         "symbol": result.symbol,
         "rows": len(events),
@@ -82,24 +101,10 @@ def convert(args: argparse.Namespace) -> int:
         "latency_offset": result.latency_offset,
         "stale_messages": result.stale,
         "replayed_rows": result.replayed,
+        "unknown_orders": result.unknown,
     }
     print(json.dumps(summary) if args.json else _conversion_text(summary))
     return 0
-
-
-def _conversion(args: argparse.Namespace, progress: Progress | None) -> Conversion:
-    from engine.feeds import capture, databento
-    from engine.feeds.dbn import is_databento
-
-    if not is_databento(args.input):
-        if args.symbol is not None:
-            raise DataError("--symbol is for Databento files: a capture has one", file=str(args.input))
-        return capture.convert(args.input, opt=args.opt, base_latency=args.base_latency, progress=progress)
-    if args.opt:
-        raise DataError("--opt is for Binance captures", file=str(args.input))
-    return databento.convert(
-        args.input, symbol=args.symbol, base_latency=args.base_latency, progress=progress
-    )
 
 
 def _conversion_text(summary: dict[str, Any]) -> str:
@@ -113,6 +118,10 @@ def _conversion_text(summary: dict[str, Any]) -> str:
     if summary["latency_offset"]:
         lines.append(
             f"  the local clock was behind: {summary['latency_offset']:,} ns added to every local time"
+        )
+    if summary["unknown_orders"]:
+        lines.append(
+            f"  {summary['unknown_orders']:,} messages are about orders that the file does not add: left out"
         )
     return "\n".join(lines)
 
@@ -146,7 +155,7 @@ def validate(args: argparse.Namespace) -> int:
     from engine.feeds.quality import Limits, examine
 
     limits = Limits(int(args.max_silence * 1e9), args.limit, args.tick_size, args.lot_size)
-    with _progress(args.file, "reading") as progress:
+    with _progress([args.file], "reading") as progress:
         report = examine(args.file, limits, progress)
     print(json.dumps(report.as_dict()) if args.json else _report_text(report))
     return 0 if report.clean else 1
@@ -180,15 +189,15 @@ def _report_text(report: Report) -> str:
 
 
 @contextmanager
-def _progress(path: Path, what: str) -> Iterator[Progress | None]:
-    """A bar over the bytes of a file on standard error, if that is a terminal; otherwise None."""
+def _progress(paths: list[Path], what: str) -> Iterator[Progress | None]:
+    """A bar over the bytes of files on standard error, if that is a terminal; otherwise None."""
     if not sys.stderr.isatty():
         yield None
         return
     from tqdm import tqdm
 
     try:
-        size = os.path.getsize(path)
+        size = sum(map(os.path.getsize, paths))
     except OSError:
         size = None
     with tqdm(total=size, desc=what, unit="B", unit_scale=True, leave=False, file=sys.stderr) as bar:
@@ -202,6 +211,13 @@ def _when(nanoseconds: int) -> str:
     except (OverflowError, ValueError, OSError):
         return str(nanoseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date like 2019-01-30") from None
 
 
 def _positive(text: str) -> float:

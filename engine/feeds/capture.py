@@ -45,8 +45,9 @@ class Conversion(NamedTuple):
         lines: Lines read, or records of a binary recording.
         messages: Number of messages by kind.
         latency_offset: Nanoseconds added to every local time, see ``ordering.latency_shift``.
-        stale: Spot depth messages left out because an earlier snapshot included them.
+        stale: Depth messages left out because a snapshot included them.
         replayed: Rows repeated after a spot snapshot that arrived later than newer updates.
+        unknown: Messages about orders that the file had not added, which change nothing in the book.
     """
 
     events: np.ndarray
@@ -56,6 +57,7 @@ class Conversion(NamedTuple):
     latency_offset: int
     stale: int
     replayed: int
+    unknown: int = 0
 
 
 def text_blocks(path: str | Path, progress: Progress | None = None) -> Iterator[bytes]:
@@ -167,15 +169,19 @@ def parse(
         DataError: As :func:`convert`.
     """
     parser = CaptureParser(opt, marks=marks, file=str(path))
-    with closing(_ahead(text_blocks(path, progress))) as blocks:
+    with closing(read_ahead(text_blocks(path, progress))) as blocks:
         for block in blocks:
             parser.feed(block)
     parser.close()
     return parser
 
 
-def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Runs an iterator in a thread, a few blocks ahead: zlib and the parser both work without the GIL."""
+def read_ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Runs an iterator in a thread, a few blocks ahead: zlib and the parser both work without the GIL.
+
+    Args:
+        blocks: What to read; close the result to end the thread early.
+    """
     ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
     stop = threading.Event()
 

@@ -1,0 +1,100 @@
+"""Which recordings can be converted: what a file is, told by its beginning, and the converter of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from engine.core.errors import DataError
+from engine.feeds import capture, databento, nasdaq
+from engine.feeds.capture import Conversion, Progress, text_blocks
+from engine.feeds.dbn import is_databento
+
+FORMATS = {
+    "binance": {"opt"},
+    "databento": {"symbol"},
+    "itch": {"symbol", "day"},
+}
+"""The names of the formats, and which of the options that not all have each of them has."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say about a conversion.
+
+    Attributes:
+        opt: For Binance's captures, see ``capture.convert``.
+        symbol: What to take of a file with several.
+        day: Of a file whose times count from midnight; by default its name tells.
+        base_latency: Nanoseconds; see the converter of each format.
+    """
+
+    opt: str = ""
+    symbol: str | None = None
+    day: date | None = None
+    base_latency: int = 0
+
+
+def recognise(path: str | Path) -> str:
+    """The format of a file; ``binance``, whose converter says what is wrong, when it is none.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: It is compressed with what needs an extra that is not installed.
+    """
+    if is_databento(path):
+        return "databento"
+    try:
+        with closing(text_blocks(path)) as blocks:
+            block = next(blocks, b"")
+    except DataError:
+        return "binance"
+    if nasdaq.itch_framing(block) is not None:
+        return "itch"
+    return "binance"
+
+
+def convert(
+    paths: Sequence[str | Path],
+    *,
+    form: str | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Converts a recording of any format.
+
+    Args:
+        paths: Its file.
+        form: One of ``FORMATS``; by default the file's beginning tells.
+        options: What else is asked for.
+        progress: Called with the number of bytes of the file read since the last call.
+
+    Raises:
+        DataError: The file is unreadable or wrong, or an option does not belong to its format.
+        ConfigError: Something that the format needs is not installed.
+    """
+    options = options or Options()
+    path = paths[0]
+    form = form or recognise(path)
+    _refuse_foreign(path, form, options)
+    if len(paths) > 1:
+        raise DataError(f"one file of the format {form} is converted at a time", file=str(paths[1]))
+    common = {"base_latency": options.base_latency, "progress": progress}
+    if form == "itch":
+        return nasdaq.convert_itch(path, symbol=options.symbol, day=options.day, **common)
+    if form == "databento":
+        return databento.convert(path, symbol=options.symbol, **common)
+    return capture.convert(path, opt=options.opt, **common)
+
+
+def _refuse_foreign(path: str | Path, form: str, options: Options) -> None:
+    default = Options()
+    for option, shown in (("opt", "--opt"), ("symbol", "--symbol"), ("day", "--date")):
+        if getattr(options, option) != getattr(default, option) and option not in FORMATS[form]:
+            fitting = ", ".join(name for name, has in FORMATS.items() if option in has)
+            raise DataError(f"{shown} is for {fitting} files, this is {form}", file=str(path))
