@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "backtest": Command("engine.cli.backtest", "replay a recording against a strategy"),
     "convert": Command("engine.cli.data", "turn a raw exchange capture into npz"),
     "validate": Command("engine.cli.data", "check a recording for gaps, order and crossed books"),
+    "market": Command("engine.cli.market", "fit market laws to recordings and simulate markets by them"),
     "run": Command("engine.cli.daemon", "start the daemon: engine, feed and bridge"),
     "status": Command("engine.cli.daemon", "say how a running daemon is"),
     "stop": Command("engine.cli.daemon", "stop a running daemon in good order"),

@@ -5,6 +5,15 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+from engine.core.random cimport (
+    random_below,
+    random_chance,
+    random_draw,
+    random_exponential,
+    random_log_uniform,
+    random_seed,
+    random_splitmix,
+)
 from engine.core.ticks cimport round_half_away
 from engine.core.types cimport (
     EV_BUY,
@@ -34,65 +43,9 @@ cdef extern from *:
     """
     #define MS 1000000.0
     #define LAST_TS 4611686018427387904LL
-    #define leading_zeros(x) __builtin_clzll(x)
     """
     const double MS
     const int64_t LAST_TS
-    int leading_zeros(uint64_t x) noexcept nogil
-
-
-# --- random draws: xoshiro256** and what is made of it -------------------------------------------
-
-cdef inline uint64_t _splitmix(uint64_t* state) noexcept nogil:
-    cdef uint64_t x
-    state[0] += <uint64_t>0x9E3779B97F4A7C15
-    x = state[0]
-    x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
-    x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB
-    return x ^ (x >> 31)
-
-
-cdef inline uint64_t _rotate(uint64_t x, int k) noexcept nogil:
-    return (x << k) | (x >> (64 - k))
-
-
-cdef inline uint64_t _draw(Market* m) noexcept nogil:
-    cdef uint64_t result = _rotate(m.rng[1] * 5, 7) * 9
-    cdef uint64_t shifted = m.rng[1] << 17
-    m.rng[2] ^= m.rng[0]
-    m.rng[3] ^= m.rng[1]
-    m.rng[1] ^= m.rng[2]
-    m.rng[0] ^= m.rng[3]
-    m.rng[2] ^= shifted
-    m.rng[3] = _rotate(m.rng[3], 45)
-    return result
-
-
-# Uniform in [0, n), n below 2**32.
-cdef inline uint64_t _below(Market* m, uint64_t n) noexcept nogil:
-    return ((_draw(m) >> 32) * n) >> 32
-
-
-# True so many times out of 1024.
-cdef inline bint _chance(Market* m, uint64_t of_1024) noexcept nogil:
-    return _draw(m) >> 54 < of_1024
-
-
-# In [1, 2**bits), every power of two as likely as the next: roughly 1/x. bits is at most 32.
-cdef inline int64_t _log_uniform(Market* m, uint32_t bits) noexcept nogil:
-    cdef uint64_t draw = _draw(m)
-    cdef uint64_t power = ((draw >> 32) * bits) >> 32
-    return <int64_t>((<uint64_t>1 << power) | (draw & ((<uint64_t>1 << power) - 1)))
-
-
-# Exponential without a logarithm: in halvings of the survival probability, the whole ones are the leading
-# zeros of a draw and the rest, -log2(1 - u/2), is within 0.001 of a cubic.
-cdef inline int64_t _exponential(Market* m, double mean) noexcept nogil:
-    cdef uint64_t draw = _draw(m)
-    cdef double u = <double>(draw & <uint64_t>0xFFFFFFFF) * (1.0 / 4294967296.0)
-    cdef double rest = u * (0.7213 + u * (0.1563 + u * 0.1224))
-    cdef int halvings = leading_zeros(draw | <uint64_t>0x80000000)
-    return <int64_t>(mean * 0.6931471805599453 * (halvings + rest)) + 1
 
 
 # --- the book and its rows -----------------------------------------------------------------------
@@ -161,7 +114,7 @@ cdef void _prune(Market* m) noexcept nogil:
 # --- what participants do ------------------------------------------------------------------------
 
 cdef inline int64_t _order_lots(Market* m, int64_t distance) noexcept nogil:
-    return _log_uniform(m, 12 if distance > 1 else 13)
+    return random_log_uniform(m.rng, 12 if distance > 1 else 13)
 
 
 # Takes from the best up to `lots`, no further than `limit`, and never the side's last levels: the trades,
@@ -213,23 +166,23 @@ cdef void _pull(Market* m, bint asks) noexcept nogil:
 cdef void _catch_up(Market* m, bint up) noexcept nogil:
     cdef int64_t tick
     if (m.n_asks if up else m.n_bids) <= MIN_LEVELS:
-        tick = _log_uniform(m, m.reach_bits)
+        tick = random_log_uniform(m.rng, m.reach_bits)
         tick = m.fair + tick if up else m.fair + 1 - tick
         _set(m, not up, tick, _at(m, tick)[0] + _order_lots(m, 2))
-    elif _chance(m, 400):
-        _take(m, up, _log_uniform(m, 12), m.fair if up else m.fair + 1)
+    elif random_chance(m.rng, 400):
+        _take(m, up, random_log_uniform(m.rng, 12), m.fair if up else m.fair + 1)
     else:
         _pull(m, up)
 
 
 cdef void _take_noise(Market* m) noexcept nogil:
     cdef bint buys
-    cdef int64_t lots = _log_uniform(m, 8)
-    if m.burst and _chance(m, 768):
+    cdef int64_t lots = random_log_uniform(m.rng, 8)
+    if m.burst and random_chance(m.rng, 768):
         buys = m.burst > 0
     else:
-        buys = _draw(m) >> 63
-    if _chance(m, 24):
+        buys = random_draw(m.rng) >> 63
+    if random_chance(m.rng, 24):
         lots *= 16
     if (m.n_asks if buys else m.n_bids) > MIN_LEVELS:
         _take(m, buys, lots, m.ask + 8 if buys else m.bid - 8)
@@ -238,22 +191,22 @@ cdef void _take_noise(Market* m) noexcept nogil:
 # A limit order or a cancel, equally likely at any distance; as cancels take a share of what is there, the
 # depth settles where both are equal.
 cdef void _place_or_cancel(Market* m) noexcept nogil:
-    cdef bint is_bid = _draw(m) >> 63
-    cdef int64_t distance = _log_uniform(m, m.reach_bits) - 1
+    cdef bint is_bid = random_draw(m.rng) >> 63
+    cdef int64_t distance = random_log_uniform(m.rng, m.reach_bits) - 1
     cdef int64_t tick = m.bid - distance if is_bid else m.ask + distance
     cdef int64_t lots = _at(m, tick)[0]
     cdef bint thin = (m.n_bids if is_bid else m.n_asks) <= MIN_LEVELS
-    if lots == 0 or thin or _chance(m, 512):
+    if lots == 0 or thin or random_chance(m.rng, 512):
         _set(m, is_bid, tick, lots + _order_lots(m, distance))
-    elif _chance(m, 512 if distance else 12):
+    elif random_chance(m.rng, 512 if distance else 12):
         _set(m, is_bid, tick, 0)
     else:
-        _set(m, is_bid, tick, lots - <int64_t>_below(m, <uint64_t>min(lots, 1 << 30)))
+        _set(m, is_bid, tick, lots - <int64_t>random_below(m.rng, <uint64_t>min(lots, 1 << 30)))
 
 
 # Closes a gap at the touch with a new best at the fair price.
 cdef void _improve(Market* m) noexcept nogil:
-    if m.bid < m.fair and (m.ask == m.fair + 1 or _draw(m) >> 63):
+    if m.bid < m.fair and (m.ask == m.fair + 1 or random_draw(m.rng) >> 63):
         _set(m, True, m.fair, _order_lots(m, 0))
     else:
         _set(m, False, m.fair + 1, _order_lots(m, 0))
@@ -262,33 +215,33 @@ cdef void _improve(Market* m) noexcept nogil:
 # --- time ----------------------------------------------------------------------------------------
 
 cdef void _jump(Market* m) noexcept nogil:
-    cdef int64_t size = _log_uniform(m, m.jump_bits)
+    cdef int64_t size = random_log_uniform(m.rng, m.jump_bits)
     cdef int64_t middle = (m.bid + m.ask) >> 1
     cdef int64_t lean = m.drift + 12000 * m.burst
-    if <int64_t>_below(m, 65536) >= 32768 + lean:
+    if <int64_t>random_below(m.rng, 65536) >= 32768 + lean:
         size = -size
     # The fair price stays near the book, and the book above zero.
     if -FAR_FROM_FAIR < m.fair + size - middle < FAR_FROM_FAIR and m.fair + size > (<int64_t>2 << m.reach_bits):
         m.fair += size
     # The drift is a slow random walk that is pulled back to none.
-    m.drift += <int64_t>_below(m, 513) - 256 - m.drift // 256
-    m.next_jump = m.now + _exponential(m, m.mean_jump / (4.0 if m.burst else 1.0))
+    m.drift += <int64_t>random_below(m.rng, 513) - 256 - m.drift // 256
+    m.next_jump = m.now + random_exponential(m.rng, m.mean_jump / (4.0 if m.burst else 1.0))
 
 
 cdef void _pass_time(Market* m) noexcept nogil:
     cdef bint hurried = m.ask <= m.fair or m.bid > m.fair
     cdef double gap = 0.15 * MS / m.rate if hurried else m.mean_gap / (2.5 if m.burst else 1.0)
-    m.now += _exponential(m, gap)
+    m.now += random_exponential(m.rng, gap)
     if m.burst and m.now >= m.burst_end:
         m.burst = 0
     if m.now >= m.next_burst:
-        m.burst = 1 if _draw(m) >> 63 else -1
-        m.burst_end = m.now + _exponential(m, 700.0 * MS / m.rate)
-        m.next_burst = m.burst_end + _exponential(m, 15000.0 * MS / m.rate)
+        m.burst = 1 if random_draw(m.rng) >> 63 else -1
+        m.burst_end = m.now + random_exponential(m.rng, 700.0 * MS / m.rate)
+        m.next_burst = m.burst_end + random_exponential(m.rng, 15000.0 * MS / m.rate)
     if m.now >= m.next_jump:
         _jump(m)
     # A millisecond and a heavy tail to the feed's receiver, which gets rows in order.
-    m.local = max(m.local, m.now + 1000000 + (_log_uniform(m, 9) << 14))
+    m.local = max(m.local, m.now + 1000000 + (random_log_uniform(m.rng, 9) << 14))
 
 
 cdef void _step(Market* m) noexcept nogil:
@@ -297,9 +250,9 @@ cdef void _step(Market* m) noexcept nogil:
         _catch_up(m, True)
     elif m.bid > m.fair:
         _catch_up(m, False)
-    elif (m.bid < m.fair or m.ask > m.fair + 1) and _chance(m, 700):
+    elif (m.bid < m.fair or m.ask > m.fair + 1) and random_chance(m.rng, 700):
         _improve(m)
-    elif _chance(m, 140 if m.burst else 48):
+    elif random_chance(m.rng, 140 if m.burst else 48):
         _take_noise(m)
     else:
         _place_or_cancel(m)
@@ -314,11 +267,11 @@ cdef void _build(Market* m) noexcept nogil:
     m.bid = m.low = m.fair
     m.ask = m.high = m.fair + 1
     for distance in range(<int64_t>1 << m.reach_bits):
-        if distance == 0 or _chance(m, 819):
+        if distance == 0 or random_chance(m.rng, 819):
             _at(m, m.fair - distance)[0] = _order_lots(m, distance)
             m.low = m.fair - distance
             m.n_bids += 1
-        if distance == 0 or _chance(m, 819):
+        if distance == 0 or random_chance(m.rng, 819):
             _at(m, m.fair + 1 + distance)[0] = _order_lots(m, distance)
             m.high = m.fair + 1 + distance
             m.n_asks += 1
@@ -367,14 +320,11 @@ cdef class _Pass:
 
     def __cinit__(self, source, uint64_t seed, int64_t start_tick, int64_t end):
         cdef Market* m = <Market*>calloc(1, sizeof(Market))
-        cdef uint64_t state = seed
         cdef double ticks = <double>start_tick
-        cdef int i
         if m == NULL:
             raise MemoryError
         self.market = m
-        for i in range(4):
-            m.rng[i] = _splitmix(&state)
+        random_seed(m.rng, seed)
         m.tick_size = source.tick_size
         m.lot_size = source.lot_size
         m.rate = source.rate
@@ -393,8 +343,8 @@ cdef class _Pass:
         m.mean_jump = 250.0 * MS / m.rate
         if ticks < 18000.0:
             m.mean_jump *= (18000.0 / ticks) * (18000.0 / ticks)
-        m.next_jump = m.now + _exponential(m, m.mean_jump)
-        m.next_burst = m.now + _exponential(m, 15000.0 * MS / m.rate)
+        m.next_jump = m.now + random_exponential(m.rng, m.mean_jump)
+        m.next_burst = m.now + random_exponential(m.rng, 15000.0 * MS / m.rate)
         _build(m)
 
     def __dealloc__(self):
@@ -505,8 +455,8 @@ class SimulatedMarket(EventSource):
         for byte in self.symbol.encode():
             digest = (digest ^ byte) * 0x100000001B3 & (2**64 - 1)
         cdef uint64_t state = digest ^ self.seed
-        state = _splitmix(&state) ^ self.epoch
-        cdef uint64_t seed = _splitmix(&state)
+        state = random_splitmix(&state) ^ self.epoch
+        cdef uint64_t seed = random_splitmix(&state)
         end = LAST_TS if seconds is None else min(self.start_ts + int(seconds * 1_000_000_000), LAST_TS)
         return _Pass(self, seed, round_half_away(self.start_px / self.tick_size), end)
 
