@@ -4,6 +4,24 @@ from enum import IntEnum
 
 import numpy as np
 
+from engine.core.codes cimport (
+    ERR_BAD_QTY,
+    ERR_BAD_TICK,
+    ERR_EXPIRED,
+    ERR_FOK,
+    ERR_FULL,
+    ERR_INVALID_REQUEST,
+    ERR_NO_LIQUIDITY,
+    ERR_NOT_OWNER,
+    ERR_ORDER_ID_EXIST,
+    ERR_ORDER_NOT_FOUND,
+    ERR_PHASE,
+    ERR_POST_ONLY,
+    ERR_PRICE_BAND,
+    ERR_REDUCE_ONLY,
+    ERR_UNSORTED,
+    OK as RESULT_OK,
+)
 from engine.core.types cimport ORDER_LIMIT, ORDER_MARKET, TIF_FOK, TIF_GTC, TIF_GTX, TIF_IOC
 
 
@@ -95,3 +113,24 @@ class EventKind(IntEnum):
     REPLACED = MATCH_REPLACED
     TRIGGERED = MATCH_TRIGGERED
     ENDED = MATCH_ENDED
+
+
+class Code(IntEnum):
+    """How a command is answered: the result codes of core/codes.pxd that a matcher gives."""
+
+    OK = RESULT_OK
+    ORDER_ID_EXIST = ERR_ORDER_ID_EXIST
+    ORDER_NOT_FOUND = ERR_ORDER_NOT_FOUND
+    INVALID_REQUEST = ERR_INVALID_REQUEST
+    FULL = ERR_FULL
+    BAD_TICK = ERR_BAD_TICK
+    BAD_QTY = ERR_BAD_QTY
+    UNSORTED = ERR_UNSORTED
+    NOT_OWNER = ERR_NOT_OWNER
+    PHASE = ERR_PHASE
+    PRICE_BAND = ERR_PRICE_BAND
+    EXPIRED = ERR_EXPIRED
+    REDUCE_ONLY = ERR_REDUCE_ONLY
+    POST_ONLY = ERR_POST_ONLY
+    FOK = ERR_FOK
+    NO_LIQUIDITY = ERR_NO_LIQUIDITY
