@@ -45,6 +45,8 @@ cdef inline bint item_before(int64_t ts, int64_t key, int64_t other_ts, int64_t 
 
 
 cdef class Venue:
+    cdef readonly bint has_market    # of its own, for which time is enough: no feed brings it
+
     # Shows the venue an event of the feed as it saw it (an item of kind ITEM_VENUE_MARKET).
     cdef int venue_market(self, uint16_t instrument, const Event* event) noexcept nogil
     # Sends a request on its way.

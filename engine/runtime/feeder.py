@@ -1,8 +1,8 @@
-"""The feed process: sources merged into one stream, paced, and written into the feed ring.
+"""The feed process: writes into the feed ring what happens on the market, or only what time it is.
 
-The ring's cursor moves with each batch, so a feed that is started again goes on with the very next item:
-sources give the same rows every time. While nothing is due it says what time it is, so that the engine's
-timers and order latencies go on; when the ring is full it waits.
+While nothing is due it says what time it is, so that the engine's timers and order latencies go on; when the
+ring is full it waits. The ring's cursor keeps its place, so a feed that is started again goes on with the
+very next item.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -36,68 +37,31 @@ BATCH = 2048
 HEARTBEAT_S = 0.02
 FULL_SLEEP_S = 0.0002
 CLIENT_POLL_S = 0.002
+BEAT_NS = 1_000_000
+"""Market time between two words of a clockwork, which is how late an order can come to the market within."""
+MARKET_OPENS = 1_704_067_200_000_000_000
 CLIENT_IS_THERE = 1
 """What the engine puts into the ring's consumer cursor when the first external trader registers."""
 
 
-class Feeder:
-    """Writes a merged stream into a ring at a chosen speed.
+class Feed(ABC):
+    """What all feeds do: wait for a client if they are to, say how they are, end when they are told to.
 
     Args:
-        sources: One an instrument, in the engine's order.
-        ring: The feed ring; its cursor says how many items have been sent before.
-        speed: 1 is real time, 0 as fast as the ring takes it.
+        ring: The feed ring.
         wait_for_client: Whether the first item waits for the engine's word.
-        clock: What to pace against.
         sleep: How to wait, for tests.
     """
 
     def __init__(
-        self,
-        sources: Sequence[EventSource],
-        ring: Ring,
-        *,
-        speed: float = 1.0,
-        wait_for_client: bool = False,
-        clock: Clock | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        self, ring: Ring, *, wait_for_client: bool = False, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._ring = ring
-        self._merger = Merger(sources, ring.cursor)
-        self._pacer = Pacer(clock or Clock.monotonic(), speed)
         self._wait_for_client = wait_for_client
         self._sleep = sleep
         self._stopped = False
         self._last_sent = time.monotonic()
         self._last_ts = 0
-        self._rows = sum(source.rows for source in sources)
-        self._records = np.zeros(BATCH, record_dtype)
-        self._records["kind"] = Kind.MARKET
-        self._records["strategy"] = UNOWNED
-        self._records["length"] = market_record_dtype.fields["event"][0].itemsize
-        self._events = self._records["payload"].view(market_record_dtype)["event"]
-        self._bytes = self._records.view(np.uint8).reshape(BATCH, SLOT_BYTES)
-
-    @classmethod
-    def of_run(cls, config: DaemonConfig, run: RunDir, log: logging.Logger) -> Feeder:
-        """The feed of a daemon.
-
-        Raises:
-            DataError: A recording cannot be read.
-        """
-        from engine.runtime.sources import of_config
-
-        ring = Ring.attach(run.ring_path("feed"), bell=Bell.named(run.bell_path("engine")))
-        feeder = cls(
-            of_config(config),
-            ring,
-            speed=config.feed.speed,
-            wait_for_client=config.feed.wait_for_client,
-        )
-        signal.signal(signal.SIGTERM, lambda *_: feeder.stop())
-        if ring.cursor:
-            log.info("going on after %d items", ring.cursor)
-        return feeder
 
     def stop(self) -> None:
         """Makes :meth:`run` return soon; a signal handler may call it."""
@@ -118,13 +82,77 @@ class Feeder:
             self._say(FeedState.WAITING)
             while self._ring.consumer_cursor != CLIENT_IS_THERE and not self._stopped:
                 self._sleep(CLIENT_POLL_S)
+        self._send()
+        if not self._stopped:
+            self._say(FeedState.ENDED)
+
+    @abstractmethod
+    def _send(self) -> None:
+        """Sends everything, or what there is until it is told to stop."""
+
+    @abstractmethod
+    def _place(self) -> tuple[int, int]:
+        """How many items have been sent, and how many there are; 0 of what is not known."""
+
+    def _say(self, state: FeedState) -> None:
+        record = np.zeros(1, record_dtype)
+        record["kind"] = Kind.FEED_STATUS
+        record["strategy"] = UNOWNED
+        record["length"] = PAYLOAD_BYTES
+        record["ts"] = self._last_ts
+        status = record["payload"].view(feed_status_record_dtype)
+        status["state"] = state
+        status["row"], status["rows"] = self._place()
+        while not self._ring.push(record.tobytes()):
+            if self._stopped:
+                return
+            self._sleep(FULL_SLEEP_S)
+        self._last_sent = time.monotonic()
+
+
+class Feeder(Feed):
+    """Writes sources that give the same rows every time, merged into one stream, into a ring at some speed.
+
+    Args:
+        sources: One an instrument, in the engine's order.
+        ring: The feed ring; its cursor says how many items have been sent before.
+        speed: 1 is real time, 0 as fast as the ring takes it.
+        wait_for_client: Whether the first item waits for the engine's word.
+        clock: What to pace against.
+        sleep: How to wait, for tests.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[EventSource],
+        ring: Ring,
+        *,
+        speed: float = 1.0,
+        wait_for_client: bool = False,
+        clock: Clock | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(ring, wait_for_client=wait_for_client, sleep=sleep)
+        self._merger = Merger(sources, ring.cursor)
+        self._pacer = Pacer(clock or Clock.monotonic(), speed)
+        self._rows = sum(source.rows for source in sources)
+        self._records = np.zeros(BATCH, record_dtype)
+        self._records["kind"] = Kind.MARKET
+        self._records["strategy"] = UNOWNED
+        self._records["length"] = market_record_dtype.fields["event"][0].itemsize
+        self._events = self._records["payload"].view(market_record_dtype)["event"]
+        self._bytes = self._records.view(np.uint8).reshape(BATCH, SLOT_BYTES)
+
+    def _place(self) -> tuple[int, int]:
+        return self._merger.position, self._rows
+
+    def _send(self) -> None:
         self._say(FeedState.RUNNING)
         while not self._stopped and (next_ts := self._merger.next_ts) is not None:
             self._step(next_ts)
         if not self._stopped:
             # Beyond the last row nothing is merged; a source that broke off says so here.
             self._merger.read(1)
-            self._say(FeedState.ENDED)
 
     def _step(self, next_ts: int) -> None:
         room = self._ring.capacity - len(self._ring)
@@ -152,18 +180,76 @@ class Feeder:
             self._say(FeedState.RUNNING)
         self._sleep(min(self._pacer.delay(next_ts) / 1e9, HEARTBEAT_S))
 
-    def _say(self, state: FeedState) -> None:
-        record = np.zeros(1, record_dtype)
-        record["kind"] = Kind.FEED_STATUS
-        record["strategy"] = UNOWNED
-        record["length"] = PAYLOAD_BYTES
-        record["ts"] = self._last_ts
-        status = record["payload"].view(feed_status_record_dtype)
-        status["state"] = state
-        status["row"] = self._merger.position
-        status["rows"] = self._rows
-        while not self._ring.push(record.tobytes()):
-            if self._stopped:
-                return
-            self._sleep(FULL_SLEEP_S)
-        self._last_sent = time.monotonic()
+
+class Clockwork(Feed):
+    """Says only what time it is, again and again, to an engine that has the market within itself.
+
+    Args:
+        ring: The feed ring; its cursor is the time that was told last.
+        first_ts: When the market opens, nanoseconds since the epoch.
+        seconds: Market seconds after which it ends; None never.
+        speed: 1 is real time, 0 as fast as the ring takes it.
+        wait_for_client: Whether the market waits for the engine's word.
+        clock: What to pace against.
+        sleep: How to wait, for tests.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        *,
+        first_ts: int,
+        seconds: float | None = None,
+        speed: float = 1.0,
+        wait_for_client: bool = False,
+        clock: Clock | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(ring, wait_for_client=wait_for_client, sleep=sleep)
+        self._pacer = Pacer(clock or Clock.monotonic(), speed)
+        self._next_ts = max(first_ts, ring.cursor)
+        self._end = END_OF_TIME if seconds is None else first_ts + int(seconds * 1e9)
+
+    def _place(self) -> tuple[int, int]:
+        return 0, 0
+
+    def _send(self) -> None:
+        while not self._stopped and self._last_ts < self._end:
+            horizon = self._pacer.horizon(self._next_ts)
+            if horizon < self._next_ts:
+                self._sleep(self._pacer.delay(self._next_ts) / 1e9)
+                continue
+            # Late, it says the time that it is, and not all that it was.
+            due = self._next_ts if horizon == END_OF_TIME else max(self._next_ts, horizon)
+            self._last_ts = min(due, self._end)
+            self._say(FeedState.RUNNING)
+            self._ring.cursor = self._last_ts
+            self._next_ts = self._last_ts + BEAT_NS
+
+
+def of_run(config: DaemonConfig, run: RunDir, log: logging.Logger) -> Feed:
+    """The feed of a daemon.
+
+    Raises:
+        DataError: A recording cannot be read.
+    """
+    from engine.runtime.sources import of_config
+
+    ring = Ring.attach(run.ring_path("feed"), bell=Bell.named(run.bell_path("engine")))
+    chosen = config.feed
+    feed: Feed
+    if chosen.kind == "market":
+        feed = Clockwork(
+            ring,
+            first_ts=MARKET_OPENS,
+            seconds=chosen.seconds or None,
+            speed=chosen.speed,
+            wait_for_client=chosen.wait_for_client,
+        )
+    else:
+        sources = of_config(config)
+        feed = Feeder(sources, ring, speed=chosen.speed, wait_for_client=chosen.wait_for_client)
+    signal.signal(signal.SIGTERM, lambda *_: feed.stop())
+    if ring.cursor:
+        log.info("going on after %d", ring.cursor)
+    return feed

@@ -37,7 +37,7 @@ cdef enum WantCode:
     WANT_CONTROL = 1
     WANT_SIGNAL = 2
     WANT_TELL = 3                # strategies changed, or log lines wait
-    WANT_START = 4               # the first market record is there
+    WANT_START = 4               # the market begins
     WANT_STOP = 5                # SIGTERM
     WANT_FAULT = 6               # self.code says what
 
@@ -78,6 +78,7 @@ cdef class LoopCore:
     cdef int take_requests(self, uint32_t* done) noexcept nogil
     cdef int take_feed(self, int64_t steady, uint32_t* done) noexcept nogil
     cdef int take_record(self, const Record* record, int64_t steady) noexcept nogil
+    cdef int take_time(self, int64_t ts, int64_t steady) noexcept nogil
     cdef int settle(self, uint32_t most, uint32_t* done) noexcept nogil
     cdef bint orders_fit(self, int64_t steady) noexcept nogil
     cdef void publish(self, int64_t steady, bint force) noexcept nogil

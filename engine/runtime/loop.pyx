@@ -209,7 +209,7 @@ cdef class LoopCore:
         self.started = True
 
     def first_ts(self) -> int:
-        """The time of the market record that waits at the head of the feed ring."""
+        """The time of the record that waits at the head of the feed ring."""
         cdef void* slot = NULL
         cdef uint64_t n = 0
         if spsc_peek(&self.feed.spsc, &slot, &n) != SPSC_OK:
@@ -347,11 +347,9 @@ cdef class LoopCore:
         self.last_feed = steady
         if record.header.kind == RECORD_FEED_STATUS:
             self.feed_state = record.payload.feed_status.state
-            if self.feed_state == FEED_RUNNING and ts > self.now and self.started:
-                self.code = self.driver.catch_up(ts, 0)
-                self.now = ts
-                return WANT_NOTHING if self.code == OK else WANT_FAULT
-            return WANT_NOTHING
+            if self.feed_state != FEED_RUNNING or ts <= self.now:
+                return WANT_NOTHING
+            return self.take_time(ts, steady)
         if record.header.kind != RECORD_MARKET or record.header.instrument >= self.kernel.desk.n_instruments:
             self.code = ERR_BAD_EVENT
             return WANT_FAULT
@@ -374,6 +372,17 @@ cdef class LoopCore:
         if is_local:
             self.last_market = steady
         return WANT_NOTHING
+
+    cdef int take_time(self, int64_t ts, int64_t steady) noexcept nogil:
+        """Nothing comes before ``ts`` but what is on its way, and what a venue with a market of its own does."""
+        cdef uint64_t events = self.out.status.events
+        if not self.started:
+            return WANT_START if self.driver.venue.has_market else WANT_NOTHING
+        self.code = self.driver.catch_up(ts, 0)
+        self.now = ts
+        if self.out.status.events != events:
+            self.last_market = steady
+        return WANT_NOTHING if self.code == OK else WANT_FAULT
 
     cdef int settle(self, uint32_t most, uint32_t* done) noexcept nogil:
         """Once no market time comes any more: what is on its way arrives, with the timers before it."""

@@ -97,9 +97,9 @@ def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready
 
 
 def _feed(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
-    from engine.runtime.feeder import Feeder
+    from engine.runtime.feeder import of_run
 
-    Feeder.of_run(config, run, log).run(ready.ok)
+    of_run(config, run, log).run(ready.ok)
 
 
 def _bridge(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:

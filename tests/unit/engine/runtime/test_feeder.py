@@ -8,7 +8,7 @@ from engine.core.errors import DataError
 from engine.core.ring import Ring
 from engine.core.types import DEPTH_EVENT, EXCH_EVENT, LOCAL_EVENT, event_dtype
 from engine.feeds.base import EventSource
-from engine.runtime.feeder import CLIENT_IS_THERE, Feeder
+from engine.runtime.feeder import BEAT_NS, CLIENT_IS_THERE, Clockwork, Feeder
 from engine.runtime.records import (
     FeedState,
     Flag,
@@ -152,3 +152,45 @@ def test_a_source_that_breaks_off_is_named_after_what_came_before_it():
     with pytest.raises(DataError, match="row 2"):
         feeder.run()
     assert len(market(drained(ring))) > 0
+
+
+class Wall:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.clock = Clock.simulated(0)
+        self.slept = []
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.clock.advance(round(seconds * 1e9))
+
+
+def told(records):
+    chosen = records[records["kind"] == Kind.FEED_STATUS]
+    state = chosen["payload"].view(feed_status_record_dtype)["state"]
+    return chosen["ts"][state == FeedState.RUNNING].tolist()
+
+
+def test_a_clockwork_tells_the_time_at_its_speed_and_ends():
+    ring, wall = Ring(64), Wall()
+    Clockwork(ring, first_ts=1000, seconds=0.01, speed=2.0, clock=wall.clock, sleep=wall.sleep).run()
+    records = drained(ring)
+    assert states(records) == [FeedState.RUNNING] * 11 + [FeedState.ENDED]
+    assert told(records) == [1000 + beat * BEAT_NS for beat in range(11)]
+    assert sum(wall.slept) == pytest.approx(0.005)
+    assert ring.cursor == 1000 + 10 * BEAT_NS
+
+
+def test_a_clockwork_that_is_late_says_the_time_that_it_is():
+    ring, wall = Ring(64), Wall()
+    clockwork = Clockwork(ring, first_ts=0, seconds=1.0, clock=wall.clock, sleep=lambda _: wall.sleep(0.4))
+    clockwork.run()
+    assert told(drained(ring)) == [0, 400_000_000, 800_000_000, 1_000_000_000]
+
+
+def test_a_clockwork_goes_on_after_the_last_word_of_the_one_before():
+    ring, wall = Ring(64), Wall()
+    ring.cursor = 5 * BEAT_NS
+    Clockwork(ring, first_ts=0, seconds=0.007, clock=wall.clock, sleep=wall.sleep).run()
+    assert told(drained(ring)) == [beat * BEAT_NS for beat in (5, 6, 7)]
