@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from engine.backtest.exchange cimport FILL_PARTIAL, Exchange
 from engine.backtest.exchange_l3 cimport orders_change, orders_join, orders_leave
+from engine.backtest.liquidity cimport liquidity_best, liquidity_take
 from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport queue_new
 from engine.backtest.resting cimport execute, own_insert, own_remove, respond
@@ -36,11 +37,6 @@ from engine.core.types cimport (
     TIF_GTX,
     TIF_IOC,
 )
-
-
-# How far beyond the best a market order walks the levels; hftbacktest's.
-cdef enum:
-    MARKET_REACH = 100
 
 
 cdef inline void _end(SimOrder* order, int status, int reason) noexcept nogil:
@@ -139,10 +135,17 @@ cdef void _leave(Exchange* ex, uint32_t handle) noexcept nogil:
     own_remove(ex, handle)
 
 
+cdef inline int64_t _opposite(const Exchange* ex, bint buy) noexcept nogil:
+    """The best tick that a buyer, or a seller, can take."""
+    if ex.consumes:
+        return liquidity_best(ex, buy) ^ -<int64_t>buy
+    return ex.book.best_ask_tick if buy else ex.book.best_bid_tick
+
+
 cdef int _accept(Exchange* ex, SimOrder* order, int64_t now) noexcept nogil:
     """Takes a new order in: fills it, rests it, or ends it."""
     cdef bint buy = order.side == SIDE_BUY
-    cdef int64_t opposite = ex.book.best_ask_tick if buy else ex.book.best_bid_tick
+    cdef int64_t opposite = _opposite(ex, buy)
     cdef bint market = opposite != (INVALID_MAX_TICK if buy else INVALID_MIN_TICK)
     cdef bint crosses = market and (order.price_tick >= opposite if buy else order.price_tick <= opposite)
     order.exch_ts = now
@@ -152,7 +155,7 @@ cdef int _accept(Exchange* ex, SimOrder* order, int64_t now) noexcept nogil:
         _end(order, STATUS_EXPIRED, REASON_NO_MARKET)
     elif order.order_type == ORDER_MARKET or (crosses and order.time_in_force != TIF_GTX):
         if ex.fill_kind == FILL_PARTIAL:
-            return _take_partial(ex, order, now)
+            return liquidity_take(ex, order, now) if ex.consumes else _take_partial(ex, order, now)
         execute(ex, order, now, False, opposite, order.leaves_qty, REASON_TAKER)
     elif crosses:
         _end(order, STATUS_EXPIRED, REASON_POST_ONLY_CROSSED)

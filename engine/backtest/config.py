@@ -94,6 +94,8 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         queue_params: Parameters of a queue model that is not built in.
         queue_n: The exponent of the power models.
         exchange: How orders fill: whole or not at all, or in parts too.
+        liquidity_consumption: Whether what own orders take of a level is gone for those that come after,
+            until the market gives it back; with ``partial_fill_exchange`` only.
     """
 
     symbol: Name
@@ -121,6 +123,7 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     queue_params: dict[str, Any] = {}
     queue_n: Annotated[float, Meta(gt=0, le=100)] = 3.0
     exchange: Literal["no_partial_fill_exchange", "partial_fill_exchange"] = "no_partial_fill_exchange"
+    liquidity_consumption: bool = False
 
 
 class StrategyConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"cls": "class"}):
@@ -186,6 +189,8 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
                 raise ConfigError(f"{where}.{name}: a fraction of the value, from -1 to 1")
         if asset.queue_model == L3_FIFO and asset.exchange != "no_partial_fill_exchange":
             raise ConfigError(f"{where}.exchange: {L3_FIFO} goes with no_partial_fill_exchange only")
+        if asset.liquidity_consumption and asset.exchange != "partial_fill_exchange":
+            raise ConfigError(f"{where}.liquidity_consumption: goes with partial_fill_exchange only")
         _check_latencies(asset, where)
 
 

@@ -7,9 +7,10 @@ the opposite best moves to or through its price. Without partial fills (hftbackt
 best; with them (``partial_fill_exchange``) a trade at its price fills what it leaves over, and an order that
 crosses on arrival walks the levels.
 
-Four files work on the structure declared here: ``resting`` keeps own orders and does to them what the
-market does, ``arrival`` decides what becomes of a request, ``exchange`` runs rows and requests in time, and
-``exchange_l3`` does what is different where the recording is market by order.
+Five files work on the structure declared here: ``resting`` keeps own orders and does to them what the
+market does, ``arrival`` decides what becomes of a request, ``exchange`` runs rows and requests in time,
+``exchange_l3`` does what is different where the recording is market by order, and ``liquidity`` what is
+where own orders consume what they take.
 
 Own orders of a side are one list, best price first and older first at one price, linked through a slab,
 with the best own tick and a count of own orders for each tick modulo 256 beside it. An event that does
@@ -29,6 +30,7 @@ from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport QueueModel
 from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
+from engine.book.ladder cimport Ladder
 from engine.book.queues cimport L3Book
 from engine.core.idmap cimport IdTable
 from engine.core.types cimport Event, Instrument, Order
@@ -73,6 +75,8 @@ cdef struct Exchange:
     L2Book book
     bint by_order                # the recording is market by order, and so is the book:
     L3Book queues                # own orders stand in its queues; its totals are `book`
+    bint consumes                # what own orders take of levels is gone, and remembered by the book's side:
+    Ladder taken[2]              # of each only the hash of far levels is used, by the book's keys
     const Event* fault           # the row that made exchange_run or exchange_work fail, or NULL
 
 
@@ -85,6 +89,7 @@ cdef struct ExchangeModels:
     int fill_kind
     bint faithful
     bint grows
+    bint consumes                # what own orders take of a level is gone
 
 
 cdef ExchangeModels models_from_config(object asset)

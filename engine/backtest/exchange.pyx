@@ -12,6 +12,13 @@ from engine.backtest.custom cimport model_code
 from engine.backtest.exchange_l3 cimport orders_check, orders_event, orders_run
 from engine.backtest.fees cimport fees_from_config
 from engine.backtest.latency cimport latency_constant, latency_entry
+from engine.backtest.liquidity cimport (
+    liquidity_check,
+    liquidity_event,
+    liquidity_free,
+    liquidity_init,
+    liquidity_run,
+)
 from engine.backtest.order cimport SimOrder, order_from_kernel
 from engine.backtest.queue cimport QUEUE_L3_FIFO, queue_from_config
 from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, resting_check, traded
@@ -68,6 +75,7 @@ cdef ExchangeModels models_from_config(object asset):
     models.fill_kind = _FILL_KINDS[asset.exchange]
     models.faithful = False
     models.grows = False
+    models.consumes = asset.liquidity_consumption
     return models
 
 
@@ -105,6 +113,8 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
         code = l2_init(&ex.book, models.instrument.tick_size, models.instrument.lot_size, 0)
     if code == OK and ex.by_order:
         code = l3_init(&ex.queues, &ex.book, 0, True)
+    if code == OK and models.consumes:
+        code = liquidity_init(ex)
     return code
 
 
@@ -114,6 +124,7 @@ cdef void exchange_free(Exchange* ex) noexcept nogil:
     bus_free(&ex.requests)
     bus_free(&ex.responses)
     idmap_free(&ex.ids)
+    liquidity_free(ex)
     l3_free(&ex.queues)
     l2_free(&ex.book)
 
@@ -167,6 +178,8 @@ cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
     cdef int code
     if ex.by_order:
         return orders_event(ex, event)
+    if ex.consumes:
+        return liquidity_event(ex, event)
     if kind == EVENT_DEPTH or kind == EVENT_DEPTH_SNAPSHOT:
         mirror = -<int64_t>ask
         code = l2_apply(&ex.book, event, &change)
@@ -202,6 +215,8 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     cdef int ask, code
     if ex.by_order:
         return orders_run(ex, limit, stop)
+    if ex.consumes:
+        return liquidity_run(ex, limit, stop)
     while ex.rows.ts < limit:
         row = ex.rows.row
         # What is packed next comes from memory while this block is worked through.
@@ -348,4 +363,8 @@ cdef int exchange_work(Exchange* ex, int64_t bound) noexcept nogil:
 cdef int exchange_check(const Exchange* ex) noexcept nogil:
     """ERR_INVARIANT unless lists, counts, bests, map, slab and queues agree."""
     cdef int code = resting_check(ex)
-    return code if code != OK or not ex.by_order else orders_check(ex)
+    if code == OK and ex.by_order:
+        code = orders_check(ex)
+    if code == OK and ex.consumes:
+        code = liquidity_check(ex)
+    return code

@@ -24,6 +24,8 @@ cdef int respond(Exchange* ex, const SimOrder* order) noexcept nogil
 cdef void execute(
     Exchange* ex, SimOrder* order, int64_t now, bint is_maker, int64_t tick, double qty, int reason
 ) noexcept nogil
+# Executes `qty` of a resting order at its price, answers, and removes it when nothing is left. ERR_FULL, ERR_NO_MEMORY.
+cdef int fill_resting(Exchange* ex, uint32_t handle, int64_t now, double qty, int reason) noexcept nogil
 # Moves own orders at `tick` in their queue. ERR_MODEL.
 cdef int level_changed(Exchange* ex, OwnSide* own, int64_t tick, double prev_qty, double new_qty) noexcept nogil
 # Fills own orders that the opposite best, coming from `prev_tick`, has reached or passed.

@@ -146,7 +146,7 @@ cdef void execute(
     order.fee = fee_amount(&ex.fees, order, instrument_amount(&ex.instrument, px, qty))
 
 
-cdef int _fill_resting(Exchange* ex, uint32_t handle, int64_t now, double qty, int reason) noexcept nogil:
+cdef int fill_resting(Exchange* ex, uint32_t handle, int64_t now, double qty, int reason) noexcept nogil:
     cdef SimOrder* order = &ex.orders[handle]
     # Whole fills leave nothing, whatever that is in lots; a partial fill of all the rest does too.
     cdef bint whole = qty >= order.leaves_qty
@@ -191,7 +191,7 @@ cdef int best_moved(Exchange* ex, OwnSide* own, int64_t tick, int64_t prev_tick,
     while handle != <uint32_t>NIL and (ex.orders[handle].price_tick - tick) * own.sign >= 0:
         following = ex.orders[handle].next_handle
         if all or (ex.orders[handle].price_tick - prev_tick) * own.sign < 0:
-            code = _fill_resting(ex, handle, now, ex.orders[handle].leaves_qty, REASON_BEST_CROSSED)
+            code = fill_resting(ex, handle, now, ex.orders[handle].leaves_qty, REASON_BEST_CROSSED)
             if code != OK:
                 return code
         handle = following
@@ -217,7 +217,7 @@ cdef int traded(
         code = OK
         if all or (order.price_tick - best_tick) * own.sign < 0:
             if away > 0:
-                code = _fill_resting(ex, handle, now, order.leaves_qty, REASON_TRADE_THROUGH)
+                code = fill_resting(ex, handle, now, order.leaves_qty, REASON_TRADE_THROUGH)
             else:
                 queue_trade(&ex.queue, order, qty)
                 open_qty = queue_filled(&ex.queue, order)
@@ -225,7 +225,7 @@ cdef int traded(
                 if open_qty > 0.0:
                     if ex.fill_kind != FILL_PARTIAL or open_qty > order.leaves_qty:
                         open_qty = order.leaves_qty
-                    code = _fill_resting(ex, handle, now, open_qty, REASON_QUEUE_FRONT)
+                    code = fill_resting(ex, handle, now, open_qty, REASON_QUEUE_FRONT)
         if code != OK:
             return code
         handle = following

@@ -41,6 +41,7 @@ _ASSET_FLAGS = (
     "queue_model",
     "queue_n",
     "exchange",
+    "liquidity_consumption",
 )
 
 EXAMPLE = """examples:
@@ -91,6 +92,12 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     asset.add_argument("--queue-n", type=float, metavar="N", help="exponent of the power models")
     asset.add_argument(
         "--exchange", metavar="MODEL", help="no_partial_fill_exchange (default) or partial_fill_exchange"
+    )
+    asset.add_argument(
+        "--liquidity-consumption",
+        action="store_true",
+        default=None,
+        help="what our orders take of a level is gone for the next; with partial_fill_exchange",
     )
     strategy = parser.add_argument_group("one strategy, in place of --config")
     strategy.add_argument("--strategy", metavar="CLASS", help="package.module:Class or path/to/file.py:Class")

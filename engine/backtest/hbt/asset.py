@@ -262,6 +262,16 @@ class BacktestAsset:
         self._spec.exchange = "partial_fill_exchange"
         return self
 
+    def liquidity_consumption(self, consumed: bool = True) -> Self:
+        """What own orders take of a level is gone for those that come after; see docs/models.md.
+
+        For ``partial_fill_exchange``; hftbacktest has no such call.
+        """
+        if not isinstance(consumed, bool):
+            raise ConfigError(f"liquidity_consumption: {consumed!r} is neither True nor False")
+        self._spec.liquidity_consumption = consumed
+        return self
+
     # --- fees -------------------------------------------------------------------------------------------
 
     def _fees(self, model: str, maker_fee: float, taker_fee: float) -> Self:
@@ -332,6 +342,10 @@ def check_assets(assets: Any, compat: str | None, roi: bool) -> list[AssetSpec]:
             raise ConfigError(f"asset {number}: l3_fifo_queue_model has no partial fills")
         if spec.queue_model == "l3_fifo_queue_model" and spec.snapshot is not None:
             raise ConfigError(f"asset {number}: a snapshot of levels has no orders for l3_fifo_queue_model")
+        if spec.liquidity_consumption and spec.exchange != "partial_fill_exchange":
+            raise ConfigError(f"asset {number}: liquidity_consumption goes with partial_fill_exchange only")
+        if spec.liquidity_consumption and compat is not None:
+            raise ConfigError(f"asset {number}: hftbacktest {compat} has no liquidity_consumption")
         if not roi:
             spec.roi = (0.0, 0.0)
         within = max(map(abs, spec.roi)) / spec.tick_size < MAX_TICK

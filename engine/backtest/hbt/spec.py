@@ -33,6 +33,7 @@ class AssetSpec:
     queue_params: dict[str, Any] = field(default_factory=dict)
     queue_n: float = 3.0
     exchange: str = "no_partial_fill_exchange"
+    liquidity_consumption: bool = False
     latency_model: str | type = "constant_order_latency"
     latency_params: dict[str, Any] = field(default_factory=dict)
     entry_latency_ns: int = 0
