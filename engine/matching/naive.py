@@ -40,12 +40,18 @@ LIVES = {
     OrderType.STOP_LIMIT: RESTING_LIVES,
 }
 PRICED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+MAX_SLICES = 1000
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
 def in_range(px: int) -> bool:
     """Whether a price is one at all."""
     return -MAX_PX <= px <= MAX_PX
+
+
+def good_qty(qty: int, display: int) -> bool:
+    """Whether a quantity is one, and not more than 1000 of its slices."""
+    return 1 <= qty <= MAX_QTY and (not display or qty <= MAX_SLICES * display)
 
 
 class NaiveMatcher(NaiveTrading):
@@ -168,7 +174,7 @@ class NaiveMatcher(NaiveTrading):
             or (c.flags & REDUCE_ONLY and c.order_type in STOPS)
         ):
             return Code.INVALID_REQUEST
-        if not 1 <= c.qty <= MAX_QTY or c.display_qty > (c.qty if c.order_type in PRICED else 0):
+        if c.display_qty > (c.qty if c.order_type in PRICED else 0) or not good_qty(c.qty, c.display_qty):
             return Code.BAD_QTY
         return self.check_prices(c, c.order_type in PRICED, c.order_type in STOPS, in_range, Code.BAD_TICK)
 
@@ -256,7 +262,7 @@ class NaiveMatcher(NaiveTrading):
             return code
         has_px = not order.waiting or order.order_type == OrderType.STOP_LIMIT
         keeps = order.waiting or (c.px == order.px and c.qty <= order.open)
-        if not 1 <= c.qty <= MAX_QTY:
+        if not good_qty(c.qty, order.display):
             return Code.BAD_QTY
         if self.check_prices(c, has_px, order.waiting, in_range, Code.BAD_TICK):
             return Code.BAD_TICK

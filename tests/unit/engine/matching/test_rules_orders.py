@@ -213,6 +213,12 @@ def test_a_display_quantity_of_all_is_an_ordinary_order(desk):
     assert desk.book == "1:9@100 | "
 
 
+def test_an_iceberg_has_at_most_a_thousand_slices(desk):
+    assert desk.buy(1, 2001, 100, display_qty=2).code == Code.BAD_QTY
+    assert desk.buy(1, 2000, 100, display_qty=2).code == Code.OK
+    assert desk.modify(1, 2001, 100).code == Code.BAD_QTY
+
+
 # --- reduce-only ----------------------------------------------------------------------------------
 
 
