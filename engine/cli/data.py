@@ -27,7 +27,8 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="IN",
-        help="raw Binance capture, Databento market-by-order file or NASDAQ ITCH 5.0 file; compressed or not",
+        help="raw Binance capture, Databento market-by-order file, NASDAQ ITCH 5.0 file or "
+        "LOBSTER message file (and its orderbook file); compressed or not",
     )
     parser.add_argument("output", type=Path, metavar="OUT", help="recording to write, OUT.npz")
     parser.add_argument(
@@ -38,7 +39,7 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("binance", "databento", "itch"),
+        choices=("binance", "databento", "itch", "lobster"),
         help="of IN, when its beginning does not tell",
     )
     parser.add_argument("--symbol", help="what to take of a file with several symbols")
@@ -46,7 +47,7 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         "--date",
         type=_date,
         metavar="YYYY-MM-DD",
-        help="day of a file whose times count from midnight (ITCH), when its name does not tell",
+        help="day of a file whose times count from midnight (ITCH, LOBSTER), when its name does not tell",
     )
     parser.add_argument(
         "--base-latency",
@@ -54,14 +55,15 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="NS",
         help="added to the correction of a local clock that is behind the exchange's; "
-        "for files without a local clock (ITCH): what it takes from the exchange to us (default 0)",
+        "for files without a local clock (ITCH, LOBSTER): what it takes from the exchange to us (default 0)",
     )
     parser.add_argument("--compress", action="store_true", help="smaller, but read instead of mapped")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.epilog = (
         "examples:\n"
         "  ringbook convert btcusdt_20240808.gz btcusdt_20240808.npz\n"
-        "  ringbook convert 01302019.NASDAQ_ITCH50.gz aapl.npz --symbol AAPL --base-latency 50000"
+        "  ringbook convert 01302019.NASDAQ_ITCH50.gz aapl.npz --symbol AAPL --base-latency 50000\n"
+        "  ringbook convert AAPL_2012-06-21_34200000_57600000_{message,orderbook}_10.csv aapl.npz"
     )
 
 

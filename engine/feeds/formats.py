@@ -17,8 +17,11 @@ FORMATS = {
     "binance": {"opt"},
     "databento": {"symbol"},
     "itch": {"symbol", "day"},
+    "lobster": {"symbol", "day"},
 }
 """The names of the formats, and which of the options that not all have each of them has."""
+
+_FILES = {"lobster": 2}
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def recognise(path: str | Path) -> str:
         return "binance"
     if nasdaq.itch_framing(block) is not None:
         return "itch"
-    return "binance"
+    return "lobster" if nasdaq.is_lobster(block.split(b"\n", 1)[0]) else "binance"
 
 
 def convert(
@@ -69,7 +72,7 @@ def convert(
     """Converts a recording of any format.
 
     Args:
-        paths: Its file.
+        paths: Its file, or files: LOBSTER's messages and then their orderbook.
         form: One of ``FORMATS``; by default the file's beginning tells.
         options: What else is asked for.
         progress: Called with the number of bytes of the file read since the last call.
@@ -82,9 +85,11 @@ def convert(
     path = paths[0]
     form = form or recognise(path)
     _refuse_foreign(path, form, options)
-    if len(paths) > 1:
-        raise DataError(f"one file of the format {form} is converted at a time", file=str(paths[1]))
+    if len(paths) > _FILES.get(form, 1):
+        raise DataError(f"more files than one recording of the format {form} has", file=str(paths[-1]))
     common = {"base_latency": options.base_latency, "progress": progress}
+    if form == "lobster":
+        return nasdaq.convert_lobster(*paths, symbol=options.symbol, day=options.day, **common)
     if form == "itch":
         return nasdaq.convert_itch(path, symbol=options.symbol, day=options.day, **common)
     if form == "databento":

@@ -163,7 +163,8 @@ def random_flow(
         book, locate = books[symbol], symbols[symbol]
         live = draw.choice(list(book.orders)[-30:]) if book.orders else None
         kind = draw.choice("AAAAFEECXDDUPQHBI") if live is not None else "A"
-        side = draw.choice("BS")
+        # A replacement stays on its side of the market, so that the book never crosses.
+        side = book.orders[live][0] if kind == "U" else draw.choice("BS")
         price = market + (-100 if side == "B" else 100) * draw.randint(1, widest)
         ref += draw.randint(1, 9)
         left = book.orders[live][2] if live is not None else 0

@@ -346,5 +346,5 @@ def test_the_command_converts_one_symbol(capsys, tmp_path):
     with pytest.raises(SystemExit):
         run("--date", "2019-13-30")
     assert main(["convert", str(path), str(path), str(out), "--force", "--date", "2019-01-30"]) == 2
-    assert "one file of the format itch" in capsys.readouterr().err
+    assert "more files than one recording of the format itch" in capsys.readouterr().err
     assert main(["validate", str(out)]) == 0
