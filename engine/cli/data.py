@@ -27,8 +27,8 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="IN",
-        help="raw Binance capture, Databento market-by-order file, NASDAQ ITCH 5.0 file or "
-        "LOBSTER message file (and its orderbook file); compressed or not",
+        help="raw Binance capture, Databento market-by-order file, NASDAQ ITCH 5.0 file, LOBSTER message "
+        "file (and its orderbook file) or Tardis files of trades and incremental_book_L2; compressed or not",
     )
     parser.add_argument("output", type=Path, metavar="OUT", help="recording to write, OUT.npz")
     parser.add_argument(
@@ -39,7 +39,7 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("binance", "databento", "itch", "lobster"),
+        choices=("binance", "databento", "itch", "lobster", "tardis"),
         help="of IN, when its beginning does not tell",
     )
     parser.add_argument("--symbol", help="what to take of a file with several symbols")
@@ -57,13 +57,20 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         help="added to the correction of a local clock that is behind the exchange's; "
         "for files without a local clock (ITCH, LOBSTER): what it takes from the exchange to us (default 0)",
     )
+    parser.add_argument(
+        "--snapshots",
+        choices=("process", "ignore_sod", "ignore"),
+        default="process",
+        help="of Tardis files: take them, take all but that of the day's start, or none (default process)",
+    )
     parser.add_argument("--compress", action="store_true", help="smaller, but read instead of mapped")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.epilog = (
         "examples:\n"
         "  ringbook convert btcusdt_20240808.gz btcusdt_20240808.npz\n"
         "  ringbook convert 01302019.NASDAQ_ITCH50.gz aapl.npz --symbol AAPL --base-latency 50000\n"
-        "  ringbook convert AAPL_2012-06-21_34200000_57600000_{message,orderbook}_10.csv aapl.npz"
+        "  ringbook convert AAPL_2012-06-21_34200000_57600000_{message,orderbook}_10.csv aapl.npz\n"
+        "  ringbook convert trades.csv.gz incremental_book_L2.csv.gz btcusdt.npz --format tardis"
     )
 
 
@@ -81,7 +88,7 @@ def convert(args: argparse.Namespace) -> int:
         raise DataError("its directory does not exist", file=str(args.output))
     start = time.perf_counter()
     with _progress(args.input, "converting") as progress:
-        options = formats.Options(args.opt, args.symbol, args.date, args.base_latency)
+        options = formats.Options(args.opt, args.symbol, args.date, args.base_latency, args.snapshots)
         result = formats.convert(args.input, form=args.format, options=options, progress=progress)
     save_events(args.output, result.events, compress=args.compress)
     seconds = time.perf_counter() - start

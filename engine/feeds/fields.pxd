@@ -11,6 +11,11 @@ cdef enum:
 cdef double[23] POW10
 
 
+cdef inline bint at_end(const char* p) noexcept nogil:
+    """Whether a field ends here."""
+    return p[0] == b"," or p[0] == b"\n" or p[0] == b"\r" or p[0] == 0
+
+
 # Reads a decimal number of any form up to a comma or the line's end; NULL if it is none or not finite.
 cdef const char* slow_decimal(const char* p, double* out) noexcept nogil
 
@@ -51,7 +56,7 @@ cdef inline const char* read_decimal(const char* begin, double* out) noexcept no
         c = <unsigned char>p[0] - 48
     digits = p - start - (point != NULL)
     fraction = p - point - 1 if point != NULL else 0
-    if digits == 0 or digits > MAX_DIGITS or mantissa > <uint64_t>1 << 53 or p[0] == b"e" or p[0] == b"E":
+    if digits == 0 or digits > MAX_DIGITS or mantissa > <uint64_t>1 << 53 or not at_end(p):
         return slow_decimal(begin, out)
     out[0] = <double>mantissa / POW10[fraction]
     if begin[0] == b"-":
@@ -61,7 +66,7 @@ cdef inline const char* read_decimal(const char* begin, double* out) noexcept no
 
 # Where a field ends: at a comma, the line's end or the text's.
 cdef inline const char* skip_field(const char* p) noexcept nogil:
-    while p[0] != b"," and p[0] != b"\n" and p[0] != b"\r" and p[0] != 0:
+    while not at_end(p):
         p += 1
     return p
 

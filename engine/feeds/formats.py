@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from engine.core.errors import DataError
-from engine.feeds import capture, databento, nasdaq
+from engine.feeds import capture, databento, nasdaq, tardis
 from engine.feeds.capture import Conversion, Progress, text_blocks
 from engine.feeds.dbn import is_databento
 
@@ -18,10 +18,12 @@ FORMATS = {
     "databento": {"symbol"},
     "itch": {"symbol", "day"},
     "lobster": {"symbol", "day"},
+    "tardis": {"symbol", "snapshots"},
 }
 """The names of the formats, and which of the options that not all have each of them has."""
 
-_FILES = {"lobster": 2}
+_FILES = {"lobster": 2, "tardis": 1000}
+_SHOWN = {"opt": "--opt", "symbol": "--symbol", "day": "--date", "snapshots": "--snapshots"}
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,14 @@ class Options:
         symbol: What to take of a file with several.
         day: Of a file whose times count from midnight; by default its name tells.
         base_latency: Nanoseconds; see the converter of each format.
+        snapshots: Of Tardis's level changes, one of ``tardis.SNAPSHOTS``.
     """
 
     opt: str = ""
     symbol: str | None = None
     day: date | None = None
     base_latency: int = 0
+    snapshots: str = "process"
 
 
 def recognise(path: str | Path) -> str:
@@ -59,7 +63,10 @@ def recognise(path: str | Path) -> str:
         return "binance"
     if nasdaq.itch_framing(block) is not None:
         return "itch"
-    return "lobster" if nasdaq.is_lobster(block.split(b"\n", 1)[0]) else "binance"
+    line = block.split(b"\n", 1)[0]
+    if tardis.is_tardis(line):
+        return "tardis"
+    return "lobster" if nasdaq.is_lobster(line) else "binance"
 
 
 def convert(
@@ -72,7 +79,8 @@ def convert(
     """Converts a recording of any format.
 
     Args:
-        paths: Its file, or files: LOBSTER's messages and then their orderbook.
+        paths: Its file, or files: LOBSTER's messages and then their orderbook, Tardis's trades and
+            level changes in any order.
         form: One of ``FORMATS``; by default the file's beginning tells.
         options: What else is asked for.
         progress: Called with the number of bytes of the file read since the last call.
@@ -90,6 +98,8 @@ def convert(
     common = {"base_latency": options.base_latency, "progress": progress}
     if form == "lobster":
         return nasdaq.convert_lobster(*paths, symbol=options.symbol, day=options.day, **common)
+    if form == "tardis":
+        return tardis.convert(paths, symbol=options.symbol, snapshots=options.snapshots, **common)
     if form == "itch":
         return nasdaq.convert_itch(path, symbol=options.symbol, day=options.day, **common)
     if form == "databento":
@@ -99,7 +109,7 @@ def convert(
 
 def _refuse_foreign(path: str | Path, form: str, options: Options) -> None:
     default = Options()
-    for option, shown in (("opt", "--opt"), ("symbol", "--symbol"), ("day", "--date")):
+    for option, shown in _SHOWN.items():
         if getattr(options, option) != getattr(default, option) and option not in FORMATS[form]:
             fitting = ", ".join(name for name, has in FORMATS.items() if option in has)
             raise DataError(f"{shown} is for {fitting} files, this is {form}", file=str(path))
