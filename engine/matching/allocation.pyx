@@ -5,9 +5,9 @@ order from it a trade. Self-trades cost one more pass, only for owners with live
 at a level of very many.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
-from engine.matching.book cimport Scratch, book_open, scratch_build, scratch_pop
+from engine.matching.book cimport scratch_build, scratch_pop
 from engine.matching.levels cimport Level
 from engine.matching.orders cimport BIT_ASK, BIT_ICEBERG, BIT_REDUCE_ONLY, MatchOrder
 from engine.matching.records cimport ALLOC_PRO_RATA
@@ -41,6 +41,13 @@ cdef void _give(Matcher* m, Taker* t, Round* trip, uint32_t handle, uint64_t qty
         trip.n -= 1
 
 
+# Lets an order of the round trade until it leaves the round: more than once only if it is reduce-only.
+cdef void _exhaust(Matcher* m, Taker* t, Round* trip, uint32_t handle) noexcept nogil:
+    cdef uint32_t n = trip.n
+    while trip.left and trip.n == n:
+        _give(m, t, trip, handle, min(trip.left, <uint64_t>m.orders.at[handle].qty))
+
+
 cdef void _pro_rata(Matcher* m, Taker* t, Level* level, Round* trip) noexcept nogil:
     cdef uint32_t handle, following, i, n
     cdef uint64_t rest, total, share
@@ -67,7 +74,7 @@ cdef void _pro_rata(Matcher* m, Taker* t, Level* level, Round* trip) noexcept no
     handle = level.head
     for i in range(n):
         following = m.orders.at[handle].next
-        _give(m, t, trip, handle, min(trip.left, <uint64_t>m.orders.at[handle].qty))
+        _exhaust(m, t, trip, handle)
         if trip.left == 0:
             return
         handle = following
@@ -86,7 +93,7 @@ cdef void _size_weighted(Matcher* m, Taker* t, Level* level, Round* trip) noexce
     while n and trip.left:
         handle = <uint32_t>scratch_pop(m.scratch, n).value
         n -= 1
-        _give(m, t, trip, handle, min(trip.left, <uint64_t>m.orders.at[handle].qty))
+        _exhaust(m, t, trip, handle)
 
 
 # First come, first served, before anything trades. False: the level or the arriving order is done.

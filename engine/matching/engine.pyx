@@ -7,6 +7,9 @@ from libc.string cimport memcpy
 
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_NO_MEMORY, OK
 from engine.matching.book cimport (
+    OUTPUT_ALL,
+    OUTPUT_NONE,
+    OUTPUT_TRADES,
     MatcherConfig,
     book_open,
     matcher_flush,
@@ -27,11 +30,10 @@ from engine.matching.matcher cimport (
     matcher_position,
     matcher_px,
 )
-from engine.matching.orders cimport BIT_ASK, BIT_ICEBERG, BIT_WAITING, SHIFT_LIFE, SHIFT_TYPE, MatchOrder
+from engine.matching.orders cimport BIT_ASK, BIT_WAITING, SHIFT_LIFE, SHIFT_TYPE, MatchOrder
 from engine.matching.records cimport MatchCommand, MatchResult
 from engine.matching.state cimport matcher_check, matcher_hash
 
-from enum import IntEnum
 from operator import index
 from types import MappingProxyType
 
@@ -39,7 +41,6 @@ import numpy as np
 
 from engine.core.errors import CapacityError, ConfigError, InvalidOrder, InvariantError, raise_for_code
 from engine.matching.records import (
-    AllocationRule,
     Kind,
     Life,
     OrderType,
@@ -66,12 +67,7 @@ order_dtype = np.dtype(
 )
 
 
-class Output(IntEnum):
-    """Which events a matcher puts out; LEVEL events are switched by themselves."""
-
-    NONE = 0
-    TRADES = 1
-    ALL = 2
+_OUTPUTS = {"none": OUTPUT_NONE, "trades": OUTPUT_TRADES, "all": OUTPUT_ALL}
 
 
 # The sink: keeps events for Python to take. It may allocate, a matcher never does.
@@ -116,8 +112,8 @@ cdef class MatchingEngine:
         top_share: Percent that a level's top order takes first, with PRO_RATA.
         min_allocation: Lots under which a share is none, with PRO_RATA.
         protection_ticks: How far from the best a market order trades; 0 is without a limit.
-        output: Which events are put out.
-        levels: Whether LEVEL events are.
+        levels: Whether LEVEL events are put out.
+        events: What else is: ``"all"``, ``"trades"`` (no ADDED, CHANGED, REMOVED) or ``"none"``.
         instrument: The number in every event.
         window: Ticks a side keeps dense, a power of two from 1024.
 
@@ -128,15 +124,15 @@ cdef class MatchingEngine:
 
     def __cinit__(
         self,
+        allocation=0,
         *,
         max_orders=65_536,
-        max_owners=256,
-        allocation=0,
+        max_owners=1_024,
         top_share=0,
         min_allocation=0,
         protection_ticks=0,
-        output=2,
         levels=True,
+        events="all",
         instrument=0,
         window=16_384,
     ):
@@ -148,8 +144,8 @@ cdef class MatchingEngine:
             "top_share": top_share,
             "min_allocation": min_allocation,
             "protection_ticks": protection_ticks,
-            "output": output,
-            "levels": int(bool(levels)),
+            "levels": bool(levels),
+            "events": events,
             "instrument": instrument,
             "window": window,
         }
@@ -159,7 +155,9 @@ cdef class MatchingEngine:
         config.top_share = _setting(given, "top_share", 0, 100)
         config.min_allocation = _setting(given, "min_allocation", 0, (1 << 32) - 1)
         config.protection_ticks = _setting(given, "protection_ticks", 0, (1 << 31) - 1)
-        config.output = _setting(given, "output", 0, 2)
+        if events not in _OUTPUTS:
+            raise ConfigError(f"matching: events are 'all', 'trades' or 'none', not {events!r}")
+        config.output = _OUTPUTS[events]
         config.levels = bool(levels)
         config.instrument = _setting(given, "instrument", 0, (1 << 16) - 1)
         config.window = _setting(given, "window", 1024, 1 << 28)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.core.types import Reason
+from engine.matching.engine import MatchingEngine
 from engine.matching.naive import NaiveMatcher
 from engine.matching.records import (
     Code,
@@ -21,7 +22,7 @@ from engine.matching.records import (
 
 BUY, SELL = 1, -1
 SIDES = {BUY: "B", SELL: "S", 0: "-"}
-IMPLEMENTATIONS: dict[str, Callable] = {"naive": NaiveMatcher}
+IMPLEMENTATIONS: dict[str, Callable] = {"compiled": MatchingEngine, "naive": NaiveMatcher}
 
 
 def command(kind: Kind, **fields) -> np.ndarray:
