@@ -9,7 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from engine.matching.book cimport scratch_build, scratch_pop
 from engine.matching.levels cimport Level
-from engine.matching.orders cimport BIT_ASK, BIT_ICEBERG, BIT_REDUCE_ONLY, MatchOrder
+from engine.matching.orders cimport BIT_ASK, BIT_REDUCE_ONLY, MatchOrder
 from engine.matching.records cimport ALLOC_PRO_RATA
 from engine.matching.trading cimport take_fill, take_room, take_self_trade, take_special
 

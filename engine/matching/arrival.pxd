@@ -5,12 +5,12 @@ handle and no place in the index. Bad case: a fill-or-kill order in a book with 
 or with a self-trade policy, looks at each order it could trade with before it trades.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from engine.core.types cimport REASON_REDUCE_ONLY, REASON_UNFILLED_IOC_FOK, TIF_FOK, TIF_IOC
 from engine.matching.allocation cimport share_round
 from engine.matching.book cimport Matcher, book_answer, book_append, book_forget
-from engine.matching.levels cimport NO_BEST, MatchSide
+from engine.matching.levels cimport MatchSide
 from engine.matching.orders cimport (
     BIT_ASK,
     BIT_GTD,

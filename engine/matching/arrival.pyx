@@ -1,5 +1,7 @@
 """The out-of-line half of an order's arrival: fill-or-kill, market limits, resting with more than a line."""
 
+from libc.stdint cimport uint64_t
+
 from engine.matching.book cimport book_open
 from engine.matching.heap cimport heap_push
 from engine.matching.levels cimport side_below

@@ -4,7 +4,7 @@ Cost: an uncross looks at the crossed levels once to find its price, then trades
 order of the sides concerned, until none of the owner's is left.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from engine.matching.book cimport Matcher
 from engine.matching.records cimport MatchResult

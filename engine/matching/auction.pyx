@@ -1,19 +1,19 @@
 """Phases, the uncross and ending many orders; docs/matching.md has the rules."""
 
-from libc.stdint cimport int32_t
+
+from libc.stdint cimport uint64_t
 
 from engine.core.codes cimport ERR_INVALID_REQUEST, ERR_PHASE, OK
 from engine.core.types cimport REASON_DAY_END, REASON_REDUCE_ONLY
 from engine.matching.book cimport (
     WANT_PRIVATE,
-    Scratch,
     book_emit,
     book_end,
     book_executed,
     book_open,
     scratch_pop,
 )
-from engine.matching.levels cimport NO_BEST, Level, MatchSide, side_below
+from engine.matching.levels cimport NO_BEST, side_below
 from engine.matching.orders cimport BIT_REDUCE_ONLY, SHIFT_LIFE, MatchOrder
 from engine.matching.records cimport (
     MATCH_PHASE_CHANGED,

@@ -31,11 +31,9 @@ from engine.matching.orders cimport (
     order_release,
 )
 from engine.matching.records cimport (
-    MATCH_ACCEPTED,
     MATCH_ADDED,
     MATCH_CHANGED,
     MATCH_ENDED,
-    MATCH_LEVEL,
     MATCH_REMOVED,
     MatchEvent,
 )

@@ -14,7 +14,7 @@ from engine.matching.orders cimport (
     orders_free,
     orders_init,
 )
-from engine.matching.records cimport ALLOC_SIZE_WEIGHTED, MATCH_REPLACED
+from engine.matching.records cimport ALLOC_SIZE_WEIGHTED, MATCH_LEVEL, MATCH_REPLACED
 
 
 cdef enum:

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from engine.core.codes cimport ERR_BAD_SIZE, ERR_NO_MEMORY, OK
+from engine.core.codes cimport ERR_BAD_SIZE, OK
 from engine.matching.book cimport (
     OUTPUT_ALL,
     OUTPUT_NONE,

@@ -15,9 +15,9 @@ The bad case
     arrival.pxd for the rest.
 """
 
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from engine.matching.book cimport (
+from engine.matching.book cimport (  # re-exported
     Matcher,
     MatcherConfig,
     MatchFlush,
@@ -26,9 +26,10 @@ from engine.matching.book cimport (
     matcher_free,
     matcher_init,
 )
-from engine.matching.levels cimport NO_BEST, side_below, side_find
-from engine.matching.orders cimport BIT_ASK, BIT_WAITING, MatchOrder, order_find
-from engine.matching.records cimport MatchCommand, MatchEvent, MatchResult
+from engine.matching.levels cimport NO_BEST, side_find
+from engine.matching.orders cimport MatchOrder, order_find
+from engine.matching.records cimport MatchCommand, MatchResult
+from engine.matching.state cimport matcher_check, matcher_hash  # re-exported
 
 
 # Answers a command: the code, which is in the result too.

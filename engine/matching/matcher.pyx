@@ -1,5 +1,6 @@
 """The matching engine's commands; matcher.pxd says what it is, docs/matching.md has the rules."""
 
+from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from engine.core.codes cimport (
@@ -52,12 +53,15 @@ from engine.matching.book cimport (
     book_unlink,
 )
 from engine.matching.heap cimport heap_push, heap_take
+from engine.matching.levels cimport side_below
 from engine.matching.orders cimport (
+    BIT_ASK,
     BIT_GTD,
     BIT_ICEBERG,
     BIT_POST_ONLY,
     BIT_REDUCE_ONLY,
     BIT_SLIDE,
+    BIT_WAITING,
     BITS_FLAGS,
     SHIFT_LIFE,
     SHIFT_POLICY,
@@ -90,7 +94,6 @@ from engine.matching.records cimport (
     TIF_DAY,
     TIF_GTD,
 )
-from engine.matching.state cimport matcher_check
 from engine.matching.stops cimport stops_activate, stops_load, stops_reached, stops_run, stops_wait
 from engine.matching.trading cimport Taker, take_room
 

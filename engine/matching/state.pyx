@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from engine.core.codes cimport ERR_INVARIANT, OK
 from engine.matching.book cimport scratch_pop
 from engine.matching.heap cimport heap_check
-from engine.matching.levels cimport NO_BEST, Level, MatchSide, side_below, side_check
+from engine.matching.levels cimport NO_BEST, Level, side_below, side_check
 from engine.matching.orders cimport (
     BIT_ASK,
     BIT_GTD,
@@ -16,7 +16,6 @@ from engine.matching.orders cimport (
     SHIFT_LIFE,
     SHIFT_POLICY,
     SHIFT_TYPE,
-    ColdPart,
     MatchOrder,
     orders_check,
 )

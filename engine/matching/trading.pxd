@@ -13,7 +13,6 @@ from engine.matching.book cimport (
     book_executed,
     bits_side,
 )
-from engine.matching.levels cimport Level
 from engine.matching.orders cimport BIT_ASK, MatchOrder, match_rare
 from engine.matching.records cimport MATCH_TRADE
 
