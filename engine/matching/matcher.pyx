@@ -115,6 +115,7 @@ cdef enum:
     LOOK_AHEAD = 24              # commands: the slot of the index
     LOOK_NEAR = 12               # the order
     LOOK_NEXT = 5                # its neighbours
+    MOST_SLICES = 1000           # of an iceberg
 
 
 # --- checks -------------------------------------------------------------------------------------------
@@ -188,8 +189,9 @@ cdef inline int _check_add(const Matcher* m, const MatchCommand* c) noexcept nog
         return ERR_INVALID_REQUEST
     if match_rare(not _qty_fits(c.qty)):
         return ERR_BAD_QTY
-    if not plain and c.display_qty and (c.display_qty > c.qty or not priced):
-        return ERR_BAD_QTY
+    if not plain and c.display_qty:
+        if c.display_qty > c.qty or not priced or c.qty > <int64_t>MOST_SLICES * c.display_qty:
+            return ERR_BAD_QTY
     if match_rare(priced and not _px_fits(c.px)):
         return ERR_BAD_TICK
     if not plain and c.order_type >= ORDER_STOP and not _px_fits(c.stop_px):
@@ -455,6 +457,9 @@ cdef int _modify(Matcher* m, const MatchCommand* c, MatchResult* result) noexcep
         return code
     if match_rare(not _qty_fits(c.qty)):
         return ERR_BAD_QTY
+    if match_rare(m.orders.at[handle].bits & BIT_ICEBERG):
+        if c.qty > <int64_t>MOST_SLICES * m.orders.cold[handle].display:
+            return ERR_BAD_QTY
     if match_rare(m.orders.at[handle].level == 0):
         return _modify_waiting(m, c, handle, result)
     if match_rare(not _px_fits(c.px)):
