@@ -85,6 +85,9 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         modify_latency_ns: The same of a modification; as of a new order by default.
         cancel_latency_ns: The same of a cancel; as of a new order by default.
         response_latency_ns: From the venue's answer, or a fill, to the strategy.
+        funding: Payments of a perpetual, for backtests: ``[ts, rate]`` or ``[ts, rate, mark_price]`` each,
+            times in nanoseconds; without a mark price the mid price values the position.
+        funding_data: The same from files in time order, ``.npz`` or ``.npy``, in place of ``funding``.
         order_latency_data: For ``intp_order_latency``, recordings of order latencies in time order, ``.npz``
             or ``.npy`` with hftbacktest's ``req_ts``, ``exch_ts``, ``resp_ts``.
         order_latency_offset: Added to each recorded way there, and to each way back.
@@ -116,6 +119,8 @@ class AssetConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     modify_latency_ns: Nanoseconds | None = None
     cancel_latency_ns: Nanoseconds | None = None
     response_latency_ns: Nanoseconds = 1_000_000
+    funding: list[list[int | float]] = []
+    funding_data: list[str] = []
     order_latency_data: list[str] = []
     order_latency_offset: Shift = 0
     latency_offset: Shift = 0
@@ -191,6 +196,8 @@ def check_assets(assets: list[AssetConfig], source: str, key: str = "assets") ->
             raise ConfigError(f"{where}.exchange: {L3_FIFO} goes with no_partial_fill_exchange only")
         if asset.liquidity_consumption and asset.exchange != "partial_fill_exchange":
             raise ConfigError(f"{where}.liquidity_consumption: goes with partial_fill_exchange only")
+        if asset.funding and asset.funding_data:
+            raise ConfigError(f"{where}.funding_data: goes in place of funding, not with it")
         _check_latencies(asset, where)
 
 

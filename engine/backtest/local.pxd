@@ -6,9 +6,10 @@ a whole run of them in one loop over the packed rows, which costs the book's upd
 compiler drops what describes the change) and two compares a row.
 """
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t
 
-from engine.backtest.exchange cimport Exchange
+from engine.backtest.exchange cimport Exchange, exchange_next_ts
+from engine.backtest.funding cimport Funding
 from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
 from engine.book.queues cimport L3Book
@@ -23,6 +24,7 @@ cdef struct Local:
     Exchange* venue              # whose answers come to us
     L2Book* book                 # the kernel's, borrowed
     L3Book orders                # of the market, on top of that book; used where the venue is by order
+    Funding funding              # payments to come
     const Event* fault           # the row that made local_passive or local_row fail, or NULL
     uint16_t instrument
 
@@ -31,6 +33,8 @@ cdef int local_passive(Local* local, int64_t bound) noexcept nogil
 cdef void book_rows(Cursor* rows, L2Book* book, int64_t bound) noexcept nogil
 cdef int local_row(Local* local, Kernel kernel) noexcept nogil
 cdef int local_response(Local* local, Kernel kernel, int64_t now) noexcept nogil
+# Has every strategy's position pay what is due, or passes that over if the asset's recording has ended.
+cdef void local_pay(Local* local, Kernel kernel) noexcept nogil
 
 
 cdef inline int64_t local_next_ts(const Local* local) noexcept nogil:
@@ -38,6 +42,11 @@ cdef inline int64_t local_next_ts(const Local* local) noexcept nogil:
     if local.rows.ts <= local.venue.responses.next_ts:
         return local.rows.ts
     return local.venue.responses.next_ts
+
+
+cdef inline bint local_over(const Local* local) noexcept nogil:
+    """Whether nothing of an asset is left to happen."""
+    return local_next_ts(local) == INT64_MAX and exchange_next_ts(local.venue) == INT64_MAX
 
 
 cdef inline bint local_listens(const Local* local, Kernel kernel) noexcept nogil:

@@ -1,9 +1,10 @@
 """Feeding the kernel one asset's rows and answers; see the header of local.pxd."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from engine.backtest.bus cimport bus_drop, bus_first
 from engine.backtest.exchange_l3 cimport orders_rows
+from engine.backtest.funding cimport funding_due, funding_pass
 from engine.backtest.order cimport order_to_kernel
 from engine.backtest.tape cimport (
     LOCAL,
@@ -22,8 +23,10 @@ from engine.backtest.tape cimport (
 from engine.book.l2 cimport L2Book, L2Change, _l2_put, l2_apply
 from engine.book.l3 cimport l3_apply
 from engine.core.codes cimport OK
-from engine.core.types cimport EV_KIND_MASK, EVENT_TRADE, Event, Order
+from engine.core.types cimport EV_KIND_MASK, EVENT_TRADE, Event, Instrument, Order
 from engine.kernel cimport Kernel
+from engine.risk.position cimport Position, position_qty
+from engine.strategy.desk cimport book_mid, desk_cell
 
 
 cdef void book_rows(Cursor* rows, L2Book* book, int64_t bound) noexcept nogil:
@@ -87,3 +90,18 @@ cdef int local_response(Local* local, Kernel kernel, int64_t now) noexcept nogil
     order_to_kernel(bus_first(&local.venue.responses), &local.venue.instrument, &report)
     bus_drop(&local.venue.responses)
     return kernel_report(kernel, &report, now)
+
+
+cdef void local_pay(Local* local, Kernel kernel) noexcept nogil:
+    cdef double mid = book_mid(local.book)
+    cdef Instrument* instrument = &kernel.desk.instruments[local.instrument]
+    cdef Position* position
+    cdef uint16_t strategy
+    if not local_over(local):
+        for strategy in range(kernel.desk.n_strategies):
+            position = &desk_cell(&kernel.desk, strategy, local.instrument).position
+            if position.lots != 0:
+                position.funding += funding_due(
+                    &local.funding, instrument, position_qty(position, instrument), mid, position.last_px
+                )
+    funding_pass(&local.funding)

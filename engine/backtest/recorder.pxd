@@ -25,6 +25,7 @@ cdef struct EquitySample:
     double position
     double balance
     double fee
+    double funding               # paid so far; negative was received
     double equity
     uint16_t strategy
     uint16_t instrument

@@ -173,6 +173,7 @@ cdef class Recorder:
                 slot.position = position_qty(&cell.position, &desk.instruments[instrument])
                 slot.balance = cell.position.balance
                 slot.fee = cell.position.fee
+                slot.funding = cell.position.funding
                 slot.equity = position_equity(&cell.position, &desk.instruments[instrument], slot.mid_price)
                 slot.strategy = strategy
                 slot.instrument = instrument

@@ -100,6 +100,7 @@ class BacktestResult:
             "position",
             "balance",
             "fee",
+            "funding",
             "equity",
             "num_trades",
             "trading_volume",

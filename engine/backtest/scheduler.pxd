@@ -1,7 +1,8 @@
 """Merges all sides of all assets in time: hftbacktest's order, in batches.
 
 At one instant, assets come in order, and of one asset local rows, then answers, then what the venue
-sees, then requests that arrive there. A timer at T fires after everything with a time of at most T.
+sees, then requests that arrive there. A timer at T fires after everything with a time of at most T; funding
+of T is paid, and a sample of T is taken, just before it.
 
 What we do at t cannot reach a venue before t (latencies are not negative). So between two moments at
 which a strategy can act (the next timer, the next answer, the next row of a market somebody listens to)
@@ -30,8 +31,10 @@ cdef class Scheduler:
     cdef readonly bint ended
     cdef int64_t sample_interval
     cdef int64_t next_sample
+    cdef int64_t next_due        # of the next sample or funding payment
     cdef list sources            # of each asset
     cdef list latencies
+    cdef list rates              # funding of each asset
     cdef list custom             # models of each asset that are not built in
 
     cdef check_data(self)
@@ -42,5 +45,7 @@ cdef class Scheduler:
     cdef int run_venues(self, int64_t bound) noexcept nogil
     cdef int run_instant(self, int64_t now) noexcept nogil
     cdef int one_event(self, int asset, int kind, int64_t now) noexcept nogil
+    cdef void find_next_due(self) noexcept nogil
+    cdef int settle(self, int64_t now) noexcept nogil
     cdef int fire_due(self, int64_t now) noexcept nogil
     cdef int drain(self) noexcept nogil

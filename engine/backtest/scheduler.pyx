@@ -21,6 +21,7 @@ from engine.backtest.exchange cimport (
     venues_run,
 )
 from engine.backtest.exchange_l3 cimport orders_blame
+from engine.backtest.funding cimport FundingRates, funding_pass
 from engine.backtest.latency cimport Latencies
 from engine.backtest.local cimport (
     Local,
@@ -28,6 +29,7 @@ from engine.backtest.local cimport (
     local_listens,
     local_next_ts,
     local_passive,
+    local_pay,
     local_response,
     local_row,
 )
@@ -82,10 +84,11 @@ cdef class Scheduler:
         self.stepwise = stepwise
         self.ended = False
         self.sample_interval = sample_interval
-        self.next_sample = INT64_MAX
+        self.next_sample = self.next_due = INT64_MAX
         self.sources = []
         self.latencies = []
         self.custom = []
+        self.rates = []
         cdef int n = len(assets)
         self.venues = <Exchange*>PyMem_Malloc(n * sizeof(Exchange))
         self.locals = <Local*>PyMem_Malloc(n * sizeof(Local))
@@ -97,6 +100,7 @@ cdef class Scheduler:
     def _add_asset(self, int i, asset, chunks, int max_orders):
         cdef ExchangeModels models = models_from_config(asset)
         cdef Latencies latencies = Latencies(asset)
+        cdef FundingRates rates = FundingRates(asset)
         cdef CustomModels custom
         cdef Source source = Source(chunks, asset.tick_size, asset.lot_size, asset.latency_offset)
         models.latency = latencies.model
@@ -108,11 +112,13 @@ cdef class Scheduler:
         self.sources.append(source)
         self.latencies.append(latencies)
         self.custom.append(custom)
+        self.rates.append(rates)
         self.venues[i].rows = &source.tape.cursors[VENUE]
         self.locals[i].rows = &source.tape.cursors[LOCAL]
         self.locals[i].venue = &self.venues[i]
         self.locals[i].book = &self.kernel.desk.books[i]
         self.locals[i].instrument = i
+        self.locals[i].funding = rates.funding
         if self.venues[i].by_order:
             raise_for_code(l3_init(&self.locals[i].orders, self.locals[i].book, 0, False), asset.symbol)
         source.start()
@@ -159,10 +165,15 @@ cdef class Scheduler:
             source.check()
 
     def begin(self):
-        """Takes what the kernel put out when its strategies started, and starts the samples."""
-        cdef int code
+        """Takes what the kernel put out when its strategies started, and starts samples and payments."""
+        cdef int64_t first = self.next_ts()
+        cdef int i, code
+        for i in range(self.n_assets):
+            while self.locals[i].funding.next_ts < first:
+                funding_pass(&self.locals[i].funding)
         if self.sample_interval > 0 and self.next_ts() != INT64_MAX:
             self.next_sample = self.next_ts() + self.sample_interval
+        self.find_next_due()
         with nogil:
             code = self.drain()
         if code != OK:
@@ -236,7 +247,7 @@ cdef class Scheduler:
     cdef int64_t action_bound(self, int64_t until) noexcept nogil:
         """The first moment at which a strategy can act, as far as is known now."""
         cdef int64_t bound = until
-        cdef int64_t timer = min(self.kernel.desk.next_timer, self.next_sample)
+        cdef int64_t timer = min(self.kernel.desk.next_timer, self.next_due)
         cdef int i
         if timer < bound:
             bound = timer + 1
@@ -300,16 +311,34 @@ cdef class Scheduler:
             i = 0
         return OK
 
+    cdef void find_next_due(self) noexcept nogil:
+        cdef int i
+        self.next_due = self.next_sample
+        for i in range(self.n_assets):
+            self.next_due = min(self.next_due, self.locals[i].funding.next_ts)
+
+    cdef int settle(self, int64_t now) noexcept nogil:
+        """Makes the payments of an instant, and then takes its sample."""
+        cdef int i
+        cdef int code = OK
+        for i in range(self.n_assets):
+            if self.locals[i].funding.next_ts <= now:
+                local_pay(&self.locals[i], self.kernel)
+        if self.next_sample <= now:
+            code = self.recorder.sample(&self.kernel.desk, self.next_sample)
+            self.next_sample += self.sample_interval
+        self.find_next_due()
+        return code
+
     cdef int fire_due(self, int64_t now) noexcept nogil:
         """Fires what is due at ``now``, unless the data is over: then a run ends without acting again."""
         cdef int code
         if self.next_ts() == INT64_MAX:
             self.ended = True
             return OK
-        if self.next_sample <= now:
+        if self.next_due <= now:
             self.kernel.advance(now)
-            code = self.recorder.sample(&self.kernel.desk, self.next_sample)
-            self.next_sample += self.sample_interval
+            code = self.settle(now)
             if code != OK:
                 return code
         while self.kernel.desk.next_timer <= now:
@@ -345,7 +374,7 @@ cdef class Scheduler:
                 paused[0] = True
                 return OK
             steps += 1
-            now = min(self.kernel.desk.next_timer, self.next_sample)
+            now = min(self.kernel.desk.next_timer, self.next_due)
             if self.stepwise:
                 bound = min(self.next_ts(), until)
             else:

@@ -35,6 +35,7 @@ _ASSET_FLAGS = (
     "modify_latency_ns",
     "cancel_latency_ns",
     "response_latency_ns",
+    "funding_data",
     "order_latency_data",
     "order_latency_offset",
     "latency_offset",
@@ -78,6 +79,12 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     asset.add_argument("--taker-fee", type=float, metavar="RATE")
     asset.add_argument("--buyer-fee", type=float, metavar="RATE", help="of the value, on top of either")
     asset.add_argument("--seller-fee", type=float, metavar="RATE")
+    asset.add_argument(
+        "--funding-data",
+        action="append",
+        metavar="FILE",
+        help="funding rates of a perpetual: ts, rate, perhaps mark_price; repeat in time order",
+    )
     asset.add_argument(
         "--fee-model",
         metavar="MODEL",
@@ -250,10 +257,11 @@ def summary(result: BacktestResult) -> str:
     raised = {failure.strategy: f", stopped by {failure.message}" for failure in result.failures}
     for state in result.states:
         v = state.values
+        funding = f", funding {v.funding:,.6f}" if v.funding else ""
         lines += [
             "",
             f"{state.strategy} on {state.symbol}{raised.get(state.strategy, '')}",
-            f"  equity         {v.equity:>18,.6f}   balance {v.balance:,.6f}, fee {v.fee:,.6f}",
+            f"  equity         {v.equity:>18,.6f}   balance {v.balance:,.6f}, fee {v.fee:,.6f}{funding}",
             f"  position       {v.position:>18,.6f}   " + (f"at {v.avg_px:,.4f}" if v.position else "flat"),
             f"  trades         {v.num_trades:>18,}   volume {v.trading_volume:,.6f}, "
             f"value {v.trading_value:,.2f}",

@@ -20,6 +20,8 @@ cdef struct Position:
     double realized_pnl          # before fees
     double balance               # hftbacktest: minus the signed value of all trades
     double fee                   # paid so far; rebates are negative
+    double funding               # paid so far by holding it; negative was received
+    double last_px               # of the last execution
     double trading_volume        # quantity units
     double trading_value
     int64_t num_trades
@@ -38,6 +40,7 @@ cdef inline void position_apply(
     cdef double entry, gain
     self.balance -= amount if side > 0 else -amount
     self.fee += fee
+    self.last_px = px
     self.num_trades += 1
     self.trading_volume += qty
     self.trading_value += amount
@@ -87,10 +90,10 @@ cdef inline double position_unrealized(
 
 
 cdef inline double position_equity(const Position* self, const Instrument* inst, double mid) noexcept nogil:
-    """hftbacktest's equity. A flat position needs no mid."""
+    """hftbacktest's equity, less funding. A flat position needs no mid."""
     if self.lots == 0:
-        return (self.balance if inst.asset_kind == ASSET_LINEAR else -self.balance) - self.fee
-    return instrument_equity(inst, mid, self.balance, to_qty(self.lots, inst.lot_size), self.fee)
+        return (self.balance if inst.asset_kind == ASSET_LINEAR else -self.balance) - self.fee - self.funding
+    return instrument_equity(inst, mid, self.balance, to_qty(self.lots, inst.lot_size), self.fee) - self.funding
 
 
 cdef class PositionKeeper:

@@ -169,11 +169,12 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         raise ConfigError(f"{source}: $.bridge.endpoint: {error}") from None
     for index, asset in enumerate(config.instruments):
         where = f"{source}: $.instruments[{index}]"
-        # Both belong to the times of one recording; a daemon's clock goes on beside it.
+        # These belong to the times of one recording; a daemon's clock goes on beside it.
         if asset.latency_model != "constant_order_latency":
             raise ConfigError(f"{where}.latency_model: {asset.latency_model} is for backtests only")
-        if asset.latency_offset:
-            raise ConfigError(f"{where}.latency_offset: is for backtests only")
+        for name in ("latency_offset", "funding", "funding_data"):
+            if getattr(asset, name):
+                raise ConfigError(f"{where}.{name}: is for backtests only")
         where += ".data"
         if config.feed.kind == "simulated" and asset.data:
             raise ConfigError(f"{where}: a simulated feed reads no recordings; set feed.kind to 'replay'")

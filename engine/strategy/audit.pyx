@@ -76,6 +76,8 @@ cdef uint64_t _hash_position(uint64_t h, const Position* p) noexcept nogil:
     h = _mix_double(h, p.realized_pnl)
     h = _mix_double(h, p.balance)
     h = _mix_double(h, p.fee)
+    if p.funding != 0.0:
+        h = _mix_double(h, p.funding)
     h = _mix_double(h, p.trading_volume)
     h = _mix_double(h, p.trading_value)
     return _mix(h, <uint64_t>p.num_trades)

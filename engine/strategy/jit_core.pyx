@@ -340,6 +340,7 @@ cdef void jit_state(Frame* frame, int64_t instrument, double* values) noexcept n
     values[7] = p.realized_pnl
     values[8] = position_unrealized(p, inst, mid)
     values[9] = position_equity(p, inst, mid)
+    values[10] = p.funding
 
 
 def symbols():

@@ -122,6 +122,7 @@ VALUE_NAMES = (
     "realized_pnl",
     "unrealized_pnl",
     "equity",
+    "funding",
 )
 VALUES = View("StateValues", *((name, types.float64) for name in VALUE_NAMES))
 ORDERS = OrdersType("orders", ("frame", CONTEXT), ("place", types.int64), ("end", types.int64))

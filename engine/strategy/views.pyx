@@ -46,7 +46,8 @@ class StateValues(NamedTuple):
         avg_px: Average cost of the position; NaN when flat.
         realized_pnl: Before fees, by average cost.
         unrealized_pnl: Against the mid price; NaN without one.
-        equity: Balance plus the position's value at the mid, minus fees; NaN without a mid.
+        equity: Balance plus the position's value at the mid, minus fees and funding; NaN without a mid.
+        funding: Paid so far for holding the position; negative was received.
     """
 
     position: float
@@ -59,6 +60,7 @@ class StateValues(NamedTuple):
     realized_pnl: float
     unrealized_pnl: float
     equity: float
+    funding: float = 0.0
 
 
 class Signal(NamedTuple):
@@ -81,7 +83,7 @@ cdef object make_state(const Position* p, const Instrument* inst, double mid):
     return StateValues(
         position_qty(p, inst), p.balance, p.fee, p.num_trades, p.trading_volume, p.trading_value,
         position_avg_px(p, inst), p.realized_pnl, position_unrealized(p, inst, mid),
-        position_equity(p, inst, mid),
+        position_equity(p, inst, mid), p.funding,
     )
 
 

@@ -10,6 +10,7 @@ off stops at ``Funding.next_ts`` to make one.
 
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 
+from engine.backtest.funding cimport Funding
 from engine.backtest.order cimport SimOrder
 from engine.core.types cimport Instrument
 
@@ -59,23 +60,10 @@ cdef struct OrderRow:
     uint8_t _pad[9]
 
 
-# A payment to come: at `ts` a long position pays `rate` of its value at `px`, NaN for the mid price then.
-cdef struct FundingRow:
-    int64_t ts
-    double rate
-    double px
-
-
-cdef struct Funding:
-    int64_t next_ts              # INT64_MAX when there is none
-    double paid                  # so far, in the currency of the balance; negative was received
-    const FundingRow* next
-    const FundingRow* end
-
-
 cdef struct Account:
     StateValues values
     Funding funding
+    double funding_paid          # in the currency of the balance; negative was received
     FillRow* fills
     uint64_t n_fills
     uint64_t fill_room
@@ -89,8 +77,6 @@ cdef void account_free(Account* account) noexcept nogil
 cdef int account_fill(
     Account* account, const Instrument* instrument, const SimOrder* order, int64_t now
 ) noexcept nogil
-# Takes payments from an array that somebody keeps.
-cdef void account_funding(Account* account, const FundingRow* rows, uint64_t n) noexcept nogil
 # Makes the next payment, if `paying`, else passes it over. `mid` is NaN for an empty side.
 cdef void account_pay(Account* account, const Instrument* instrument, double mid, bint paying) noexcept nogil
 # Logs a request as it is sent or an answer as it is received; ERR_NO_MEMORY.

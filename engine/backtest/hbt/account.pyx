@@ -1,9 +1,10 @@
 """Counting fills and keeping the logs; see the header of account.pxd."""
 
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
+from engine.backtest.funding cimport funding_due, funding_pass
 from engine.backtest.order cimport SimOrder
 from engine.core.codes cimport ERR_NO_MEMORY, OK
 from engine.core.ticks cimport to_px
@@ -55,23 +56,14 @@ cdef int account_fill(
     return OK
 
 
-cdef void account_funding(Account* account, const FundingRow* rows, uint64_t n) noexcept nogil:
-    account.funding.next = rows
-    account.funding.end = rows + n
-    account.funding.next_ts = rows.ts if n else INT64_MAX
-
-
 cdef void account_pay(Account* account, const Instrument* instrument, double mid, bint paying) noexcept nogil:
-    cdef Funding* funding = &account.funding
     cdef double position = account.values.position
-    cdef double px = funding.next.px
     if paying and position != 0.0:
-        if px != px:
-            # A position has had a fill, whose price is known whatever the book has lost.
-            px = mid if mid == mid else account.fills[account.n_fills - 1].px
-        funding.paid += funding.next.rate * instrument_amount(instrument, px, position)
-    funding.next += 1
-    funding.next_ts = funding.next.ts if funding.next != funding.end else INT64_MAX
+        # A position has had a fill.
+        account.funding_paid += funding_due(
+            &account.funding, instrument, position, mid, account.fills[account.n_fills - 1].px
+        )
+    funding_pass(&account.funding)
 
 
 cdef int account_log(Account* account, const SimOrder* order, bint answer, int64_t now) noexcept nogil:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from engine.backtest.files import read_array
-from engine.backtest.hbt.funding import funding_rows
+from engine.backtest.funding_rates import funding_rows
 from engine.backtest.hbt.spec import AssetSpec, Source
 from engine.core.errors import ConfigError, DataError
 

@@ -77,7 +77,7 @@ def offsets() -> dict:
         "num_trades": <size_t>&market.account.values.num_trades,
         "trading_volume": <size_t>&market.account.values.trading_volume,
         "trading_value": <size_t>&market.account.values.trading_value,
-        "funding_paid": <size_t>&market.account.funding.paid,
+        "funding_paid": <size_t>&market.account.funding_paid,
         "n_orders": <size_t>&market.orders.n,
         "trades": <size_t>&market.trades.rows,
         "n_trades": <size_t>&market.trades.n,

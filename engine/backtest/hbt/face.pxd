@@ -1,6 +1,5 @@
 """A polled backtest as an object: what owns the markets and knows their recordings."""
 
-from engine.backtest.hbt.account cimport Account
 from engine.backtest.hbt.calls cimport Session
 from engine.backtest.hbt.market cimport Market
 
@@ -22,7 +21,6 @@ cdef class Backtest:
     cdef object __weakref__
 
     cdef _share(self)
-    cdef _fund(self, Account* account, object asset)
     cdef _add(self, int index, object asset, bint faithful)
 
 

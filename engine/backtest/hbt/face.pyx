@@ -8,7 +8,8 @@ import numpy as np
 
 from engine.backtest.exchange cimport ExchangeModels, exchange_init, models_from_config
 from engine.backtest.exchange_l3 cimport orders_blame
-from engine.backtest.hbt.account cimport ORDER_LOG_ROWS, Account, FillRow, FundingRow, OrderRow, account_funding
+from engine.backtest.funding cimport FundingRates
+from engine.backtest.hbt.account cimport ORDER_LOG_ROWS, Account, FillRow, OrderRow
 from engine.backtest.hbt.calls cimport (
     Session,
     call_cancel,
@@ -148,6 +149,7 @@ cdef class Backtest:
         cdef CustomModels custom
         cdef Source source = Source(asset.chunks(), asset.tick_size, asset.lot_size, asset.latency_offset)
         cdef Latencies latencies = Latencies(asset, faithful)
+        cdef FundingRates rates = FundingRates(asset)
         cdef const Event[::1] snapshot
         self.kept.append(latencies)
         models.latency = latencies.model
@@ -166,20 +168,13 @@ cdef class Backtest:
         market.rows = &source.tape.cursors[LOCAL]
         market.trades.kept = asset.trades_kept
         market.view.first, market.view.last = asset.roi_ticks
-        self._fund(&market.account, asset)
+        self.kept.append(rates)
+        market.account.funding = rates.funding
         rows = asset.snapshot_rows()
         if len(rows):
             snapshot = rows
             raise_for_code(_apply_snapshot(&market.book, snapshot), f"asset {index}, initial snapshot")
             raise_for_code(_apply_snapshot(&market.venue.book, snapshot), f"asset {index}, initial snapshot")
-
-    cdef _fund(self, Account* account, object asset):
-        cdef const int64_t[:, ::1] rows
-        account_funding(account, NULL, 0)
-        if asset.funding is not None and len(asset.funding):
-            self.kept.append(asset.funding)
-            rows = asset.funding.view(np.int64).reshape(-1, 3)
-            account_funding(account, <const FundingRow*>&rows[0, 0], rows.shape[0])
 
     def check_data(self):
         """Raises what is wrong with the recordings, as far as they have been read."""
@@ -395,7 +390,7 @@ cdef class Backtest:
 
         Of the state values none has it in it: take it off the equity (docs/models.md).
         """
-        return (<Market*>call_market(&self.session, asset_no)).account.funding.paid
+        return (<Market*>call_market(&self.session, asset_no)).account.funding_paid
 
     def last_trades(self, int64_t asset_no):
         """Trades since they were last cleared; none unless the asset's ``last_trades_capacity`` is above 0.

@@ -44,6 +44,7 @@ class AssetSpec:
     order_latency_offset: int = 0
     latency_offset: int = 0
     funding: np.ndarray | None = None
+    funding_data: list[Source] = field(default_factory=list)
     trades_kept: bool = False
     roi: tuple[float, float] = (0.0, 0.0)
     data: list[Source] = field(default_factory=list)

@@ -64,6 +64,7 @@ def test_the_json_has_exactly_its_keys(data):
         "position",
         "balance",
         "fee",
+        "funding",
         "equity",
         "num_trades",
         "trading_volume",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.backtest.files import read_array
 from engine.core.errors import ConfigError, DataError
 
 funding_dtype = np.dtype([("ts", "i8"), ("rate", "f8"), ("mark_price", "f8")])
@@ -80,3 +81,30 @@ def funding_rows(rates: Any, name: str) -> np.ndarray:
             row = int(wrong[0]) + first
             raise DataError(f"{rows[field][row]}: {text}", file=name, row=row, field=field)
     return rows
+
+
+def load_funding(asset: Any) -> np.ndarray:
+    """All payments of an asset.
+
+    Args:
+        asset: What has ``funding`` (rates, or None) and ``funding_data`` (files in time order).
+
+    Returns:
+        As :func:`funding_rows`.
+
+    Raises:
+        ConfigError: As :func:`funding_rows`.
+        DataError: As :func:`funding_rows`; a file is missing or corrupt, or begins before the end of the one
+            before it.
+    """
+    parts = [funding_rows([] if asset.funding is None else asset.funding, "funding")]
+    end = -1
+    for path in asset.funding_data:
+        rows = funding_rows(read_array(path), str(path))
+        if len(rows) and rows["ts"][0] <= end:
+            text = f"not after {end}, the last payment of the file before"
+            raise DataError(f"{rows['ts'][0]}: {text}", file=str(path), row=0, field="ts")
+        if len(rows):
+            end = int(rows["ts"][-1])
+        parts.append(rows)
+    return np.concatenate(parts)
