@@ -51,7 +51,7 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--base-latency",
-        type=int,
+        type=_latency,
         default=0,
         metavar="NS",
         help="added to the correction of a local clock that is behind the exchange's; "
@@ -128,6 +128,8 @@ def _conversion_text(summary: dict[str, Any]) -> str:
         lines.append(
             f"  the local clock was behind: {summary['latency_offset']:,} ns added to every local time"
         )
+    if summary["stale_messages"]:
+        lines.append(f"  {summary['stale_messages']:,} updates that a snapshot includes are left out")
     if summary["unknown_orders"]:
         lines.append(
             f"  {summary['unknown_orders']:,} messages are about orders that the file does not add: left out"
@@ -220,6 +222,16 @@ def _when(nanoseconds: int) -> str:
     except (OverflowError, ValueError, OSError):
         return str(nanoseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _latency(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of nanoseconds") from None
+    if abs(value) > 86_400_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text} ns is more than a day")
+    return value
 
 
 def _date(text: str) -> date:

@@ -24,6 +24,7 @@ from engine.feeds.spool import Spool
 SIDES_UNTIL = date(2014, 7, 14)
 """From this day on NASDAQ calls every hidden order that trades a buy order, so the side says nothing."""
 
+_DAY = 86_400_000_000_000
 _ENOUGH = 64
 """Messages at the beginning that have to look like some, or as many as there are in the first block."""
 
@@ -51,7 +52,7 @@ def convert_itch(
         path: The file, plain or gzipped, messages with or without their lengths.
         symbol: The instrument; needed when the file has several.
         day: Of the file; by default its name tells.
-        base_latency: Nanoseconds from exchange to local times, not negative.
+        base_latency: Nanoseconds from exchange to local times, from 0 to a day.
         progress: Called with the number of bytes of the file read since the last call.
 
     Returns:
@@ -117,7 +118,7 @@ def convert_lobster(
             for those that were there before the first message.
         symbol: Of the file; by default what its name begins with, if that is one.
         day: Of the file; by default its name tells.
-        base_latency: Nanoseconds from exchange to local times, not negative.
+        base_latency: Nanoseconds from exchange to local times, from 0 to a day.
         progress: Called with the number of bytes of the file read since the last call.
 
     Returns:
@@ -178,8 +179,8 @@ def _first_levels(path: str | Path) -> list[tuple[int, int, int]]:
 
 
 def _beginning(path: str | Path, day: date | None, latency: int) -> tuple[str, date, int]:
-    if latency < 0:
-        raise DataError(f"the latency {latency} is below 0", file=str(path))
+    if not 0 <= latency <= _DAY:
+        raise DataError(f"the latency {latency} ns is not from 0 to a day of {_DAY}", file=str(path))
     when = day_of(path, day)
     return str(path), when, midnight(when)
 

@@ -52,6 +52,7 @@ KINDS = {
     104: "best_ask",
 }
 
+_BLOCK = 1 << 20
 _BY_ORDER = (ADD_ORDER_EVENT, CANCEL_ORDER_EVENT, MODIFY_ORDER_EVENT)
 _NEEDS_QTY = (TRADE_EVENT, DEPTH_SNAPSHOT_EVENT, ADD_ORDER_EVENT)
 _MAY_BE_NAN = (DEPTH_CLEAR_EVENT, CANCEL_ORDER_EVENT, FILL_EVENT)
@@ -254,14 +255,18 @@ def count_kinds(events: np.ndarray) -> dict[str, dict[str, int]]:
     Args:
         events: ``event_dtype`` array.
     """
-    side = (events["ev"] >> np.uint64(28)) & np.uint64(3)
-    codes, counts = np.unique((events["ev"] & np.uint64(0xFF)) << np.uint64(2) | side, return_counts=True)
+    counts = np.zeros(256 << 2, np.int64)
+    # In blocks, since the events may be more than memory holds.
+    for first in range(0, len(events), _BLOCK):
+        ev = events["ev"][first : first + _BLOCK]
+        codes = (ev & np.uint64(0xFF)) << np.uint64(2) | (ev >> np.uint64(28)) & np.uint64(3)
+        counts += np.bincount(codes.astype(np.int64), minlength=len(counts))
     result: dict[str, dict[str, int]] = {}
-    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+    for code in np.flatnonzero(counts).tolist():
         kind = KINDS.get(code >> 2, f"kind_{code >> 2}")
         sides = result.setdefault(kind, {"buy": 0, "sell": 0, "none": 0})
         # Both flags at once count as a buy, as hftbacktest reads them.
-        sides["buy" if code & 2 else "sell" if code & 1 else "none"] += count
+        sides["buy" if code & 2 else "sell" if code & 1 else "none"] += int(counts[code])
     return result
 
 

@@ -166,7 +166,7 @@ cdef class TardisParser(LineParser):
     cdef int _header(self, const char** cursor) noexcept with gil:
         """Learns from the first line what the file is."""
         cdef const char* p = cursor[0]
-        while p[0] != b"\n" and p[0] != 0:
+        while p[0] != b"\n":
             p += 1
         names = tuple(cursor[0][:p - cursor[0]].decode("utf-8", "replace").rstrip("\r").split(","))
         if names != TRADES and names != DEPTH:

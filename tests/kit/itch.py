@@ -114,6 +114,17 @@ class Book:
             self.trades += [("", price, shares)] * (shares > 0)
 
 
+def _some_order(draw, book: Book) -> int | None:
+    """A recent order, or now and then the one with the best price of its side."""
+    if not book.orders:
+        return None
+    if draw.random() < 0.9:
+        return draw.choice(list(book.orders)[-30:])
+    side = draw.choice(list(book.orders.values()))[0]
+    of_side = {ref: price for ref, (one, price, _) in book.orders.items() if one == side}
+    return (max if side == "B" else min)(of_side, key=of_side.get)
+
+
 def _about(draw, kind, where, symbol, of, ref, side, price) -> bytes:
     """A message of a kind: about the order ``of`` (number and what is left of it), or the new one ``ref``."""
     live, left = of
@@ -161,7 +172,7 @@ def random_flow(
         ts += draw.choice((0, 1, 1000, 10**6))
         symbol = draw.choice(names)
         book, locate = books[symbol], symbols[symbol]
-        live = draw.choice(list(book.orders)[-30:]) if book.orders else None
+        live = _some_order(draw, book)
         kind = draw.choice("AAAAFEECXDDUPQHBI") if live is not None else "A"
         # A replacement stays on its side of the market, so that the book never crosses.
         side = book.orders[live][0] if kind == "U" else draw.choice("BS")

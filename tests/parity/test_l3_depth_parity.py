@@ -8,6 +8,8 @@ from numba import njit
 from engine.book.l2 import best_dtype
 from engine.book.l3 import L3
 from engine.core.types import EXCH_EVENT, FILL_EVENT, LOCAL_EVENT
+from engine.feeds.nasdaq import convert_itch
+from tests.kit import itch
 from tests.kit.recordings import LOT_SIZE, TICK_SIZE, events
 
 pytestmark = pytest.mark.recording
@@ -52,7 +54,7 @@ def rows():
     return rows
 
 
-def reference(make, rows):
+def reference(make, rows, tick_size=TICK_SIZE["cme"], lot_size=LOT_SIZE["cme"]):
     asset = (
         BacktestAsset()
         .data([rows])
@@ -61,8 +63,8 @@ def reference(make, rows):
         .l3_fifo_queue_model()
         .no_partial_fill_exchange()
         .trading_value_fee_model(0.0, 0.0)
-        .tick_size(TICK_SIZE["cme"])
-        .lot_size(LOT_SIZE["cme"])
+        .tick_size(tick_size)
+        .lot_size(lot_size)
     )
     if make is ROIVectorMarketDepthBacktest:
         # Its vector forgets what is outside; the recording's prices go from 85 to 5792.5.
@@ -84,6 +86,19 @@ def test_the_best_after_every_event_is_hftbacktests(rows, make):
         wrong = np.flatnonzero(found != expected)
         assert len(wrong) == 0, f"row {wrong[0]}: {found[wrong[0]]} instead of {expected[wrong[0]]}"
         book.check_invariants()
+
+
+def test_rows_of_an_itch_file_are_what_hftbacktest_understands(tmp_path):
+    messages, _ = itch.random_flow(1, 6_000, {"AAPL": 13}, widest=400)
+    path = itch.write(tmp_path / "01302019.NASDAQ_ITCH50", messages)
+    rows = convert_itch(path, symbol="AAPL").events.copy()
+    rows["exch_ts"] = rows["local_ts"] = np.arange(1, len(rows) + 1)
+    expected = np.zeros(len(rows), best_dtype)
+    hbt = reference(HashMapMarketDepthBacktest, rows, 0.01, 1.0)
+    reference_bests(hbt, expected)
+    hbt.close()
+    assert np.count_nonzero(np.diff(expected["bid_tick"])) > 100
+    assert np.array_equal(L3(0.01, 1.0).replay(rows), expected)
 
 
 @pytest.mark.parametrize("make", [HashMapMarketDepthBacktest, ROIVectorMarketDepthBacktest])

@@ -1,5 +1,6 @@
 """``ringbook convert`` and ``ringbook validate``: exit codes, messages, files and the progress bar."""
 
+import argparse
 import fcntl
 import json
 import os
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from engine.backtest.data import load_events, save_events
+from engine.cli.data import convert_arguments
 from engine.cli.main import main
+from engine.feeds import formats, tardis
 from engine.feeds.capture import convert
 from tests.kit.captures import depth, line, snapshot, trade, write
 
@@ -102,11 +105,21 @@ def test_an_error_is_json_too(capsys, tmp_path):
     assert json.loads(out)["error"] == "DataError"
 
 
-@pytest.mark.parametrize("args", [["--opt", "x"], ["--base-latency", "1.5"], []])
+@pytest.mark.parametrize(
+    "args", [["--opt", "x"], ["--base-latency", "1.5"], ["--base-latency", "9" * 15], []]
+)
 def test_wrong_arguments(capsys, args):
     with pytest.raises(SystemExit) as caught:
         main(["convert", "in", *(["out.npz", *args] if args else [])])
     assert caught.value.code == 2
+
+
+def test_what_can_be_chosen_is_what_there_is():
+    parser = argparse.ArgumentParser()
+    convert_arguments(parser)
+    choices = {action.dest: action.choices for action in parser._actions}
+    assert choices["format"] == tuple(formats.FORMATS)
+    assert choices["snapshots"] == tardis.SNAPSHOTS
 
 
 @pytest.mark.parametrize("args", [["--max-silence", "0"], ["--max-silence", "nan"], ["--limit", "-1"]])

@@ -119,7 +119,7 @@ def test_times_are_new_yorks_and_local_ones_later(tmp_path):
     assert result.events["local_ts"].tolist() == [MIDNIGHT + T + 1_000]
     summer = convert_itch(path, symbol="AAPL", day=date(2019, 7, 30)).events["exch_ts"][0]
     assert summer - MIDNIGHT - T == (181 * 24 - 1) * 3600 * 10**9
-    with pytest.raises(DataError, match="the latency -1 is below 0"):
+    with pytest.raises(DataError, match="the latency -1 ns is not from 0 to a day"):
         convert_itch(path, symbol="AAPL", base_latency=-1)
 
 

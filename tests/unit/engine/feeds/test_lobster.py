@@ -1,6 +1,7 @@
 """LOBSTER's message files: every type, random days from their beginning and from within, errors."""
 
 import gzip
+import random
 from datetime import date
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_times_are_exact_and_new_yorks(tmp_path):
     start = MIDNIGHT + 34_200 * 10**9
     assert (result.events["exch_ts"] - start).tolist() == after
     assert (result.events["local_ts"] - start).tolist() == [ts + 5 for ts in after]
-    with pytest.raises(DataError, match="the latency -1 is below 0"):
+    with pytest.raises(DataError, match="the latency -1 ns is not from 0 to a day"):
         convert_lobster(tmp_path / NAME, base_latency=-1)
 
 
@@ -204,6 +205,24 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path):
     (tmp_path / NAME).write_bytes(b"1" * 70_000)
     with pytest.raises(DataError, match="a line of more than 65536 bytes"):
         convert_lobster(tmp_path / NAME)
+
+
+def test_changed_bytes_are_refused_or_rows_but_never_more(day):
+    data = "".join(day[0][:200]).encode()
+    draw = random.Random(8)
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(data)
+        for _ in range(draw.randint(1, 3)):
+            changed[draw.randrange(len(changed))] = draw.choice((0, 10, 13, 44, 45, 46, draw.randrange(256)))
+        parser = LobsterParser(levels=[(1, 1_000_000, 50)])
+        try:
+            parser.feed(bytes(changed))
+            parser.close()
+        except DataError as error:
+            refused += 1 <= error.line <= 210
+        assert len(parser.take()) <= 640
+    assert 50 < refused < 300
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 
 import numpy as np
 import pytest
@@ -161,6 +162,26 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path):
         tardis.convert([tmp_path / "x.csv"])
     with pytest.raises(DataError, match="a symbol of 65 bytes"):
         tardis.convert([write(tmp_path, BOOK)], symbol="S" * 65)
+
+
+def test_changed_bytes_are_refused_or_rows_but_never_more():
+    data = (
+        BOOK + "".join(level(T + 10 + k, price=f"{k / 7:.9f}", amount=str(k)) for k in range(50))
+    ).encode()
+    draw = random.Random(9)
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(data)
+        for _ in range(draw.randint(1, 3)):
+            changed[draw.randrange(len(changed))] = draw.choice((0, 10, 13, 44, 45, 46, draw.randrange(256)))
+        parser = TardisParser()
+        try:
+            parser.feed(bytes(changed))
+            parser.close()
+        except DataError as error:
+            refused += 1 <= error.line <= 60
+        assert len(parser.take()) <= 60
+    assert 50 < refused < 300
 
 
 FORMS = st.sampled_from(("{}", "{:.3f}", "{:.17g}", "{:.25f}", "{:e}", "{:E}", "{:.0f}."))
