@@ -108,8 +108,9 @@ class NaiveMatcher(NaiveTrading):
         self.exec_qty = self.exec_value = 0
         code = Code.UNSORTED
         if c.ts >= self.clock:
-            self.clock = c.ts
-            self.expire()
+            if c.ts > self.clock:
+                self.clock = c.ts
+                self.expire()
             handle = HANDLERS.get(c.kind)
             code = handle(self, c) if handle else Code.INVALID_REQUEST
             self.activate_all()

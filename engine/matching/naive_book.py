@@ -12,7 +12,7 @@ MAX_PX = 2**31 - 1
 MAX_QTY = 2**32 - 1
 U64 = 2**64 - 1
 IN_BOOK = (EventKind.ADDED, EventKind.CHANGED, EventKind.REMOVED)
-SILENT = {"all": (), "trades": IN_BOOK, "none": tuple(EventKind)}
+SILENT = {"all": (), "trades": IN_BOOK, "none": tuple(kind for kind in EventKind if kind != EventKind.LEVEL)}
 
 
 @dataclass(eq=False, slots=True)

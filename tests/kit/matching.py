@@ -89,6 +89,7 @@ class Client:
         self.levels: dict[tuple[int, int], tuple[int, int]] = {}
         self.phase = int(Phase.CONTINUOUS)
         self.seq = 0
+        self.told: set[int] = set()
 
     def take(self, events: np.ndarray) -> None:
         """Takes events in; raises AssertionError on what a client could not follow."""
@@ -96,6 +97,7 @@ class Client:
             seq, kind, side, px, qty, order_id, other_id = event
             assert seq == self.seq + 1, f"event {seq} after {self.seq}"
             self.seq = seq
+            self.told |= {kind} & {EventKind.ADDED, EventKind.LEVEL}
             if kind == EventKind.ADDED:
                 queue = self.queues[side].setdefault(px, {})
                 assert order_id not in queue, f"order {order_id} was added twice"
@@ -149,7 +151,7 @@ class Desk:
         row = results[0]
         assert int(row["n_events"]) == len(events)
         assert all(int(event["ts"]) == self.now for event in events)
-        if self.client.levels or any(event["kind"] == EventKind.LEVEL for event in events):
+        if self.client.told == {EventKind.ADDED, EventKind.LEVEL}:
             assert self.client.levels == self.client.totals()
         numbers = [int(row[name]) for name in ("exec_qty", "exec_value", "leaves_qty", "px")]
         return Answer(Code(int(row["code"])), *numbers, [text(event) for event in events])
