@@ -226,10 +226,8 @@ cdef inline void book_append(Matcher* m, uint32_t handle, int64_t px) noexcept n
     order.level = name
     order.prev = level.tail
     order.next = 0
-    if level.tail:
-        m.orders.at[level.tail].next = handle
-    else:
-        level.head = handle
+    m.orders.at[level.tail].next = handle
+    level.head = level.head if level.tail else handle
     level.tail = handle
     level.count += 1
     level.shown += order.qty
@@ -244,16 +242,12 @@ cdef inline void book_unlink(Matcher* m, uint32_t handle) noexcept nogil:
     cdef uint32_t name = order.level
     cdef Level* level = m.levels + name
     book_touch(m, index, name)
-    if order.prev:
-        m.orders.at[order.prev].next = order.next
-    else:
-        level.head = order.next
-    if order.next:
-        m.orders.at[order.next].prev = order.prev
-    else:
-        level.tail = order.prev
-    if level.top == handle:
-        level.top = 0
+    # Order 0 is nobody's: writing its links is cheaper than a branch that cannot be foreseen.
+    m.orders.at[order.prev].next = order.next
+    m.orders.at[order.next].prev = order.prev
+    level.head = level.head if order.prev else order.next
+    level.tail = level.tail if order.next else order.prev
+    level.top = 0 if level.top == handle else level.top
     level.shown -= order.qty
     level.count -= 1
     order.level = 0

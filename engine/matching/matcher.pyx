@@ -53,7 +53,7 @@ from engine.matching.book cimport (
     book_unlink,
 )
 from engine.matching.heap cimport heap_push, heap_take
-from engine.matching.levels cimport side_below
+from engine.matching.levels cimport MatchSide, side_below
 from engine.matching.orders cimport (
     BIT_ASK,
     BIT_GTD,
@@ -70,8 +70,8 @@ from engine.matching.orders cimport (
     match_fetch,
     match_likely,
     match_rare,
-    orders_fetch_order,
     orders_fetch_slot,
+    orders_guess,
 )
 from engine.matching.records cimport (
     MATCH_ACCEPTED,
@@ -112,7 +112,8 @@ cdef extern from *:
 
 
 cdef enum:
-    LOOK_AHEAD = 24              # commands: the slot of the index
+    LOOK_FAR = 64                # commands ahead: the command itself
+    LOOK_AHEAD = 24              # the slot of the index
     LOOK_NEAR = 12               # the order
     LOOK_NEXT = 5                # its neighbours
     MOST_SLICES = 1000           # of an iceberg
@@ -544,18 +545,29 @@ cdef int matcher_apply(Matcher* matcher, const MatchCommand* command, MatchResul
     return _apply(matcher, command, result)
 
 
+# The order behind which a new one will queue, if its level is in the window.
+cdef inline void _fetch_tail(const Matcher* m, const MatchCommand* c) noexcept nogil:
+    cdef const MatchSide* side = &m.sides[c.side < 0]
+    cdef uint64_t offset = <uint64_t>(c.px ^ side.mirror) - <uint64_t>side.base
+    if match_likely(offset <= side.mask):
+        match_fetch(m.orders.at + m.levels[side.window[<uint64_t>(c.px ^ side.mirror) & side.mask]].tail)
+
+
 # Three steps ahead of a command: where its order's handle is, the order, the order's neighbours. What another
 # command changes in between costs a useless fetch.
 cdef inline void _fetch(const Matcher* m, const MatchCommand* commands, uint64_t i, uint64_t n) noexcept nogil:
     cdef const MatchOrder* order
-    cdef uint64_t slot
+    match_fetch(commands + i + LOOK_FAR)
     if i + LOOK_AHEAD < n:
         orders_fetch_slot(&m.orders, commands[i + LOOK_AHEAD].order_id)
     if i + LOOK_NEAR < n and commands[i + LOOK_NEAR].kind != MATCH_ADD:
-        orders_fetch_order(&m.orders, commands[i + LOOK_NEAR].order_id)
-    if i + LOOK_NEXT < n and commands[i + LOOK_NEXT].kind != MATCH_ADD:
-        slot = order_find(&m.orders, commands[i + LOOK_NEXT].order_id)
-        order = m.orders.at + slot
+        match_fetch(m.orders.at + orders_guess(&m.orders, commands[i + LOOK_NEAR].order_id))
+    if i + LOOK_NEXT >= n:
+        return
+    if commands[i + LOOK_NEXT].kind == MATCH_ADD:
+        _fetch_tail(m, commands + i + LOOK_NEXT)
+    else:
+        order = m.orders.at + orders_guess(&m.orders, commands[i + LOOK_NEXT].order_id)
         match_fetch(m.orders.at + order.prev)
         match_fetch(m.orders.at + order.next)
         match_fetch(m.levels + order.level)

@@ -3,27 +3,30 @@
 What it is
     An order is 32 bytes, two to a cache line, reached by a u32 handle (0: none). Icebergs, GTD orders and
     stops have a `ColdPart` under the same handle in a second array, which plain orders never touch. The
-    index is open addressing over 8-byte slots, a 32-bit tag and the handle; the tag's low bits are the home
-    slot, so a deletion can shift its cluster back without a look at the orders. Eight ids in a row share a
-    line of slots: the ids an exchange gives one after another cost one miss in eight, while blocks of eight
-    scatter, so that ids counted up from several starts do not pile up.
+    index is a table of buckets, each a cache line of eight slots of a 32-bit tag and the handle; the tag's
+    low bits name its home. Four ids in a row have one bucket and a slot of it each, so the ids an exchange
+    gives one after another cost one miss in four, while blocks of four scatter: ids counted up from several
+    starts do not pile up. What finds its bucket full goes to the next one with room, and its home counts it.
 
 What it costs
-    Find: a multiplication, at half load mostly one line, and the order's own line to compare the whole id.
-    Add and remove: that and a store or a shift of the cluster. Nothing is allocated after orders_init.
+    Find: a multiplication, mostly one slot (to know that an id is not there: eight, without a branch), and the
+    order's own line to compare the whole id. Remove: that and a store; nothing shifts and there are no
+    tombstones, so churn changes nothing. Nothing is allocated after orders_init.
 
 The bad case
-    Ids made to collide, as in any hash without a secret: a scan, never a wrong answer.
+    Ids made to collide, as in any hash without a secret: a scan, never a wrong answer. A home that 255 ids had
+    to leave at once looks further for good.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from *:
     """
     #define match_likely(x) __builtin_expect(!!(x), 1)
     #define match_rare(x) __builtin_expect(!!(x), 0)
-    #define match_fetch(pointer) __builtin_prefetch(pointer)
+    // The empty statement keeps gcc from taking a function that only fetches for one that does nothing.
+    #define match_fetch(pointer) ({ __builtin_prefetch(pointer); __asm__ volatile(""); })
     """
     bint match_likely(bint x) noexcept nogil
     bint match_rare(bint x) noexcept nogil
@@ -71,7 +74,8 @@ cdef struct Orders:
     MatchOrder* at               # [capacity + 1]
     ColdPart* cold               # [capacity + 1]
     uint64_t* slots              # tag << 32 | handle; 0: empty
-    uint64_t mask
+    uint8_t* strays              # of each bucket: how many of its ids are elsewhere; 255 stays
+    uint64_t mask                # slots - 1
     uint32_t free
     uint32_t used
     uint32_t capacity
@@ -85,24 +89,42 @@ cdef void* match_memory(uint64_t size) noexcept nogil
 
 
 cdef inline uint32_t order_tag(uint64_t order_id) noexcept nogil:
-    cdef uint64_t x = order_id >> 3
+    cdef uint64_t x = order_id >> 2
     x ^= x >> 32
     x = (x * <uint64_t>0x9E3779B97F4A7C15) >> 32
     x ^= x >> 15
-    return (<uint32_t>x & <uint32_t>0xFFFFFFF8) | <uint32_t>(order_id & 7)
+    return (<uint32_t>x & <uint32_t>0xFFFFFFFC) | <uint32_t>(order_id & 3)
+
+
+# The parts of find, new and release for ids that are not in their own slot: in another of their bucket, or stray.
+cdef uint32_t order_find_stray(const Orders* orders, uint64_t order_id) noexcept nogil
+cdef void order_new_elsewhere(Orders* orders, uint32_t handle, uint32_t tag) noexcept nogil
+cdef void order_release_elsewhere(Orders* orders, uint32_t handle, uint32_t tag) noexcept nogil
+
+
+cdef inline bint order_is(const Orders* orders, uint64_t slot, uint32_t tag, uint64_t order_id) noexcept nogil:
+    return <uint32_t>(slot >> 32) == tag and orders.at[<uint32_t>slot].id == order_id
 
 
 # The handle of a live order, or 0.
 cdef inline uint32_t order_find(const Orders* orders, uint64_t order_id) noexcept nogil:
     cdef uint32_t tag = order_tag(order_id)
-    cdef uint64_t i = tag & orders.mask
-    cdef uint64_t slot = orders.slots[i]
-    while slot != 0:
-        if <uint32_t>(slot >> 32) == tag and orders.at[<uint32_t>slot].id == order_id:
-            return <uint32_t>slot
-        i = (i + 1) & orders.mask
-        slot = orders.slots[i]
-    return 0
+    cdef uint64_t home = tag & orders.mask
+    cdef uint64_t slot = orders.slots[home]
+    cdef const uint64_t* bucket = orders.slots + (home & ~(<uint64_t>7))
+    cdef uint64_t i
+    cdef bint alike = False
+    if match_likely(slot != 0 and order_is(orders, slot, tag, order_id)):
+        return <uint32_t>slot
+    for i in range(8):
+        alike |= <uint32_t>(bucket[i] >> 32) == tag
+    if match_rare(alike):
+        for i in range(8):
+            if bucket[i] != 0 and order_is(orders, bucket[i], tag, order_id):
+                return <uint32_t>bucket[i]
+    if match_likely(orders.strays[home >> 3] == 0):
+        return 0
+    return order_find_stray(orders, order_id)
 
 
 # Takes a handle for an id that is not live; the caller has seen that there is room.
@@ -110,46 +132,46 @@ cdef inline uint32_t order_new(Orders* orders, uint64_t order_id) noexcept nogil
     cdef uint32_t handle = orders.free
     cdef MatchOrder* order = orders.at + handle
     cdef uint32_t tag = order_tag(order_id)
-    cdef uint64_t i = tag & orders.mask
-    while orders.slots[i] != 0:
-        i = (i + 1) & orders.mask
-    orders.slots[i] = (<uint64_t>tag << 32) | handle
+    cdef uint64_t home = tag & orders.mask
     orders.free = order.next
     orders.used += 1
     order.id = order_id
+    if match_likely(orders.slots[home] == 0):
+        orders.slots[home] = (<uint64_t>tag << 32) | handle
+    else:
+        order_new_elsewhere(orders, handle, tag)
     return handle
 
 
-# Shifts back whatever probed past the hole, so that no tombstones gather.
 cdef inline void order_release(Orders* orders, uint32_t handle) noexcept nogil:
     cdef MatchOrder* order = orders.at + handle
     cdef uint32_t tag = order_tag(order.id)
-    cdef uint64_t wanted = (<uint64_t>tag << 32) | handle
-    cdef uint64_t mask = orders.mask
-    cdef uint64_t* slots = orders.slots
-    cdef uint64_t hole = tag & mask
-    cdef uint64_t i, slot
-    while slots[hole] != wanted:
-        hole = (hole + 1) & mask
-    i = (hole + 1) & mask
-    slot = slots[i]
-    while slot != 0:
-        if ((i - (slot >> 32)) & mask) >= ((i - hole) & mask):
-            slots[hole] = slot
-            hole = i
-        i = (i + 1) & mask
-        slot = slots[i]
-    slots[hole] = 0
+    cdef uint64_t home = tag & orders.mask
+    if match_likely(orders.slots[home] == ((<uint64_t>tag << 32) | handle)):
+        orders.slots[home] = 0
+    else:
+        order_release_elsewhere(orders, handle, tag)
     order.id = 0
     order.next = orders.free
     orders.free = handle
     orders.used -= 1
 
 
-# What a command some places ahead will need: first its slot, nearer to it its order, then the neighbours.
+# What a command some places ahead will need: first its bucket, nearer to it its order, then the neighbours.
 cdef inline void orders_fetch_slot(const Orders* orders, uint64_t order_id) noexcept nogil:
     match_fetch(orders.slots + (order_tag(order_id) & orders.mask))
 
 
-cdef inline void orders_fetch_order(const Orders* orders, uint64_t order_id) noexcept nogil:
-    match_fetch(orders.at + <uint32_t>orders.slots[order_tag(order_id) & orders.mask])
+# The handle that a tag leads to, right but for strays and one id in millions: enough to fetch by.
+cdef inline uint32_t orders_guess(const Orders* orders, uint64_t order_id) noexcept nogil:
+    cdef uint32_t tag = order_tag(order_id)
+    cdef uint64_t home = tag & orders.mask
+    cdef const uint64_t* bucket = orders.slots + (home & ~(<uint64_t>7))
+    cdef uint64_t slot = orders.slots[home]
+    cdef uint32_t found = 0
+    cdef uint64_t i
+    if match_likely(<uint32_t>(slot >> 32) == tag):
+        return <uint32_t>slot
+    for i in range(8):
+        found = <uint32_t>bucket[i] if <uint32_t>(bucket[i] >> 32) == tag else found
+    return found

@@ -31,6 +31,8 @@ cdef extern from *:
 
 cdef enum:
     MOST_ORDERS = 1 << 28
+    MANY_STRAYS = 255
+    NO_SLOT = 0xffffffffffffffff
 
 
 cdef void* match_memory(uint64_t size) noexcept nogil:
@@ -50,7 +52,8 @@ cdef int orders_init(Orders* orders, uint32_t capacity) noexcept nogil:
     # Pages of it that no special order comes to are never there.
     orders.cold = <ColdPart*>calloc(<size_t>capacity + 1, sizeof(ColdPart))
     orders.slots = <uint64_t*>match_memory(slots * sizeof(uint64_t))
-    if orders.at == NULL or orders.cold == NULL or orders.slots == NULL:
+    orders.strays = <uint8_t*>match_memory(slots >> 3)
+    if orders.at == NULL or orders.cold == NULL or orders.slots == NULL or orders.strays == NULL:
         return ERR_NO_MEMORY
     for handle in range(1, capacity):
         orders.at[handle].next = handle + 1
@@ -63,6 +66,60 @@ cdef void orders_free(Orders* orders) noexcept nogil:
     free(orders.at)
     free(orders.cold)
     free(orders.slots)
+    free(orders.strays)
+
+
+# --- ids that are not in their own slot ---------------------------------------------------------------
+
+# The slot of a stray: by its handle if that is not 0, else by its id; NO_SLOT when it is nowhere. A home knows how
+# many strays it has (if not too many), so the search ends when it has seen them all.
+cdef uint64_t _stray(const Orders* orders, uint32_t tag, uint32_t handle, uint64_t order_id) noexcept nogil:
+    cdef uint64_t bucket = (tag & orders.mask) >> 3
+    cdef uint64_t buckets = (orders.mask + 1) >> 3
+    cdef uint32_t left = orders.strays[bucket]
+    cdef bint count = left != MANY_STRAYS
+    cdef uint64_t at, slot, step, i
+    for step in range(1, buckets):
+        at = ((bucket + step) & (buckets - 1)) << 3
+        for i in range(at, at + 8):
+            slot = orders.slots[i]
+            if slot == 0 or ((slot >> 32) & orders.mask) >> 3 != bucket:
+                continue
+            if <uint32_t>slot == handle or (handle == 0 and order_is(orders, slot, tag, order_id)):
+                return i
+            left -= count
+            if left == 0:
+                return NO_SLOT
+    return NO_SLOT
+
+
+cdef uint32_t order_find_stray(const Orders* orders, uint64_t order_id) noexcept nogil:
+    cdef uint64_t at = _stray(orders, order_tag(order_id), 0, order_id)
+    return 0 if at == NO_SLOT else <uint32_t>orders.slots[at]
+
+
+cdef void order_new_elsewhere(Orders* orders, uint32_t handle, uint32_t tag) noexcept nogil:
+    cdef uint64_t at = tag & orders.mask & ~(<uint64_t>7)
+    cdef uint64_t home = at
+    cdef uint64_t i
+    while True:
+        for i in range(at, at + 8):
+            if orders.slots[i] == 0:
+                orders.slots[i] = (<uint64_t>tag << 32) | handle
+                orders.strays[home >> 3] += at != home and orders.strays[home >> 3] != MANY_STRAYS
+                return
+        at = (at + 8) & orders.mask
+
+
+cdef void order_release_elsewhere(Orders* orders, uint32_t handle, uint32_t tag) noexcept nogil:
+    cdef uint64_t home = tag & orders.mask & ~(<uint64_t>7)
+    cdef uint64_t i
+    for i in range(home, home + 8):
+        if orders.slots[i] == ((<uint64_t>tag << 32) | handle):
+            orders.slots[i] = 0
+            return
+    orders.slots[_stray(orders, tag, handle, 0)] = 0
+    orders.strays[home >> 3] -= orders.strays[home >> 3] != MANY_STRAYS
 
 
 # Every used slot names a live order that a search reaches, and they are as many as the slab gave out.
