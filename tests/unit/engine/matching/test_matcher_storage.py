@@ -28,7 +28,7 @@ def orders(ids, px, side=BUY, qty=1) -> np.ndarray:
 @pytest.mark.parametrize("side", [BUY, SELL])
 @pytest.mark.parametrize("step", [1, 63, 700, 1_000_003])
 def test_levels_far_from_the_best_are_levels_too(side, step):
-    engine = MatchingEngine(max_orders=1_000, window=1_024)
+    engine = MatchingEngine(max_orders=1_001, window=1_024)
     px = np.random.default_rng(3).permutation(1_000) * step * side - 500 * step * side
     engine.apply(orders(np.arange(1, 1_001), px, side))
     engine.check_invariants()
