@@ -1,6 +1,6 @@
 """LOBSTER's message files: lines ``time,type,order id,size,price,direction`` to rows of ``event_dtype``.
 
-One pass over the text without the GIL, about 300 ns a line; memory and rows are those of by_order.pxd.
+One pass over the text without the GIL, about 100 ns a line; memory and rows are those of by_order.pxd.
 
 A message file begins with a book that it does not tell: orders that were added before, or at prices out of
 its levels, are reduced and executed all the same. What ``seed`` puts into the book stands for those that were

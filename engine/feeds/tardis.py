@@ -12,10 +12,12 @@ from engine.core.errors import ConfigError, DataError
 from engine.core.types import BUY_EVENT, DEPTH_CLEAR_EVENT, DEPTH_SNAPSHOT_EVENT, SELL_EVENT, event_dtype
 from engine.feeds.capture import Conversion, Progress, read_ahead, text_blocks
 from engine.feeds.ordering import correct_event_order, latency_shift
-from engine.feeds.tardis_rows import DEPTH, TRADES, TardisParser
+from engine.feeds.tardis_rows import TRADES, TardisParser
 
 SNAPSHOTS = ("process", "ignore_sod", "ignore")
 """What becomes of snapshots: rows, rows but for that of the day's start, nothing."""
+
+_FIRST_COLUMNS = b"exchange,symbol,timestamp,local_timestamp,"
 
 
 def convert(
@@ -77,12 +79,12 @@ def convert(
 
 
 def is_tardis(line: bytes) -> bool:
-    """Whether a line is the first of a Tardis file that can be converted.
+    """Whether a line is the first of a Tardis file, of whatever type.
 
     Args:
         line: The line, without its end.
     """
-    return tuple(line.decode("utf-8", "replace").rstrip("\r").split(",")) in (TRADES, DEPTH)
+    return line.startswith(_FIRST_COLUMNS)
 
 
 def _parse(path: str | Path, symbol: str | None, progress: Progress | None) -> TardisParser:

@@ -149,6 +149,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path):
     refused("a line of 7 fields instead of 8", level(T).replace("ex,", ""))
     refused("a line of 9 fields instead of 8", level(T).replace("\n", ",1\n"))
     refused("a line of 1 fields instead of 8", "\n")
+    refused("field symbol: S* is not at most 64 bytes", level(T, symbol="S" * 65))
     refused("truncated: the last line does not end", level(T).rstrip())
     refused("the columns a,b are neither those of trades", "a,b\n", first="")
     with pytest.raises(DataError, match="no first line with the columns"):
@@ -211,3 +212,7 @@ def test_the_command_takes_both_files(capsys, tmp_path):
     assert "--date is for itch, lobster files, this is tardis" in capsys.readouterr().err
     assert main(["convert", str(trades), str(book), str(out), "--force", "--format", "binance"]) == 2
     assert main(["convert", __file__, str(out), "--force", "--snapshots", "ignore"]) == 2
+    quotes = write(tmp_path, "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price\n", "q.csv")
+    capsys.readouterr()
+    assert main(["convert", str(quotes), str(out), "--force"]) == 2
+    assert "q.csv, line 1: the columns exchange,symbol,timestamp" in capsys.readouterr().err
