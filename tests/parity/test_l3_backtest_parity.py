@@ -9,6 +9,8 @@ from benchmarks.peers.hftbacktest_mm import run_crosser, run_market_maker
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
 from engine.backtest.runner import BacktestRunner
 from engine.core.types import Reason
+from engine.feeds.nasdaq import convert_itch
+from tests.kit import itch
 from tests.kit.compare import assert_same, fill_rows
 from tests.kit.recordings import LOT_SIZE, TICK_SIZE, session
 
@@ -34,10 +36,11 @@ def asset(**changes) -> AssetConfig:
     return AssetConfig(**(values | changes))
 
 
-def run(cls: str, market: AssetConfig, params: dict, **options):
+def run(cls: str, market: AssetConfig, params: dict, *, events=None, **options):
     strategy = StrategyConfig(id="s", cls=cls, params=params)
     config = BacktestConfig(assets=[market], strategies=[strategy])
-    return BacktestRunner(**options).run(config, {market.symbol: session("cme")})
+    events = session("cme") if events is None else events
+    return BacktestRunner(**options).run(config, {market.symbol: events})
 
 
 MAKER = {"order_qty": 1.0, "max_position": 5.0, "half_spread": 0.0, "skew": 0.5}
@@ -62,6 +65,19 @@ def test_the_market_maker_has_hftbacktests_fills(name):
     result = run(NATIVE, asset(**changes), params, check_invariants=True)
     assert_same(result, run_market_maker(asset(**changes), session("cme"), **params))
     assert len(result.fills) > 5
+
+
+@pytest.mark.parametrize("latency", [0, 300_000])
+def test_on_an_itch_file_the_market_maker_has_hftbacktests_fills(tmp_path, latency):
+    messages, _ = itch.random_flow(2, 12_000, {"AAPL": 13}, widest=400)
+    path = itch.write(tmp_path / "01302019.NASDAQ_ITCH50", messages)
+    events = convert_itch(path, symbol="AAPL", base_latency=latency).events
+    market = asset(symbol="AAPL", tick_size=0.01, contract_size=1.0, entry_latency_ns=latency)
+    params = MAKER | {"order_qty": 50.0, "max_position": 500.0, "interval_ns": 5 * MS}
+    result = run(NATIVE, market, params, events=events, check_invariants=True)
+    assert_same(result, run_market_maker(market, events, **params))
+    assert len(result.fills) > 5
+    assert Reason.QUEUE_FRONT in {Reason(reason) for reason in result.fills["reason"]}
 
 
 def test_fills_come_from_the_queue_from_beyond_and_from_the_other_side():

@@ -22,9 +22,11 @@ from engine.core.types import (
     SELL_EVENT,
     TRADE_EVENT,
 )
+from engine.feeds import nasdaq
 from engine.feeds.formats import recognise
 from engine.feeds.itch import LENGTHS, ItchParser
 from engine.feeds.nasdaq import convert_itch
+from engine.feeds.spool import Spool
 from tests.kit import itch
 
 T = itch.NANOSECONDS
@@ -181,6 +183,14 @@ def test_gzip_and_any_cut_are_the_same(tmp_path):
         parser.close()
         assert parser.take().tobytes() == whole.tobytes()
         assert parser.total == len(messages)
+
+
+def test_rows_in_the_temporary_file_are_the_same(tmp_path, monkeypatch):
+    messages, _ = itch.random_flow(4, 800, SYMBOLS)
+    path = itch.write(tmp_path / NAME, messages)
+    whole = convert_itch(path, symbol="MSFT").events
+    monkeypatch.setattr(nasdaq, "Spool", lambda: Spool(0))
+    assert convert_itch(path, symbol="MSFT").events.tobytes() == whole.tobytes()
 
 
 def test_a_file_of_one_symbol_needs_no_name_and_no_directory(tmp_path):
