@@ -179,6 +179,15 @@ cdef class Recorder:
                 slot.instrument = instrument
         return OK
 
+    @property
+    def counts(self):
+        """How many fills, order updates and equity samples there are so far."""
+        return (
+            self.fills.written + self.fills.n,
+            self.orders.written + self.orders.n,
+            self.samples.written + self.samples.n,
+        )
+
     def fill_array(self):
         """All fills so far, as a ``fill_dtype`` array."""
         from engine.core.types import fill_dtype

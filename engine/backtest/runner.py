@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 
+from engine.backtest.checkpoint import Checkpoints
 from engine.backtest.config import AssetConfig, BacktestConfig, check
 from engine.backtest.data import Chunks, Recording, asset_chunks
 from engine.backtest.files import CHUNK_ROWS
@@ -37,6 +38,9 @@ Data = np.ndarray | str | Path
 
 CHECKS = 200
 """Parts a run is cut into at least when its invariants are checked between them."""
+
+CHECKPOINT_ROWS = 10_000_000
+"""Rows between two checkpoints unless something else is asked for."""
 
 TAIL_ROUND_TRIPS = 100
 """How long a run goes on after the last row, in round trips to the slowest venue, though requests are still
@@ -159,11 +163,16 @@ class BacktestRunner:
         on_error: What follows when a strategy raises. ``stop``, as in the daemon: it is stopped, its orders
             are cancelled, everything else goes on, and the result's ``failures`` and a ``StrategyWarning``
             say so. ``raise``: the run ends with a ``StrategyError``, without a result.
+        checkpoint: A directory that the run is kept in now and then, so that it can be resumed.
+        every: Rows between two checkpoints, at least.
+        resume: Go on from the checkpoint in that directory: of the same configuration and data, the result is
+            the same, byte for byte, as without a stop.
         chunk_rows: Rows of a recording that are in memory at a time (there are a few such chunks an asset);
             results do not depend on it. Failures, invariants and progress are looked at after each.
 
     Raises:
-        ConfigError: ``on_error`` is neither, or ``chunk_rows`` is not positive.
+        ConfigError: ``on_error`` is neither, ``chunk_rows`` is not positive, or there is no directory to
+            resume from.
     """
 
     def __init__(
@@ -174,6 +183,9 @@ class BacktestRunner:
         check_invariants: bool = False,
         on_error: Literal["stop", "raise"] = "stop",
         chunk_rows: int | None = None,
+        checkpoint: str | Path | None = None,
+        every: int = CHECKPOINT_ROWS,
+        resume: bool = False,
     ) -> None:
         if chunk_rows is not None and chunk_rows < 1:
             raise ConfigError(f"chunk_rows {chunk_rows} is not positive")
@@ -183,6 +195,11 @@ class BacktestRunner:
         self._stepwise = stepwise
         self._check_invariants = check_invariants
         self._on_error = on_error
+        if resume and checkpoint is None:
+            raise ConfigError("nothing to resume: no checkpoint is named")
+        self._checkpoint = checkpoint
+        self._every = every
+        self._resume = resume
         self._chunk_rows = chunk_rows
 
     def run(
@@ -204,22 +221,33 @@ class BacktestRunner:
             DataError: A recording is missing or wrong; the message names file, row and field.
             StrategyError: A strategy raised, with ``on_error="raise"``; its exception is the cause.
             CapacityError: A fixed capacity, such as ``max_orders``, was exceeded.
+            CheckpointError: A strategy holds what cannot be kept, or the checkpoint is of another run.
         """
         check(config, source)
         parts = [_recordings(asset, index, data or {}, source) for index, asset in enumerate(config.assets)]
         total = sum(recording.rows for part in parts for recording in part)
         rows = self._rows_of_a_chunk(total)
+        checkpoints = None
+        if self._checkpoint is not None:
+            checkpoints = Checkpoints(self._checkpoint, config, total, every=self._every, resume=self._resume)
         kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
         try:
             _seat(kernel, config, source)
             given = [
                 asset_chunks(asset, part, rows) for asset, part in zip(config.assets, parts, strict=True)
             ]
-            return self._run(config, kernel, given, total)
+            return self._run(config, kernel, given, total, checkpoints)
         finally:
             kernel.release()
 
-    def _run(self, config: BacktestConfig, kernel: Kernel, data: list[Chunks], total: int) -> BacktestResult:
+    def _run(
+        self,
+        config: BacktestConfig,
+        kernel: Kernel,
+        data: list[Chunks],
+        total: int,
+        checkpoints: Checkpoints | None,
+    ) -> BacktestResult:
         recorder = Recorder()
         started = time.perf_counter()
         scheduler = Scheduler(
@@ -231,8 +259,7 @@ class BacktestRunner:
             config.equity_sample_ns,
             self._stepwise,
         )
-        tail = min(TAIL_ROUND_TRIPS * scheduler.round_trip, 1 << 60)
-        first, last = self._replay(kernel, scheduler, total, tail)
+        first, last = self._replay(kernel, recorder, scheduler, total, checkpoints)
         seconds = time.perf_counter() - started
         failures = kernel.failures()
         for failure in failures:
@@ -260,13 +287,24 @@ class BacktestRunner:
             return self._chunk_rows
         return max(1, min(CHUNK_ROWS, total // CHECKS)) if self._check_invariants else CHUNK_ROWS
 
-    def _replay(self, kernel: Kernel, scheduler: Scheduler, total: int, tail: int) -> tuple[int, int]:
-        """Runs from the first row to ``tail`` nanoseconds after the last; returns both rows' times."""
+    def _replay(
+        self,
+        kernel: Kernel,
+        recorder: Recorder,
+        scheduler: Scheduler,
+        total: int,
+        checkpoints: Checkpoints | None,
+    ) -> tuple[int, int]:
+        """Runs from the first row to some round trips after the last; returns both rows' times."""
         first = scheduler.first_ts
         if first is None:
             raise DataError("the recordings hold no events")
+        resumed = None if checkpoints is None else checkpoints.begin(kernel)
         kernel.start(first)
         scheduler.begin()
+        if resumed is not None:
+            scheduler.run_until(resumed)
+            checkpoints.reached(kernel, recorder)
         reached = None
         while (horizon := scheduler.horizon) is not None:
             if horizon == reached:
@@ -274,8 +312,11 @@ class BacktestRunner:
                 scheduler.run_until()
                 break
             self._step(kernel, scheduler, horizon + 1, scheduler.events / total)
+            if checkpoints is not None and checkpoints.due(scheduler.events):
+                checkpoints.save(kernel, recorder, horizon + 1, scheduler.events)
             reached = horizon
         last = scheduler.last_ts
+        tail = min(TAIL_ROUND_TRIPS * scheduler.round_trip, 1 << 60)
         self._step(kernel, scheduler, last + tail + 1, 1.0)
         scheduler.advance(last)
         kernel.stop()

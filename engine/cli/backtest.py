@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from engine.backtest.config import BacktestConfig
-    from engine.backtest.runner import BacktestResult
+    from engine.backtest.runner import BacktestResult, BacktestRunner
 
 _ASSET_FLAGS = (
     "tick_size",
@@ -113,6 +113,13 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of the run")
     parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="keep the run there now and then, to go on from a stop"
+    )
+    parser.add_argument(
+        "--every", type=int, metavar="ROWS", help="rows between checkpoints, 10,000,000 by default"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint that is there")
+    parser.add_argument(
         "--traceback",
         action="store_true",
         help="print the whole traceback of a strategy or model that raises",
@@ -139,7 +146,6 @@ def _latency_arguments(asset: argparse._ArgumentGroup) -> None:
 
 def backtest(args: argparse.Namespace) -> int:
     """Runs one backtest and prints its result."""
-    from engine.backtest.runner import BacktestRunner
     from engine.strategy.status import StrategyWarning
 
     config, source = _configuration(args)
@@ -149,7 +155,7 @@ def backtest(args: argparse.Namespace) -> int:
         # What it warns of is printed below.
         warnings.simplefilter("ignore", StrategyWarning)
         try:
-            result = BacktestRunner(progress=_progress if show else None).run(config, data, source=source)
+            result = _runner(args, show).run(config, data, source=source)
         except Exception as error:
             told = _of_model(error, args.traceback)
             if told is error:
@@ -163,6 +169,21 @@ def backtest(args: argparse.Namespace) -> int:
         if args.traceback:
             print(failure.traceback, end="", file=sys.stderr)
     return STRATEGY_FAILED if result.failures else 0
+
+
+def _runner(args: argparse.Namespace, show: bool) -> BacktestRunner:
+    from engine.backtest.runner import CHECKPOINT_ROWS, BacktestRunner
+
+    if args.checkpoint is None:
+        for name in ("every", "resume"):
+            if getattr(args, name):
+                raise ConfigError(f"--{name} goes with --checkpoint")
+    return BacktestRunner(
+        progress=_progress if show else None,
+        checkpoint=args.checkpoint,
+        every=CHECKPOINT_ROWS if args.every is None else args.every,
+        resume=args.resume,
+    )
 
 
 def _of_model(error: Exception, whole: bool) -> Exception:

@@ -77,6 +77,10 @@ class ModelError(RingbookError):
     """A latency, queue or fee model is none, or returned what cannot be."""
 
 
+class CheckpointError(RingbookError):
+    """A checkpoint cannot be made of a run, or is not of the run that is to go on from it."""
+
+
 class AlreadyRunning(RingbookError):
     """A daemon already runs in that directory."""
 

@@ -2,7 +2,7 @@
 
 cimport cython
 from libc.math cimport fabs, isfinite, round as c_round
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from engine.core.codes cimport ERR_DENIED, OK
 from engine.core.ticks cimport to_tick
@@ -22,6 +22,16 @@ from engine.strategy.desk cimport (
     desk_set_timer,
     desk_submit,
     desk_trading,
+)
+from engine.strategy.script cimport (
+    SCRIPT_CANCEL,
+    SCRIPT_CANCEL_ALL,
+    SCRIPT_LOG,
+    SCRIPT_MODIFY,
+    SCRIPT_RECORD,
+    SCRIPT_SUBMIT,
+    SCRIPT_TIMER,
+    Script,
 )
 from engine.strategy.views cimport BookView, make_order, make_state
 
@@ -132,7 +142,7 @@ cdef class Context:
         cdef int number = self._check(side, order_type, time_in_force)
         cdef int64_t lots = self._lots(i, qty)
         cdef int64_t tick = 0 if order_type == ORDER_MARKET else self._tick(i, px)
-        return desk_submit(self.desk, self.slot, i, number, tick, lots, order_type, time_in_force, 0)
+        return self._submit(i, number, tick, lots, order_type, time_in_force)
 
     def submit_ticks(
         self, symbol, side, int64_t price_tick, int64_t lots, int order_type=ORDER_LIMIT,
@@ -141,7 +151,12 @@ cdef class Context:
         """Sends an order given in whole ticks and lots; otherwise as :meth:`submit`."""
         cdef uint16_t i = self._instrument(symbol)
         cdef int number = self._check(side, order_type, time_in_force)
-        return desk_submit(self.desk, self.slot, i, number, price_tick, lots, order_type, time_in_force, 0)
+        return self._submit(i, number, price_tick, lots, order_type, time_in_force)
+
+    cdef object _submit(self, uint16_t i, int side, int64_t tick, int64_t lots, int order_type, int time_in_force):
+        if self.script.mode == SCRIPT_RECORD:
+            self.script.add(self.slot, SCRIPT_SUBMIT, i, 0, tick, lots, side, order_type, time_in_force)
+        return desk_submit(self.desk, self.slot, i, side, tick, lots, order_type, time_in_force, 0)
 
     def buy(self, px, qty, symbol=None, post_only=False):
         """A limit order to buy; ``post_only`` never takes. As :meth:`submit`."""
@@ -158,7 +173,11 @@ cdef class Context:
             OrderNotFound: No live order of this strategy has the id.
             RequestInProcess: Another request on it is in flight; wait for ``on_order``.
         """
-        cdef int code = desk_cancel(self.desk, self.slot, order_id, REASON_CANCEL_REQUESTED)
+        cdef uint64_t number = order_id
+        cdef int code
+        if self.script.mode == SCRIPT_RECORD:
+            self.script.add(self.slot, SCRIPT_CANCEL, 0, number, 0, 0, 0, 0, 0)
+        code = desk_cancel(self.desk, self.slot, number, REASON_CANCEL_REQUESTED)
         if code != OK:
             raise_for_code(code, f"order {order_id}")
 
@@ -182,7 +201,11 @@ cdef class Context:
 
     def modify_ticks(self, order_id, int64_t price_tick, int64_t lots):
         """Asks for a new price and open quantity in whole ticks and lots; otherwise as :meth:`modify`."""
-        cdef int code = desk_modify(self.desk, self.slot, order_id, price_tick, lots)
+        cdef uint64_t number = order_id
+        cdef int code
+        if self.script.mode == SCRIPT_RECORD:
+            self.script.add(self.slot, SCRIPT_MODIFY, 0, number, price_tick, lots, 0, 0, 0)
+        code = desk_modify(self.desk, self.slot, number, price_tick, lots)
         if code == ERR_DENIED:
             return False
         if code != OK:
@@ -194,10 +217,10 @@ cdef class Context:
 
         Orders with a request in flight are cancelled as soon as it is answered.
         """
-        return desk_cancel_all(
-            self.desk, self.slot, ANY_INSTRUMENT if symbol is None else self._instrument(symbol),
-            REASON_CANCEL_REQUESTED,
-        )
+        cdef uint16_t i = ANY_INSTRUMENT if symbol is None else self._instrument(symbol)
+        if self.script.mode == SCRIPT_RECORD:
+            self.script.add(self.slot, SCRIPT_CANCEL_ALL, i, 0, 0, 0, 0, 0, 0)
+        return desk_cancel_all(self.desk, self.slot, i, REASON_CANCEL_REQUESTED)
 
     def orders(self, symbol=None):
         """Views of the live orders, oldest first in each instrument, of one instrument if it is named."""
@@ -244,16 +267,24 @@ cdef class Context:
         if not 0 <= interval_ns < 1 << 62 or not (first is None or 0 <= first < 1 << 62):
             raise InvalidOrder(f"timer of {interval_ns} ns, first at {first}")
         cdef int64_t start = self.desk.now + <int64_t>interval_ns if first is None else first
+        if self.script.mode == SCRIPT_RECORD:
+            self.script.add(self.slot, SCRIPT_TIMER, 0, 0, start, interval_ns, 0, 0, 0)
         desk_set_timer(self.desk, self.slot, interval_ns, start)
 
     def log(self, text):
         """Writes a line to the log."""
-        if len(self.logs) < MAX_LOGS and desk_emit(self.desk, OUTPUT_LOG, self.slot, NULL, 0, NULL, False):
-            self.logs.append((self.desk.now, self.desk.step, self.name, "info", str(text)))
+        if len(self.logs) >= MAX_LOGS:
+            return
+        text = str(text)
+        if self.script.mode == SCRIPT_RECORD:
+            self.script.add_text(self.slot, SCRIPT_LOG, text)
+        if desk_emit(self.desk, OUTPUT_LOG, self.slot, NULL, 0, NULL, False):
+            self.logs.append((self.desk.now, self.desk.step, self.name, "info", text))
 
 
 cdef Context make_context(
-    object owner, Desk* desk, uint16_t slot, str name, tuple symbols, list instruments, list logs, list views
+    object owner, Desk* desk, uint16_t slot, str name, tuple symbols, list instruments, list logs, list views,
+    Script script
 ):
     cdef Context ctx = Context.__new__(Context)
     ctx.owner = owner
@@ -265,4 +296,5 @@ cdef Context make_context(
     ctx.index = dict(zip(symbols, instruments))
     ctx.views = {i: views[i] for i in instruments}
     ctx.logs = logs
+    ctx.script = script
     return ctx

@@ -8,6 +8,7 @@ put into Error and its orders are cancelled; nothing is raised towards the calle
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from engine.strategy.desk cimport MAX_STRATEGIES, Desk
+from engine.strategy.script cimport Script, ScriptCall
 
 
 cdef class Roster:
@@ -27,6 +28,7 @@ cdef class Roster:
     cdef list symbols_of
     cdef list params_of                  # of external strategies
     cdef list logs
+    cdef readonly Script script          # of the Python strategies
     cdef dict limits                     # (slot, instrument) to RiskLimits
 
     cdef void fan_out(
@@ -40,6 +42,9 @@ cdef class Roster:
         self, uint8_t call, uint16_t slot, uint16_t instrument, const void* data, const void* more
     ) noexcept nogil
     cdef void _deliver_denied(self) noexcept nogil
+    # In place of a Python strategy's callback: what it did there when the script was written.
+    cdef void _play(self) noexcept nogil
+    cdef void _play_text(self, const ScriptCall* call) noexcept with gil
     cdef void _call_python(
         self, uint8_t call, uint16_t slot, uint16_t instrument, const void* data, const void* more
     ) noexcept with gil
@@ -47,6 +52,7 @@ cdef class Roster:
     # Cold: these hold the GIL.
     cdef int call_cold(self, uint16_t slot, str method, tuple arguments) except -1
     cdef void fail(self, uint16_t slot, str callback, object error)
+    cdef void mark_failed(self, uint16_t slot, object what, object error)
     cdef void enter(self, uint16_t slot, uint8_t state, str message)
     cdef void log(self, uint16_t slot, str level, str text)
     cdef int instrument_of(self, object symbol) except -1

@@ -32,12 +32,13 @@ from engine.strategy.desk cimport (
     desk_set_timer,
 )
 from engine.strategy.native cimport NativeStrategy
+from engine.strategy.script cimport SCRIPT_FAIL, SCRIPT_LOG, SCRIPT_PLAY, SCRIPT_RECORD, Script, script_repeat
 from engine.strategy.views cimport BookView, make_book, make_fill, make_order, make_trade
 
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import NamedTuple
 
-from engine.core.errors import CapacityError, ConfigError, raise_for_code
+from engine.core.errors import CapacityError, ConfigError, StrategyError, raise_for_code
 from engine.risk.limits import UNLIMITED, RiskLimits
 from engine.strategy.base import Strategy
 from engine.strategy.status import failure
@@ -102,6 +103,7 @@ cdef class Roster:
         self.strategies, self.contexts, self.names, self.messages = [], [], [], []
         self.failed, self.symbols_of, self.params_of, self.logs = [], [], [], []
         self.limits = {}
+        self.script = Script()
 
     def __dealloc__(self):
         cdef uint16_t i
@@ -138,6 +140,9 @@ cdef class Roster:
         if not self.desk.slots[slot].calls & call:
             return
         if self.desk.slots[slot].kind != KIND_NATIVE:
+            if self.script.mode == SCRIPT_PLAY:
+                self._play()
+                return
             self._call_python(call, slot, instrument, data, more)
             return
         native = self.natives[slot]
@@ -170,6 +175,7 @@ cdef class Roster:
         cdef BookView view = <BookView>self.views[instrument]
         cdef Context ctx = <Context>self.contexts[slot]
         strategy = self.strategies[slot]
+        self.script.callbacks += 1
         try:
             if call == CALL_BOOK:
                 strategy.on_book(ctx, view)
@@ -187,6 +193,24 @@ cdef class Roster:
         except BaseException as error:
             self.fail(slot, _NAMES[call], error)
 
+    cdef void _play(self) noexcept nogil:
+        cdef const ScriptCall* call
+        self.script.callbacks += 1
+        while self.script.next != self.script.end and self.script.next.at == self.script.callbacks:
+            call = self.script.next
+            self.script.next += 1
+            if call.action == SCRIPT_LOG or call.action == SCRIPT_FAIL:
+                self._play_text(call)
+            else:
+                script_repeat(call, &self.desk)
+
+    cdef void _play_text(self, const ScriptCall* call) noexcept with gil:
+        text = self.script.texts[call.order_id]
+        if call.action == SCRIPT_LOG:
+            self.contexts[call.slot].log(text)
+        else:
+            self.mark_failed(call.slot, text, StrategyError(text.message))
+
     cdef int call_cold(self, uint16_t slot, str method, tuple arguments) except -1:
         """A rare callback; false when it raised, which has been dealt with then."""
         cdef NativeStrategy native
@@ -203,7 +227,11 @@ cdef class Roster:
             elif method == "on_signal":
                 native.on_signal(arguments[0])
             ok = failed or self.desk.slots[slot].state != STRATEGY_ERROR
+        elif self.desk.slots[slot].kind == KIND_PYTHON and self.script.mode == SCRIPT_PLAY:
+            self._play()
+            ok = failed or self.desk.slots[slot].state != STRATEGY_ERROR
         elif self.desk.slots[slot].kind == KIND_PYTHON:
+            self.script.callbacks += 1
             try:
                 getattr(self.strategies[slot], method)(self.contexts[slot], *arguments)
             except KeyboardInterrupt:
@@ -237,6 +265,11 @@ cdef class Roster:
         # A compiled strategy has no such attribute.
         method = getattr(type(self.strategies[slot]), callback, None)
         what = failure(self.names[slot], self.desk.now, callback, method, error)
+        if self.script.mode == SCRIPT_RECORD and self.desk.slots[slot].kind == KIND_PYTHON:
+            self.script.add_text(slot, SCRIPT_FAIL, what)
+        self.mark_failed(slot, what, error)
+
+    cdef void mark_failed(self, uint16_t slot, object what, object error):
         self.failed[slot] = (what, error)
         self.enter(slot, STRATEGY_ERROR, what.message)
         self.log(slot, "error", what.traceback)
@@ -326,7 +359,7 @@ cdef class Roster:
                     self.desk.slots[slot].calls |= <uint8_t>call
         self.desk.slots[slot].kind = kind
         self.desk.slots[slot].state = STRATEGY_STARTING
-        context = make_context(self, &self.desk, slot, name, symbols, instruments, self.logs, self.views)
+        context = make_context(self, &self.desk, slot, name, symbols, instruments, self.logs, self.views, self.script)
         for column, value in (
             (self.strategies, strategy), (self.names, name), (self.messages, ""), (self.failed, None),
             (self.symbols_of, ()), (self.params_of, {}), (self.contexts, context),
@@ -371,6 +404,19 @@ cdef class Roster:
         if self.started:
             self.begin(slot)
         return slot
+
+    def parts(self):
+        """What Python strategies may hold on to, and they themselves, by names that hold in any run of the same.
+
+        Returns:
+            A dict by ``("strategy", name)`` and ``("context", name)`` of Python strategies and ``("book", symbol)``.
+        """
+        parts = {("book", symbol): view for symbol, view in zip(self.symbols, self.views)}
+        for slot, name in enumerate(self.names):
+            if self.desk.slots[<Py_ssize_t>slot].kind == KIND_PYTHON:
+                parts["strategy", name] = self.strategies[slot]
+                parts["context", name] = self.contexts[slot]
+        return parts
 
     def release(self):
         """Lets go of the strategies and of what they were given: the last use of a kernel.
