@@ -15,6 +15,7 @@ from engine.backtest.runner import BacktestRunner
 from engine.cli.main import main
 from engine.core.errors import CheckpointError, ConfigError
 from tests.kit.markets import LOT_SIZE, START, TICK_SIZE, random_market
+from tests.kit.order_markets import random_orders
 
 KEEPER = "tests/kit/keeper.py:Keeper"
 CROSSER = "tests/kit/crosser.py:Crosser"
@@ -106,6 +107,27 @@ def test_everything_has_happened_where_it_was_stopped(tmp_path):
     assert place["calls"] > 200
     # One run, one file of each kind.
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("market", "models"),
+    [
+        (random_orders, {"queue_model": "l3_fifo_queue_model"}),
+        (
+            random_market,
+            {
+                "latency_model": "tests/kit/own_models.py:Latency",
+                "queue_model": "tests/kit/own_models.py:Queue",
+                "fee_model": "tests/kit/own_models.py:Fee",
+            },
+        ),
+    ],
+)
+def test_so_is_one_by_order_and_one_with_models_of_ones_own(tmp_path, market, models):
+    config, data = configure(KEEPER, assets=[asset(**models)]), {"A": market(4, 600)}
+    plain = BacktestRunner().run(config, data)
+    assert len(plain.orders) > 50
+    same(plain, in_parts(config, data, tmp_path, [4, 3], chunk_rows=37))
 
 
 @pytest.mark.filterwarnings("ignore::engine.strategy.status.StrategyWarning")
