@@ -31,6 +31,7 @@ from engine.core.types import (
 )
 from engine.feeds.capture import Progress, parse
 from engine.feeds.crossed import crossed_messages
+from engine.feeds.formats import recognise
 from engine.feeds.sequence import sequence_problems
 
 QUANTILES = {"p0": 0.0, "p1": 0.01, "p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
@@ -139,6 +140,9 @@ def examine(path: str | Path, limits: Limits | None = None, progress: Progress |
         raise DataError(error.strerror or str(error), file=str(path)) from None
     if magic[:2] == b"PK" or magic == b"\x93NUMPY":
         return examine_events(as_events(read_array(path), str(path)), str(path), limits)
+    form = recognise(path)
+    if form != "binance":
+        raise DataError(f"a file of the format {form}: convert it and validate the recording", file=str(path))
     return _examine_capture(path, limits, progress)
 
 

@@ -11,6 +11,7 @@ from engine.core.errors import DataError
 from engine.core.types import BUY_EVENT, EXCH_EVENT, LOCAL_EVENT, SELL_EVENT, event_dtype
 from engine.feeds.crossed import crossed_messages
 from engine.feeds.quality import Limits, count_kinds, examine, examine_events, infer_step
+from tests.kit import itch
 from tests.kit.captures import depth, line, snapshot, trade, write
 from tests.kit.recordings import events, recording
 
@@ -188,6 +189,20 @@ BOOK = [
     line(0, snapshot(0, 5, [("10.0", "1")], [("10.5", "2")]), stream=None),
     *(line(i * MS, depth(i, i + 5, i + 5, i + 4, [("10.0", str(i))])) for i in range(1, 20)),
 ]
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        ("itch", b"\0\x0c" + itch.system(0, "O")),
+        ("lobster", b"34200.5,1,7,100,5850000,1\n"),
+        ("tardis", b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"),
+    ],
+)
+def test_what_has_to_be_converted_first_is_called_by_its_name(tmp_path, form, content):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(DataError, match=f"x: a file of the format {form}: convert it"):
+        examine(tmp_path / "x")
 
 
 def test_a_good_capture_has_no_problems(tmp_path):
