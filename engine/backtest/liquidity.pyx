@@ -3,12 +3,15 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint32_t, uint64_t
 
 from engine.backtest.arrival cimport MARKET_REACH
+from engine.backtest.checks cimport row_fetch
 from engine.backtest.exchange cimport Exchange, OwnSide, own_slot
 from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport queue_new
 from engine.backtest.resting cimport NIL, execute, fill_resting, level_changed, own_insert, respond, traded
 from engine.backtest.tape cimport (
+    TAPE_AHEAD,
     TAPE_ASK,
+    TAPE_BLOCK,
     TAPE_KEEP,
     TAPE_OTHER,
     TAPE_SHIFT,
@@ -19,7 +22,7 @@ from engine.backtest.tape cimport (
     cursor_move,
     tape_event,
 )
-from engine.book.l2 cimport L2Change, _l2_put, l2_apply
+from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply
 from engine.book.ladder cimport (
     Ladder,
     ladder_any_below,
@@ -214,17 +217,31 @@ cdef inline int _row(Exchange* ex, const TapeRow* row) noexcept nogil:
     if row.code & TAPE_TRADE:
         return _on_trade(ex, side, key ^ -<int64_t>side, row.qty, row.ts[VENUE])
     code = _l2_put(&ex.book, side, key, row.qty, (row.code & TAPE_KEEP) != 0, &prev_qty)
-    return code if code > OK else _changed(ex, side, key, prev_qty, row.qty, row.ts[VENUE])
+    # One branch tells the many that are nothing to us: no own order there, nothing consumed, nothing reached.
+    if ladder_rare(
+        (code > OK)
+        | (ex.own[side].count[own_slot(key)] != 0)
+        | (ex.taken[side].spill_count != 0)
+        | (ex.book.ladders[side].best >= ex.own[1 - side].best_tick ^ -<int64_t>side)
+    ):
+        return code if code > OK else _changed(ex, side, key, prev_qty, row.qty, row.ts[VENUE])
+    return OK
 
 
 cdef int liquidity_run(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     cdef const TapeRow* row
+    cdef const Event* ahead
     cdef uint64_t answers = ex.responses.pushed
     cdef int code
     while ex.rows.ts < limit:
         row = ex.rows.row
+        # What is packed next comes from memory while this block is worked through.
+        ahead = tape_event(ex.rows.block, row) + TAPE_BLOCK
         # The mark behind a block's last row is later than any limit.
         while row.ts[VENUE] < limit:
+            row_fetch(ahead)
+            ahead += 1
+            _l2_fetch(&ex.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             if not row.code & TAPE_UNSEEN << VENUE:
                 code = _row(ex, row)
                 if ladder_rare(code != OK):
