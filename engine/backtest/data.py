@@ -264,12 +264,28 @@ def save_events(path: str | Path, events: np.ndarray, *, compress: bool = False)
     Raises:
         DataError: The file cannot be written.
     """
+    save_chunks(path, len(events), [events], compress=compress)
+
+
+def save_chunks(path: str | Path, rows: int, chunks: Iterable[np.ndarray], *, compress: bool = False) -> None:
+    """Writes a recording as :func:`save_events` does, in the memory of one chunk.
+
+    Args:
+        path: The ``.npz`` file; one that exists is replaced.
+        rows: How many there will be in all.
+        chunks: ``event_dtype`` arrays.
+        compress: Deflate it.
+
+    Raises:
+        DataError: The file cannot be written, or the chunks have more or fewer rows.
+    """
     path = Path(path)
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(handle, "wb") as file:
-            _write_npz(file, np.ascontiguousarray(events, event_dtype), compress)
+            if _write_npz(file, rows, chunks, compress) != rows:
+                raise DataError(f"not the {rows} rows that were announced", file=str(path))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -282,7 +298,8 @@ def save_events(path: str | Path, events: np.ndarray, *, compress: bool = False)
             Path(temporary).unlink(missing_ok=True)
 
 
-def _write_npz(file: BinaryIO, events: np.ndarray, compress: bool) -> None:
+def _write_npz(file: BinaryIO, rows: int, chunks: Iterable[np.ndarray], compress: bool) -> int:
+    """Writes a header for so many rows, then the chunks; returns how many rows they had."""
     info = zipfile.ZipInfo(MEMBER, _EPOCH)
     info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     # Level 3 takes half the time of zlib's default for an eighth more bytes. With a time of its own a
@@ -295,10 +312,16 @@ def _write_npz(file: BinaryIO, events: np.ndarray, compress: bool) -> None:
     padding = -used % _ALIGN
     info.extra = struct.pack("<HH", 0x5242, padding) + bytes(padding)
     with zipfile.ZipFile(file, "w") as archive, archive.open(info, "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, np.lib.format.header_data_from_array_1_0(events))
-        rows = memoryview(events.view(np.uint8)) if len(events) else b""
-        for first in range(0, len(rows), _STEP):
-            member.write(rows[first : first + _STEP])
+        header = np.lib.format.header_data_from_array_1_0(np.empty(0, event_dtype))
+        np.lib.format.write_array_header_1_0(member, {**header, "shape": (rows,)})
+        written = 0
+        for chunk in chunks:
+            events = np.ascontiguousarray(chunk, event_dtype)
+            data = memoryview(events.view(np.uint8)) if len(events) else b""
+            for first in range(0, len(data), _STEP):
+                member.write(data[first : first + _STEP])
+            written += len(events)
+    return written
 
 
 def _umask() -> int:

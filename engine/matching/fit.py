@@ -20,7 +20,7 @@ FAR_FROM = 96
 HAWKES_EVENTS = 100_000
 """More market orders than these are fitted by the first of them."""
 ASSUMED = (
-    "fair.jumps as the rate at which the mid price moves; fair.activity, fair.news and fair.news_ticks, "
+    "fair.jumps and fair.moves as those of the mid price; fair.activity, fair.news and fair.news_ticks, "
     "which need days of data; agents, whose numbers no recording by price tells apart from the crowd"
 )
 
@@ -86,6 +86,8 @@ def fit_crowd(seen: Observation) -> Crowd:
     # A bin that nobody was seen to leave keeps its orders for an hour on average.
     hazard = np.where(resting > 0, lost / np.maximum(resting, 1e-9), 0.0)
     hazard = np.clip(hazard, 1.0 / 3600.0, 1000.0)
+    gained = np.bincount(which[placed], seen.change_lots[placed], bins)[:bins] / seen.seconds
+    mean = np.maximum(gained / np.maximum(rate, 1e-9), 1.0)
     lots, distance = seen.change_lots[placed], seen.change_distance[placed]
     sizes = [
         _quantiles(part if len(part) else np.ones(1), 1.0, 1.0)
@@ -99,6 +101,7 @@ def fit_crowd(seen: Observation) -> Crowd:
         edges=tuple(map(float, EDGES)),
         placed=tuple(_round(max(x, 1e-4 if i == 0 else 0.0)) for i, x in enumerate(rate)),
         cancelled=tuple(map(_round, hazard)),
+        mean_lots=tuple(map(_round, mean)),
         touch=sizes[0],
         near=sizes[1],
         far=sizes[2],
@@ -107,7 +110,7 @@ def fit_crowd(seen: Observation) -> Crowd:
 
 
 def fit_takers(seen: Observation) -> Takers:
-    """The Hawkes process of market orders, and their sizes."""
+    """The Hawkes process of market orders, and the sizes of those that the best was enough for."""
     n = min(len(seen.take_ts), HAWKES_EVENTS)
     seconds = (seen.take_ts[:n] - seen.take_ts[0]) / 1e9 if n else np.empty(0)
     process = hawkes.fit(seconds, seen.take_side[:n])
@@ -118,7 +121,7 @@ def fit_takers(seen: Observation) -> Takers:
         decay=tuple(map(_round, process.decay)),
         self_excite=tuple(_round(shrink * x) for x in process.self_excite),
         cross_excite=tuple(_round(shrink * x) for x in process.cross_excite),
-        lots=_quantiles(seen.take_lots, 1.0, 1.0),
+        lots=_quantiles(seen.take_lots[seen.take_sweep == 0], 1.0, 1.0),
     )
 
 
@@ -134,7 +137,18 @@ def fit_fair(seen: Observation) -> Fair:
     size = moves[moved]
     kept = (mid[later] - mid[moved]) * np.sign(size) > 0.5 * np.abs(size)
     follow = float(kept.mean()) if len(kept) else 0.5
-    return Fair(volatility=_round(volatility), jumps=_round(jumps), follow=_round(follow))
+    moving = moves != 0
+    rate = float(moving.mean())
+    next_too = float(moving[1:][moving[:-1]].mean()) if moving[:-1].any() else 0.0
+    persistence = _correlation(np.sign(size[:-1]), np.sign(size[1:]))
+    return Fair(
+        volatility=_round(volatility),
+        jumps=_round(jumps),
+        moves=_quantiles(np.abs(size) if len(size) else np.ones(1), 1.0, 0.5),
+        again=_round(min(max((next_too - rate) / max(1.0 - rate, 1e-9), 0.0), 0.9)),
+        along=_round(0.5 + 0.5 * persistence),
+        follow=_round(follow),
+    )
 
 
 def sampled(seen: Observation, seconds: float) -> np.ndarray:

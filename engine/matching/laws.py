@@ -56,6 +56,7 @@ class Crowd:
         edges: Bins of distance: bin i holds distances from ``edges[i]`` to below ``edges[i + 1]``.
         placed: Limit orders a second in each bin, both sides together.
         cancelled: Cancellations a second of one resting order in each bin.
+        mean_lots: Of a limit order in each bin; the quantiles that follow are scaled to it.
         touch: Quantiles of the lots of an order at the best.
         near: The same for those behind it, below ``far_from``.
         far: The same for those from ``far_from`` on.
@@ -65,6 +66,7 @@ class Crowd:
     edges: tuple[float, ...] = _numbers(0, MAX_REACH, rising=True)
     placed: tuple[float, ...] = _numbers(0, 1e6)
     cancelled: tuple[float, ...] = _numbers(1e-6, 1e4)
+    mean_lots: tuple[float, ...] = _numbers(1, 1e8)
     touch: tuple[float, ...] = _sizes()
     near: tuple[float, ...] = _sizes()
     far: tuple[float, ...] = _sizes()
@@ -88,7 +90,10 @@ class Fair:
 
     Attributes:
         volatility: Ticks in the square root of a second.
-        jumps: Moves of it a second; their sizes are exponential.
+        jumps: Moves of it a second.
+        moves: Quantiles of their sizes in ticks, before they are scaled to the volatility.
+        again: How likely a move brings about another one soon after.
+        along: How likely that one goes the same way.
         follow: How much of the gaps that trades leave is closed in their direction, 0 to 1.
         activity: How far calm and busy times differ, 0 (not at all) to 0.9. Four regimes that change
             every 2, 16, 128 and 1,024 seconds on average multiply all rates by 1 plus or minus so much.
@@ -98,6 +103,9 @@ class Fair:
 
     volatility: float = _number(70.0, 0, 1e5)
     jumps: float = _number(1.4, 1e-6, 1e4)
+    moves: tuple[float, ...] = _numbers(0.5, 1e5, _QUANTILES, rising=True)
+    again: float = _number(0.0, 0, 0.9)
+    along: float = _number(0.5, 0, 1)
     follow: float = _number(0.6, 0, 1)
     activity: float = _number(0.25, 0, 0.9)
     news: float = _number(6.0, 0, 1e5)
@@ -110,12 +118,12 @@ class Agents:
 
     makers: int = _number(4, 1, 8)
     maker_lots: int = _number(100, 1, 1_000_000)
-    maker_looks: float = _number(40.0, 0.01, 1e5)
+    maker_looks: float = _number(100.0, 0.01, 1e5)
     maker_levels: int = _number(2, 1, 4)
     informed: int = _number(2, 0, 8)
-    informed_lots: int = _number(1500, 1, 1_000_000)
-    informed_looks: float = _number(2.0, 0.001, 1e5)
-    informed_edge: float = _number(20, 0, 1e5)
+    informed_lots: int = _number(20_000, 1, 1_000_000)
+    informed_looks: float = _number(10.0, 0.001, 1e5)
+    informed_edge: float = _number(10, 0, 1e5)
     momentum: int = _number(3, 0, 8)
     momentum_lots: int = _number(200, 1, 1_000_000)
     momentum_looks: float = _number(0.5, 0.001, 1e5)
@@ -265,7 +273,7 @@ def _check_together(law: Law, name: str) -> None:
         raise ConfigError(f"{name}: crowd.edges must be 2 to 33 numbers, not {bins + 1}")
     if crowd.edges[0] != 0 or any(b <= a or b != int(b) for a, b in pairwise(crowd.edges)):
         raise ConfigError(f"{name}: crowd.edges must be whole numbers that rise from 0")
-    for key in ("placed", "cancelled"):
+    for key in ("placed", "cancelled", "mean_lots"):
         if len(getattr(crowd, key)) != bins:
             raise ConfigError(f"{name}: crowd.{key} must have {bins} numbers, one a bin of crowd.edges")
     if crowd.placed[0] <= 0:
