@@ -138,7 +138,8 @@ def test_a_generated_minute_can_be_validated_fitted_plotted_and_backtested(capsy
     assert "| market orders a second |" in out
     assert plot.read_text().startswith("<svg")
     code, out, _ = run(
-        capsys, "backtest", "--data", path, "--symbol", "SIM", "--strategy", "engine.strategy.native:MarketMaker",
+        capsys, "backtest", "--data", path, "--symbol", "SIM",
+        "--strategy", "engine.strategy.native:MarketMaker",
         "--tick-size", "0.1", "--lot-size", "0.001", "--entry-latency-ns", "1000000", "--response-latency-ns",
         "1000000", "--param", "half_spread=1.0", "--param", "order_qty=0.01", "--param", "max_position=0.1",
         "--json",

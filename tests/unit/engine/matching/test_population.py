@@ -127,7 +127,7 @@ def test_an_order_can_be_cancelled_by_who_sent_it_only():
         market.agents.position(64)
 
 
-def test_a_large_order_moves_the_price_for_good():
+def test_a_large_order_moves_the_price():
     moves = []
     for seed in range(6):
         touched, left_alone = Market(seed=seed), Market(seed=seed)
