@@ -2,7 +2,7 @@
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from engine.core.codes cimport OK
 from engine.core.random cimport random_chance, random_draw, random_exponential
@@ -18,7 +18,6 @@ from engine.core.types cimport (
     ORDER_LIMIT,
     SIDE_BUY,
     SIDE_SELL,
-    TIF_GTC,
     TIF_GTX,
     TIF_IOC,
     Event,

@@ -5,16 +5,13 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from engine.core.codes cimport OK
 from engine.core.random cimport random_seed
 from engine.core.types cimport ORDER_LIMIT, Event
 from engine.matching.agents cimport (
     AGENTS_CHILDREN,
     AGENTS_OWNERS,
-    AGENTS_QUOTES,
     AGENTS_TABLE,
     AGENTS_TAKES,
-    AGENTS_TRADERS,
     OWNER_EXTERNAL,
     TRADER_INFORMED,
     TRADER_MAKER,
