@@ -1,9 +1,9 @@
 """Market by order: our backtest against hftbacktest's L3 FIFO model, on the real CME recording.
 
-Run with ``python -m benchmarks.bench_l3`` from the project's root. An operation is an event of the recording.
+Run with ``python -m benchmarks.bench_l3`` from the project's root. An operation is one event.
 Both run the market maker at the best, one contract a side, from events in memory to results, setting up and
-(ours) checking included. The snapshot, hours old, is moved to just before the first other event, since both
-would poll all that time.
+(ours) checking included: through ``engine.backtest.hbt`` the same Numba function, else our own. The
+snapshot, hours old, is moved to just before the first other event, since both would poll all that time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.harness import arguments, compare, report
 from benchmarks.peers.hftbacktest_mm import run_market_maker
+from engine.backtest import hbt
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
 from engine.backtest.runner import BacktestRunner
 from engine.feeds.databento import convert
@@ -56,6 +57,12 @@ def ours(events: np.ndarray, params: dict) -> int:
     return BacktestRunner().run(config, {ASSET.symbol: events}).events
 
 
+def polled(events: np.ndarray, roi: tuple[float, float] | None, params: dict) -> int:
+    """Runs hftbacktest's strategy with ours in its place; returns the number of events."""
+    run_market_maker(ASSET, events, roi, record=False, package=hbt, **params)
+    return len(events)
+
+
 def theirs(events: np.ndarray, roi: tuple[float, float] | None, params: dict) -> int:
     """Runs the same in hftbacktest; returns the number of events."""
     run_market_maker(ASSET, events, roi, record=False, **params)
@@ -72,10 +79,13 @@ def main() -> None:
     for poll in POLLS_MS:
         params = PARAMS | {"interval_ns": poll * 1_000_000}
         for depth, roi in DEPTHS.items():
-            case = f"runner, CME, poll {poll} ms, {depth}"
-            mine = ("ringbook", partial(ours, events, params))
             other = ("hftbacktest", partial(theirs, events, roi, params))
-            results.append(compare(case, mine, other, args.rounds))
+            for face, run in (
+                ("hbt", partial(polled, events, roi, params)),
+                ("runner", partial(ours, events, params)),
+            ):
+                case = f"{face}, CME, poll {poll} ms, {depth}"
+                results.append(compare(case, ("ringbook", run), other, args.rounds))
     report("l3", results, as_json=args.json)
 
 

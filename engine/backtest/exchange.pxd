@@ -74,7 +74,7 @@ cdef struct Exchange:
     Cursor* rows                 # what the venue sees; only exchange_run and exchange_work read them
     L2Book book
     bint by_order                # the recording is market by order, and so is the book:
-    L3Book queues                # own orders stand in its queues; its totals are `book`
+    L3Book queues                # of own orders, each with what is ahead of it; totals are `book`
     bint consumes                # what own orders take of levels is gone, and remembered by the book's side:
     Ladder taken[2]              # of each only the hash of far levels is used, by the book's keys
     const Event* fault           # the row that made exchange_run or exchange_work fail, or NULL

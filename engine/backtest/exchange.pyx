@@ -9,7 +9,7 @@ from engine.backtest.assets cimport instrument_from_config
 from engine.backtest.bus cimport bus_free, bus_init, bus_pop, bus_push
 from engine.backtest.checks cimport row_fetch
 from engine.backtest.custom cimport model_code
-from engine.backtest.exchange_l3 cimport orders_check, orders_event, orders_run
+from engine.backtest.exchange_l3 cimport orders_check, orders_row, orders_run
 from engine.backtest.fees cimport fees_from_config
 from engine.backtest.latency cimport latency_constant, latency_entry
 from engine.backtest.liquidity cimport (
@@ -38,8 +38,9 @@ from engine.backtest.tape cimport (
     tape_event,
 )
 from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_free, l2_init
-from engine.book.l3 cimport l3_free, l3_init
+from engine.book.l3 cimport l3_free
 from engine.book.ladder cimport ladder_rare
+from engine.book.queues cimport l3_own_init
 from engine.core.codes cimport ERR_NO_MEMORY, OK
 from engine.core.idmap cimport idmap_free, idmap_init
 from engine.core.ticks cimport to_tick
@@ -112,7 +113,7 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
     if code == OK:
         code = l2_init(&ex.book, models.instrument.tick_size, models.instrument.lot_size, 0)
     if code == OK and ex.by_order:
-        code = l3_init(&ex.queues, &ex.book, 0, True)
+        code = l3_own_init(&ex.queues, &ex.book)
     if code == OK and models.consumes:
         code = liquidity_init(ex)
     return code
@@ -170,14 +171,12 @@ cdef inline int _on_trade(Exchange* ex, bint sold, int64_t tick, double qty, int
 
 
 cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
-    """Shows the venue one market event, as somebody has it who has no tape."""
+    """Shows a venue that is not by order one market event, as somebody has it who has no tape."""
     cdef uint64_t kind = event.ev & EV_KIND_MASK
     cdef int ask = (event.ev & EV_BUY) == 0
     cdef int64_t mirror
     cdef L2Change change
     cdef int code
-    if ex.by_order:
-        return orders_event(ex, event)
     if ex.consumes:
         return liquidity_event(ex, event)
     if kind == EVENT_DEPTH or kind == EVENT_DEPTH_SNAPSHOT:
@@ -198,8 +197,12 @@ cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil:
 
 cdef int exchange_row(Exchange* ex) noexcept nogil:
     """Shows the venue its next row."""
-    cdef const Event* event = cursor_event(ex.rows)
-    cdef int code = exchange_event(ex, event)
+    cdef const Event* event
+    cdef int code
+    if ex.by_order:
+        return orders_row(ex)
+    event = cursor_event(ex.rows)
+    code = exchange_event(ex, event)
     if code != OK:
         ex.fault = event
         return code

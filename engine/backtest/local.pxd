@@ -12,7 +12,6 @@ from engine.backtest.exchange cimport Exchange, exchange_next_ts
 from engine.backtest.funding cimport Funding
 from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
-from engine.book.queues cimport L3Book
 from engine.core.codes cimport ERR_ORDER_NOT_FOUND, OK
 from engine.core.types cimport Event, Order
 from engine.kernel cimport Kernel
@@ -23,7 +22,6 @@ cdef struct Local:
     Cursor* rows                 # what we see
     Exchange* venue              # whose answers come to us
     L2Book* book                 # the kernel's, borrowed
-    L3Book orders                # of the market, on top of that book; used where the venue is by order
     Funding funding              # payments to come
     const Event* fault           # the row that made local_passive or local_row fail, or NULL
     uint16_t instrument

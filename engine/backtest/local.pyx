@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from engine.backtest.bus cimport bus_drop, bus_first
-from engine.backtest.exchange_l3 cimport orders_rows
+from engine.backtest.exchange_l3 cimport orders_dates, orders_rows, orders_seen
 from engine.backtest.funding cimport funding_due, funding_pass
 from engine.backtest.order cimport order_to_kernel
 from engine.backtest.tape cimport (
@@ -18,10 +18,11 @@ from engine.backtest.tape cimport (
     TapeRow,
     cursor_event,
     cursor_move,
+    tape_change,
     tape_event,
 )
 from engine.book.l2 cimport L2Book, L2Change, _l2_put, l2_apply
-from engine.book.l3 cimport l3_apply
+from engine.book.roll cimport RollChange
 from engine.core.codes cimport OK
 from engine.core.types cimport EV_KIND_MASK, EVENT_TRADE, Event, Instrument, Order
 from engine.kernel cimport Kernel
@@ -57,7 +58,7 @@ cdef int local_passive(Local* local, int64_t bound) noexcept nogil:
     """Applies all rows strictly before ``bound`` to the kernel's book; no strategy hears of them."""
     cdef int code
     if local.venue.by_order:
-        code = orders_rows(local.rows, &local.orders, bound)
+        code = orders_rows(local.rows, local.book, bound)
         if code != OK:
             local.fault = cursor_event(local.rows)
         return code
@@ -70,13 +71,17 @@ cdef int local_row(Local* local, Kernel kernel) noexcept nogil:
     cdef int64_t ts = local.rows.ts
     # A copy, because moving on may let the chunk go; and its time may have an offset.
     cdef Event event = cursor_event(local.rows)[0]
+    cdef const RollChange* change
     cdef int code
     event.local_ts = ts
     if local.venue.by_order:
-        code = l3_apply(&local.orders, &event)
+        change = tape_change(local.rows.block, local.rows.row, LOCAL)
+        code = orders_seen(local.book, change, event.qty)
         if code != OK:
             local.fault = cursor_event(local.rows)
             return code
+        if orders_dates(change):
+            local.book.ts = event.exch_ts
         # The book has changed already: the kernel is only to tell strategies.
         if event.ev & EV_KIND_MASK != EVENT_TRADE:
             event.ev &= ~<uint64_t>EV_KIND_MASK

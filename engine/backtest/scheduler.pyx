@@ -34,9 +34,9 @@ from engine.backtest.local cimport (
     local_row,
 )
 from engine.backtest.models.seat cimport CustomModels, seat_models
+from engine.backtest.queue cimport QUEUE_L3_FIFO
 from engine.backtest.recorder cimport Recorder
 from engine.backtest.tape cimport LOCAL, VENUE, Source
-from engine.book.l3 cimport l3_check, l3_free, l3_init
 from engine.core.codes cimport ERR_MODEL, OK
 from engine.core.errors import raise_for_code
 from engine.core.types cimport Order
@@ -102,7 +102,9 @@ cdef class Scheduler:
         cdef Latencies latencies = Latencies(asset)
         cdef FundingRates rates = FundingRates(asset)
         cdef CustomModels custom
-        cdef Source source = Source(chunks, asset.tick_size, asset.lot_size, asset.latency_offset)
+        cdef Source source = Source(
+            chunks, asset.tick_size, asset.lot_size, asset.latency_offset, models.queue.kind == QUEUE_L3_FIFO
+        )
         models.latency = latencies.model
         custom = seat_models(asset, asset.symbol, &models)
         code = exchange_init(&self.venues[i], &models, max_orders)
@@ -119,14 +121,11 @@ cdef class Scheduler:
         self.locals[i].book = &self.kernel.desk.books[i]
         self.locals[i].instrument = i
         self.locals[i].funding = rates.funding
-        if self.venues[i].by_order:
-            raise_for_code(l3_init(&self.locals[i].orders, self.locals[i].book, 0, False), asset.symbol)
         source.start()
 
     def __dealloc__(self):
         for i in range(self.n_assets):
             exchange_free(&self.venues[i])
-            l3_free(&self.locals[i].orders)
         PyMem_Free(self.venues)
         PyMem_Free(self.locals)
 
@@ -230,8 +229,6 @@ cdef class Scheduler:
         """Raises InvariantError unless each venue is consistent."""
         for i in range(self.n_assets):
             raise_for_code(exchange_check(&self.venues[i]), f"venue of asset {i}")
-            if self.venues[i].by_order:
-                raise_for_code(l3_check(&self.locals[i].orders), f"our orders of asset {i}")
             self.sources[i].check_invariants()
 
     # --- the order of things -------------------------------------------------------------------------

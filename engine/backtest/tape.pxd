@@ -7,6 +7,10 @@ What it is
     it there, so that times never decrease; behind the last row of a block stands a mark later than any time.
     A side's loop over a block is a compare of times and a look at the kind.
 
+    Market by order, a roll (book/roll.pxd) of the orders is kept as well, which tells for each row what its
+    order was before it: neither side needs the orders themselves, nor looks one up. The sides have one roll
+    for both, up to the first row of an order that only one of them sees; then each has its own.
+
 What it costs
     A row costs its reading from memory and some forty instructions without a division. Both sides then read
     it from a near cache, as long as they are not many thousand rows apart; whoever runs them far in one go
@@ -18,9 +22,10 @@ The bad case
     given out, then the tape ends with ``code`` set, and ``fault_row`` says where.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from engine.backtest.checks cimport Clocks
+from engine.book.roll cimport OrderRoll, RollChange
 from engine.core.types cimport Event
 
 
@@ -39,6 +44,7 @@ cdef enum:
     TAPE_UNSEEN = 8              # by the venue; shifted by the side
     TAPE_KEEP = 32               # the quantity rounds to a lot
     TAPE_SHIFT = 8
+    TAPE_PLACE = 24              # a row's number is shifted so far to be a place: own orders may join between
 
 
 cdef struct TapeRow:
@@ -51,6 +57,8 @@ cdef struct TapeBlock:
     TapeBlock* next              # later in time, or in the list of free ones
     const Event* rows            # the events that were packed
     int64_t chunk                # whose they are
+    int64_t first                # the number of its first row in the tape
+    RollChange* changes[2]       # of each row, by side, often the same; NULL without a roll
     int64_t last_ts[2]           # nothing in it is later
     uint32_t n
     uint32_t passed              # bits of the sides that need it no more
@@ -84,6 +92,10 @@ cdef struct Tape:
     int fault                    # the Fault of checks.pxd
     int64_t fault_row            # in the chunk
     bint ended                   # all rows have been packed
+    int64_t packed               # how many have been
+    bint by_order
+    bint apart                   # each side has its own roll; else the venue's is that of both
+    OrderRoll rolls[2]
     # Makes the next chunk the current one; false at the end or after an error, which it sets as code.
     bint (*more)(Tape* tape) noexcept nogil
     void* owner
@@ -91,7 +103,8 @@ cdef struct Tape:
     TapeRow mark                 # what a cursor at the end points at
 
 
-cdef int tape_init(Tape* tape, double tick_size, double lot_size) noexcept nogil
+# by_order: keep a roll of the orders. ERR_BAD_SIZE, ERR_NO_MEMORY.
+cdef int tape_init(Tape* tape, double tick_size, double lot_size, bint by_order) noexcept nogil
 cdef void tape_start(Tape* tape) noexcept nogil
 cdef void tape_free(Tape* tape) noexcept nogil
 cdef void cursor_next(Cursor* cursor) noexcept nogil
@@ -111,6 +124,18 @@ cdef inline void cursor_move(Cursor* cursor, const TapeRow* row) noexcept nogil:
 cdef inline const Event* tape_event(const TapeBlock* block, const TapeRow* row) noexcept nogil:
     """The event that a row of a block was made of."""
     return block.rows + (row - block.packed)
+
+
+cdef inline const RollChange* tape_change(const TapeBlock* block, const TapeRow* row, int side) noexcept nogil:
+    """What a row of a block does to the orders that a side has."""
+    return block.changes[side] + (row - block.packed)
+
+
+cdef inline uint64_t cursor_place(const Cursor* cursor) noexcept nogil:
+    """The place of what joins a queue now: behind all that the rows before the current one put there."""
+    if cursor.ts == INT64_MAX:
+        return <uint64_t>cursor.tape.packed << TAPE_PLACE
+    return <uint64_t>(cursor.block.first + (cursor.row - cursor.block.packed)) << TAPE_PLACE
 
 
 cdef inline const Event* cursor_event(const Cursor* cursor) noexcept nogil:

@@ -2,8 +2,8 @@
 
 from libc.math cimport fabs
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -13,11 +13,24 @@ from engine.backtest.checks cimport (
     ROW_WHOLE,
     Clocks,
     row_fault,
+    row_fetch,
     row_misfit,
     row_off_sieve,
 )
 from engine.book.l2 cimport l2_min_qty
 from engine.book.ladder cimport ladder_rare
+from engine.book.roll cimport (
+    ROLL_NONE,
+    ROLL_REFUSED,
+    OrderRoll,
+    RollChange,
+    roll_apply,
+    roll_check,
+    roll_copy,
+    roll_fetch,
+    roll_free,
+    roll_init,
+)
 from engine.core.codes cimport ERR_BAD_ROW, ERR_INVARIANT, ERR_NO_MEMORY, OK
 from engine.core.ticks cimport round_half_away
 from engine.core.types cimport (
@@ -28,6 +41,7 @@ from engine.core.types cimport (
     EV_SELL,
     EVENT_ADD_ORDER,
     EVENT_DEPTH,
+    EVENT_DEPTH_CLEAR,
     EVENT_DEPTH_SNAPSHOT,
     EVENT_FILL,
     EVENT_TRADE,
@@ -47,6 +61,7 @@ cdef extern from *:
 # What the kind and the flags of an event make of its row; index: the low byte and the four flags above it.
 cdef enum:
     DOUBTFUL = 1 << 7            # to be looked at closely
+    ROLL_AHEAD = 16              # rows ahead: an order's slot in the roll is asked for
 cdef uint8_t _KINDS[4096]
 
 
@@ -75,10 +90,15 @@ cdef void _fill_kinds() noexcept nogil:
 _fill_kinds()
 
 
-cdef int tape_init(Tape* tape, double tick_size, double lot_size) noexcept nogil:
-    """Makes a tape without data; set ``more`` and ``owner``, then call ``tape_start``. ERR_NO_MEMORY."""
-    cdef int side
+cdef int tape_init(Tape* tape, double tick_size, double lot_size, bint by_order) noexcept nogil:
+    """Makes a tape without data; set ``more`` and ``owner``, then call ``tape_start``."""
+    cdef int side, code
     memset(tape, 0, sizeof(Tape))
+    if by_order:
+        code = roll_init(&tape.rolls[VENUE], tick_size, lot_size, 0)
+        if code != OK:
+            return code
+        tape.by_order = True
     tape.tick_size = tick_size
     tape.lot_size = lot_size
     tape.ticks_per_px = 1.0 / tick_size
@@ -113,6 +133,8 @@ cdef void tape_free(Tape* tape) noexcept nogil:
         oldest = tape.cursors[VENUE].block
     _free_list(oldest)
     _free_list(tape.free)
+    roll_free(&tape.rolls[VENUE])
+    roll_free(&tape.rolls[LOCAL])
     memset(tape, 0, sizeof(Tape))
 
 
@@ -120,6 +142,9 @@ cdef void _free_list(TapeBlock* block) noexcept nogil:
     cdef TapeBlock* following
     while block != NULL:
         following = block.next
+        if block.changes[LOCAL] != block.changes[VENUE]:
+            free(block.changes[LOCAL])
+        free(block.changes[VENUE])
         free(block)
         block = following
 
@@ -133,11 +158,23 @@ cdef TapeBlock* _new_block(Tape* tape) noexcept nogil:
         block = <TapeBlock*>malloc(sizeof(TapeBlock))
         if block == NULL:
             return NULL
+        block.changes[VENUE] = block.changes[LOCAL] = NULL
+        if tape.by_order:
+            block.changes[VENUE] = block.changes[LOCAL] = _new_changes()
+            if block.changes[VENUE] == NULL:
+                free(block)
+                return NULL
     block.next = NULL
     block.n = 0
     block.passed = 0
     block.chunk = 0
+    block.first = tape.packed
     return block
+
+
+cdef RollChange* _new_changes() noexcept nogil:
+    """Room for what the rows of a block do; cleared, so that a loop may look ahead."""
+    return <RollChange*>calloc(TAPE_BLOCK + TAPE_AHEAD, sizeof(RollChange))
 
 
 # --- packing ---------------------------------------------------------------------------------------
@@ -233,6 +270,73 @@ cdef int _pack(Tape* tape, TapeBlock* block, int64_t end) noexcept nogil:
     return fault
 
 
+cdef int _part(Tape* tape) noexcept nogil:
+    """Gives each side a roll of its own."""
+    cdef int code = roll_copy(&tape.rolls[LOCAL], &tape.rolls[VENUE])
+    tape.apart = code == OK
+    return code
+
+
+cdef int _own_changes(TapeBlock* block, uint32_t n) noexcept nogil:
+    """Gives each side its own changes from the row ``n`` of a block on."""
+    cdef RollChange* changes
+    if block.changes[LOCAL] == block.changes[VENUE]:
+        changes = _new_changes()
+        if changes == NULL:
+            return ERR_NO_MEMORY
+        memcpy(changes, block.changes[VENUE], n * sizeof(RollChange))
+        block.changes[LOCAL] = changes
+    return OK
+
+
+cdef void _enrol_apart(Tape* tape, TapeBlock* block, uint32_t i, uint64_t place) noexcept nogil:
+    """As _enrol for one row, where the sides have different orders, or have them from this row on."""
+    cdef const Event* event = block.rows + i
+    cdef uint64_t kind = event.ev & EV_KIND_MASK
+    cdef int code = OK
+    cdef int side
+    if not tape.apart:
+        # What moves no order leaves the sides the same.
+        if kind == EVENT_FILL or not (EVENT_ADD_ORDER <= kind < EVENT_FILL or kind == EVENT_DEPTH_CLEAR):
+            roll_apply(&tape.rolls[VENUE], event, place, block.changes[VENUE] + i)
+            return
+        code = _part(tape)
+    if code == OK:
+        code = _own_changes(block, i)
+    for side in range(2):
+        block.changes[side][i].op = ROLL_NONE
+        if event.ev & (EV_EXCH if side == VENUE else EV_LOCAL):
+            if code == OK:
+                roll_apply(&tape.rolls[side], event, place, block.changes[side] + i)
+            else:
+                block.changes[side][i].op = ROLL_REFUSED
+                block.changes[side][i].code = code
+
+
+cdef void _enrol(Tape* tape, TapeBlock* block) noexcept nogil:
+    """Has the rows of a block move the orders, and notes what they do."""
+    cdef const Event* events = block.rows
+    cdef RollChange* changes = block.changes[VENUE]
+    cdef OrderRoll* roll = &tape.rolls[VENUE]
+    cdef uint64_t place = <uint64_t>block.first << TAPE_PLACE
+    cdef uint64_t both = EV_EXCH | EV_LOCAL
+    # Rows of the chunk from here on, be they of this block or not.
+    cdef int64_t left = tape.rows + tape.n_rows - events
+    cdef int64_t i
+    for i in range(block.n):
+        # What is packed next comes from memory meanwhile.
+        row_fetch(events + i + TAPE_BLOCK)
+        if i + ROLL_AHEAD < left:
+            roll_fetch(roll, events + i + ROLL_AHEAD)
+            if tape.apart:
+                roll_fetch(&tape.rolls[LOCAL], events + i + ROLL_AHEAD)
+        place += <uint64_t>1 << TAPE_PLACE
+        if ladder_rare(tape.apart | (events[i].ev & both != both)):
+            _enrol_apart(tape, block, i, place)
+        else:
+            roll_apply(roll, events + i, place, changes + i)
+
+
 cdef bint _pull(Tape* tape) noexcept nogil:
     """Packs one more block behind the newest; false when there is nothing more."""
     cdef TapeBlock* block
@@ -255,6 +359,9 @@ cdef bint _pull(Tape* tape) noexcept nogil:
     tape.fault = _pack(tape, block, min(tape.at + TAPE_BLOCK, tape.n_rows))
     if tape.fault != FAULT_NONE:
         tape.fault_row = tape.at
+    if tape.by_order:
+        _enrol(tape, block)
+    tape.packed += block.n
     tape.newest.next = block
     tape.newest = block
     return True
@@ -312,6 +419,8 @@ cdef int tape_check(const Tape* tape) noexcept nogil:
             block = block.next
         if block != tape.newest:
             return ERR_INVARIANT
+        if (tape.apart if side == LOCAL else tape.by_order) and roll_check(&tape.rolls[side]) != OK:
+            return ERR_INVARIANT
     return OK
 
 
@@ -352,15 +461,18 @@ cdef class Source:
         tick_size: Of the book that the rows have to fit.
         lot_size: Of the book.
         latency_offset: Nanoseconds added to all local times.
+        by_order: Whether the recording is market by order.
     """
 
-    def __cinit__(self, chunks, double tick_size, double lot_size, int64_t latency_offset=0):
+    def __cinit__(
+        self, chunks, double tick_size, double lot_size, int64_t latency_offset=0, bint by_order=False
+    ):
         self.chunks = iter(chunks)
         self.held = []
         self.error = None
         self.rows = 0
         self.chunk_end = INT64_MIN
-        raise_for_code(tape_init(&self.tape, tick_size, lot_size))
+        raise_for_code(tape_init(&self.tape, tick_size, lot_size, by_order))
         self.tape.latency_offset = latency_offset
         self.tape.more = _give
         self.tape.owner = <void*>self

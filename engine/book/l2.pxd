@@ -89,8 +89,9 @@ cdef uint32_t l2_count(const L2Book* book, int side) noexcept nogil
 # Of the levels at or beyond the best; the same wherever the windows are.
 cdef uint64_t l2_hash(const L2Book* book) noexcept nogil
 cdef int l2_check(const L2Book* book) noexcept nogil
-# The least quantity that rounds to a lot.
+# The least quantity that rounds to a lot, and the greatest that a book takes.
 cdef double l2_min_qty(double lot_size) noexcept nogil
+cdef double l2_max_qty(double lot_size) noexcept nogil
 
 # The out-of-line parts of the inline functions below: a best or a bound that may move; clears, BBO and what
 # changes nothing.

@@ -65,6 +65,10 @@ cdef double l2_min_qty(double lot_size) noexcept nogil:
     return qty
 
 
+cdef double l2_max_qty(double lot_size) noexcept nogil:
+    return min(L2_LOT_LIMIT * lot_size, L2_QTY_LIMIT)
+
+
 cdef int l2_init(L2Book* book, double tick_size, double lot_size, uint32_t window_ticks) noexcept nogil:
     cdef uint64_t window = L2_MIN_WINDOW
     cdef int i
@@ -79,7 +83,7 @@ cdef int l2_init(L2Book* book, double tick_size, double lot_size, uint32_t windo
     book.lot_size = lot_size
     # Exactly the least quantity of which round(qty / lot_size) is 1, to compare instead of dividing.
     book.min_qty = l2_min_qty(lot_size)
-    book.max_qty = min(L2_LOT_LIMIT * lot_size, L2_QTY_LIMIT)
+    book.max_qty = l2_max_qty(lot_size)
     for i in range(2):
         if ladder_init(&book.ladders[i], window) != OK:
             l2_free(book)

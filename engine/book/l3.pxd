@@ -7,7 +7,9 @@ What it is
     of a level are a doubly linked list, first come first; a bucket table, indexed by the low bits of the
     price so that levels side by side share cache lines, holds the first order of each queue. Own orders
     stand in the same queues, count in no total, and are listed best price first, older first. Who wants no
-    own orders, as the local side of a backtest, has a book without queues.
+    own orders has a book without queues. A backtest reads each order once for both its sides, in a roll
+    (roll.pxd) of which totals follow: its venue has a book of own orders alone, which know the quantity that
+    is ahead of them instead of standing in queues.
 
 What it costs
     Add: a map insertion, a level's total, two orders' links. Cancel: a map removal, a total, two links.
@@ -49,6 +51,7 @@ from engine.book.queues cimport (
     l3_release,
     l3_unlink,
 )
+from engine.book.roll cimport ROLL_ADD, ROLL_CANCEL, ROLL_MOVE, RollChange
 from engine.core.codes cimport ERR_BAD_QTY, ERR_BAD_TICK, ERR_ORDER_NOT_FOUND, OK
 from engine.core.idmap cimport idmap_find, idmap_home, idmap_insert, idmap_remove
 from engine.core.ticks cimport round_half_away
@@ -76,16 +79,18 @@ cdef void l3_clear(L3Book* book, int side) noexcept nogil
 # The first and the following orders of a level's queue, own ones included; 0 at the end.
 cdef uint32_t l3_first(const L3Book* book, int side, int64_t tick) noexcept nogil
 cdef int l3_check(const L3Book* book) noexcept nogil
+cdef int l3_check_depth(const L2Book* depth) noexcept nogil
 
-# The out-of-line part of l3_modify.
-cdef int _l3_undo(L3Book* book, int side, int64_t key, double qty, int code) noexcept nogil
+# The out-of-line parts of l3_modify and of l3_follow, for a level outside the window.
+cdef int _l3_follow_far(L2Book* depth, const RollChange* change, double qty) noexcept nogil
+cdef int _l3_undo(L2Book* depth, int side, int64_t key, double qty, int code) noexcept nogil
 
 
 # --- totals ---------------------------------------------------------------------------------------
 
 # Adds to a level; the best and the bound follow. ERR_FULL, ERR_NO_MEMORY from a far level.
-cdef inline int _l3_increase(L3Book* book, int side, int64_t key, double qty) noexcept nogil:
-    cdef Ladder* ladder = &book.depth.ladders[side]
+cdef inline int _l3_increase(L2Book* depth, int side, int64_t key, double qty) noexcept nogil:
+    cdef Ladder* ladder = &depth.ladders[side]
     cdef double total, prev
     cdef int code
     if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
@@ -97,25 +102,74 @@ cdef inline int _l3_increase(L3Book* book, int side, int64_t key, double qty) no
         total = ladder.qty[<uint64_t>key & ladder.mask] + qty
         ladder_put_dense(ladder, key, total, total > 0.0)
     if ladder_rare((key > ladder.best) | (key < ladder.bound)):
-        _l2_move_best(book.depth, side, key, True)
+        _l2_move_best(depth, side, key, True)
     return OK
 
 
 # Takes from a level, which goes when no lot is left; a spilled one needs no room for that.
-cdef inline void _l3_reduce(L3Book* book, int side, int64_t key, double qty) noexcept nogil:
-    cdef Ladder* ladder = &book.depth.ladders[side]
+cdef inline void _l3_reduce(L2Book* depth, int side, int64_t key, double qty) noexcept nogil:
+    cdef Ladder* ladder = &depth.ladders[side]
     cdef double total, prev
     cdef bint keep
     if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
         total = ladder_spill_get(ladder, key) - qty
-        keep = total >= book.depth.min_qty
+        keep = total >= depth.min_qty
         ladder_spill_set(ladder, key, total if keep else 0.0, &prev)
     else:
         total = ladder.qty[<uint64_t>key & ladder.mask] - qty
-        keep = total >= book.depth.min_qty
+        keep = total >= depth.min_qty
         ladder_put_dense(ladder, key, total, keep)
     if ladder_rare((not keep) & (key == ladder.best)):
-        _l2_move_best(book.depth, side, key, False)
+        _l2_move_best(depth, side, key, False)
+
+
+# What a modification at the same price does to the level; bests stay, even where nothing is left.
+cdef inline int _l3_change(L2Book* depth, int side, int64_t key, double delta) noexcept nogil:
+    cdef Ladder* ladder = &depth.ladders[side]
+    cdef double total, prev
+    if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
+        total = ladder_spill_get(ladder, key) + delta
+        return ladder_spill_set(ladder, key, total if total > 0.0 else 0.0, &prev)
+    total = ladder.qty[<uint64_t>key & ladder.mask] + delta
+    ladder_put_dense(ladder, key, total, total > 0.0)
+    return OK
+
+
+# Does to totals and bests what an add, cancel or modification did to a roll's order, which now has `qty`. The ops
+# differ in no branch but that for the second level of a move, because their mixture cannot be predicted.
+# ERR_FULL, ERR_NO_MEMORY: nothing changed.
+cdef inline int l3_follow(L2Book* depth, const RollChange* change, double qty) noexcept nogil:
+    cdef Ladder* ladder = &depth.ladders[change.side]
+    cdef int64_t key = change.key
+    cdef int op = change.op
+    cdef uint64_t takes = (op == ROLL_CANCEL) | (op == ROLL_MOVE)
+    cdef int64_t best = ladder.best
+    cdef double total
+    cdef int64_t least
+    cdef bint keep, adds
+    if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
+        return _l3_follow_far(depth, change, qty)
+    total = ladder.qty[<uint64_t>key & ladder.mask] + change.delta
+    # As integers, doubles compare as they do, if one of them is positive: the least of all is 1.
+    least = <int64_t>(((<uint64_t*>&depth.min_qty)[0] & -takes) | (takes ^ 1))
+    keep = (<int64_t*>&total)[0] >= least
+    ladder_put_dense(ladder, key, total, keep)
+    adds = op == ROLL_ADD
+    if ladder_rare(
+        (adds & ((key > best) | (key < ladder.bound))) | (<bint>takes & (not keep) & (key == best))
+    ):
+        _l2_move_best(depth, change.side, key, adds)
+    if op == ROLL_MOVE:
+        return _l3_arrive(depth, change, qty)
+    return OK
+
+
+# The second half of a move.
+cdef inline int _l3_arrive(L2Book* depth, const RollChange* change, double qty) noexcept nogil:
+    cdef int code = _l3_increase(depth, change.side, change.to, qty)
+    if ladder_rare(code != OK):
+        return _l3_undo(depth, change.side, change.key, -change.delta, code)
+    return OK
 
 
 # --- the market's orders --------------------------------------------------------------------------
@@ -150,7 +204,7 @@ cdef inline int l3_add(L3Book* book, int side, uint64_t order_id, double px, dou
     code = idmap_insert(&book.ids, order_id, handle)
     if ladder_rare(code != OK):
         return code
-    code = _l3_increase(book, side, key, qty)
+    code = _l3_increase(book.depth, side, key, qty)
     if ladder_rare(code != OK):
         idmap_remove(&book.ids, order_id)
         return code
@@ -174,7 +228,7 @@ cdef inline int l3_cancel(L3Book* book, uint64_t order_id) noexcept nogil:
     cdef L3Order* order = book.orders + handle
     if ladder_rare(handle == 0):
         return ERR_ORDER_NOT_FOUND
-    _l3_reduce(book, order.side, order.key, order.qty)
+    _l3_reduce(book.depth, order.side, order.key, order.qty)
     l3_unlink(book, handle)
     l3_release(book, handle)
     book.n_orders -= 1
@@ -201,15 +255,15 @@ cdef inline int l3_modify(L3Book* book, uint64_t order_id, double px, double qty
     key = round_half_away(ratio) ^ -<int64_t>side
     stays = key == order.key
     if stays:
-        code = _l3_change(book, side, key, qty - order.qty)
+        code = _l3_change(book.depth, side, key, qty - order.qty)
         if ladder_rare(code != OK):
             return code
         stays = qty <= order.qty
     else:
-        _l3_reduce(book, side, order.key, order.qty)
-        code = _l3_increase(book, side, key, qty)
+        _l3_reduce(book.depth, side, order.key, order.qty)
+        code = _l3_increase(book.depth, side, key, qty)
         if ladder_rare(code != OK):
-            return _l3_undo(book, side, order.key, order.qty, code)
+            return _l3_undo(book.depth, side, order.key, order.qty, code)
     book.ragged |= qty < book.depth.min_qty
     if not stays:
         l3_unlink(book, handle)
@@ -220,31 +274,21 @@ cdef inline int l3_modify(L3Book* book, uint64_t order_id, double px, double qty
     return OK
 
 
-# What a modification at the same price does to the level; bests stay, even where nothing is left.
-cdef inline int _l3_change(L3Book* book, int side, int64_t key, double delta) noexcept nogil:
-    cdef Ladder* ladder = &book.depth.ladders[side]
-    cdef double total, prev
-    if ladder_rare(<uint64_t>(key - ladder.base) > ladder.mask):
-        total = ladder_spill_get(ladder, key) + delta
-        return ladder_spill_set(ladder, key, total if total > 0.0 else 0.0, &prev)
-    total = ladder.qty[<uint64_t>key & ladder.mask] + delta
-    ladder_put_dense(ladder, key, total, total > 0.0)
-    return OK
-
-
 # The fill of a market order, which stays until it is cancelled: own orders that it reaches are given out.
 # ERR_ORDER_NOT_FOUND, ERR_BAD_TICK.
 cdef inline int l3_fill(L3Book* book, uint64_t order_id, double px) noexcept nogil:
     cdef uint32_t handle = idmap_find(&book.ids, order_id)
     cdef double ratio = px / book.depth.tick_size
-    cdef int side
+    cdef const L3Order* order
     if ladder_rare(handle == 0):
         return ERR_ORDER_NOT_FOUND
     if ladder_rare(not fabs(ratio) < L2_TICK_LIMIT):
         return ERR_BAD_TICK
-    side = book.orders[handle].side
-    if book.own[side].n != 0:
-        l3_fill_own(book, handle, round_half_away(ratio) ^ -<int64_t>side)
+    order = book.orders + handle
+    if book.own[order.side].n != 0:
+        l3_fill_own(
+            book, order.side, order.key, order.place, round_half_away(ratio) ^ -<int64_t>order.side
+        )
     return OK
 
 

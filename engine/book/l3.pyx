@@ -35,12 +35,8 @@ from engine.book.queues cimport (
     l3_own_remove,
     l3_touch,
 )
-from engine.core.codes cimport (
-    ERR_BAD_SIZE,
-    ERR_INVARIANT,
-    ERR_NO_MEMORY,
-    ERR_ORDER_ID_EXIST,
-)
+from engine.book.roll cimport ROLL_ADD, ROLL_MOVE, ROLL_STAY, RollChange
+from engine.core.codes cimport ERR_BAD_SIZE, ERR_INVARIANT, ERR_NO_MEMORY, ERR_ORDER_ID_EXIST
 from engine.core.idmap cimport idmap_check, idmap_clear, idmap_free, idmap_init
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK
 from engine.core.types cimport EV_EXCH, EV_LOCAL, EVENT_FILL
@@ -105,15 +101,25 @@ cdef void l3_free(L3Book* book) noexcept nogil:
         free(book.buckets[i])
         free(book.own[i].handles)
     free(book.orders)
+    free(book.ahead)
     free(book.given)
     if book.ids.slots != NULL:
         idmap_free(&book.ids)
     memset(book, 0, sizeof(L3Book))
 
 
+cdef int _l3_follow_far(L2Book* depth, const RollChange* change, double qty) noexcept nogil:
+    if change.op == ROLL_ADD:
+        return _l3_increase(depth, change.side, change.key, qty)
+    if change.op == ROLL_STAY:
+        return _l3_change(depth, change.side, change.key, change.delta)
+    _l3_reduce(depth, change.side, change.key, -change.delta)
+    return _l3_arrive(depth, change, qty) if change.op == ROLL_MOVE else OK
+
+
 # Puts back what a modification took, when the new level could not be had.
-cdef int _l3_undo(L3Book* book, int side, int64_t key, double qty, int code) noexcept nogil:
-    _l3_increase(book, side, key, qty)
+cdef int _l3_undo(L2Book* depth, int side, int64_t key, double qty, int code) noexcept nogil:
+    _l3_increase(depth, side, key, qty)
     return code
 
 
@@ -131,7 +137,8 @@ cdef void l3_clear(L3Book* book, int side) noexcept nogil:
             memset(book.buckets[i], 0, L3_BUCKETS * sizeof(uint32_t))
     l2_clear(book.depth, side, INFINITY)
     if side == SIDE_NONE:
-        idmap_clear(&book.ids)
+        if book.ids.slots != NULL:
+            idmap_clear(&book.ids)
         book.n_orders = 0
         book.ragged = False
         for handle in range(1, book.fresh):
@@ -196,6 +203,9 @@ cdef int _check_queue(const L3Book* book, int side, uint32_t first, uint32_t* se
 cdef int _check_orders(const L3Book* book, uint32_t* seen) noexcept nogil:
     cdef uint32_t i, handle
     cdef int side
+    if book.ahead != NULL:
+        seen[1] = book.own[0].n + book.own[1].n
+        return OK
     if not book.queued:
         for handle in range(1, book.fresh):
             if book.orders[handle].kind == L3_MARKET:
@@ -216,8 +226,8 @@ cdef int _check_orders(const L3Book* book, uint32_t* seen) noexcept nogil:
 
 
 # The depth's own check, but for a best whose orders were all modified to nothing: it stands until they go.
-cdef int _check_depth(const L3Book* book) noexcept nogil:
-    cdef L2Book depth = book.depth[0]
+cdef int l3_check_depth(const L2Book* book) noexcept nogil:
+    cdef L2Book depth = book[0]
     if l2_bid_qty(&depth, depth.best_bid_tick) == 0.0:
         depth.ladders[0].best = depth.best_bid_tick = INVALID_MIN_TICK
     if l2_ask_qty(&depth, depth.best_ask_tick) == 0.0:
@@ -232,7 +242,9 @@ cdef int l3_check(const L3Book* book) noexcept nogil:
     cdef uint32_t n_free = 0
     cdef int side
     seen[0] = seen[1] = 0
-    if _check_depth(book) != OK or idmap_check(&book.ids) != OK or _check_orders(book, seen) != OK:
+    if l3_check_depth(book.depth) != OK or _check_orders(book, seen) != OK:
+        return ERR_INVARIANT
+    if book.ahead == NULL and idmap_check(&book.ids) != OK:
         return ERR_INVARIANT
     for side in range(2):
         handle = book.own[side].handles[book.own[side].n - 1] if book.own[side].n else 0

@@ -51,7 +51,8 @@ cdef struct L3OwnSide:
 cdef struct L3Book:
     L2Book* depth                # totals and bests of the market's orders; somebody else's
     L3Order* orders              # [capacity + 1], the one at 0 is never used
-    bint queued                  # orders stand in queues: without, there can be no own ones
+    bint queued                  # orders stand in queues
+    double* ahead                # [capacity + 1] without orders of the market: its quantity ahead of own ones
     uint32_t* buckets[2]         # [L3_BUCKETS], bids and asks: the first order of the first queue
     uint64_t last_place
     uint32_t capacity
@@ -59,14 +60,17 @@ cdef struct L3Book:
     uint32_t free                # the slot given back last, or 0
     uint32_t n_orders            # of the market
     bint ragged                  # an order of less than a lot was seen: totals may be short of it
-    IdTable ids                  # of the market's orders
+    IdTable ids                  # of the market's orders; no slots without any
     L3OwnSide own[2]             # bids, asks
     uint64_t* given              # tags of own orders taken out by the market
     uint32_t n_given
     uint32_t given_room
 
 
-# Has the memory of the tables there in one go, since orders land anywhere in them.
+# As l3_init of l3.pxd, for own orders alone: totals follow a roll that somebody else keeps (l3_follow).
+cdef int l3_own_init(L3Book* book, L2Book* depth) noexcept nogil
+# Has memory there in one go, for tables in which orders land anywhere.
+cdef void l3_touch_memory(void* start, size_t size) noexcept nogil
 cdef void l3_touch(L3Book* book) noexcept nogil
 # Links the next unused slots when none is free, doubling slab and map where all are used.
 cdef int l3_more(L3Book* book) noexcept nogil
@@ -78,11 +82,13 @@ cdef uint32_t l3_own_at(const L3Book* book, int side, int64_t key, uint64_t plac
 cdef void l3_give(L3Book* book, int side, int64_t first, int64_t last, uint64_t place) noexcept nogil
 # Gives out the own orders that a new best of the opposite side reaches, as hftbacktest chooses them.
 cdef void l3_cross(L3Book* book, int own_side, int64_t prev_tick, int64_t tick) noexcept nogil
-# Gives out the own orders that the fill of a market order at exec_key reaches; l3_fill calls it.
-cdef void l3_fill_own(L3Book* book, uint32_t handle, int64_t exec_key) noexcept nogil
+# Gives out the own orders that the fill at exec_key of a market order of that key and place reaches.
+cdef void l3_fill_own(L3Book* book, int side, int64_t key, uint64_t place, int64_t exec_key) noexcept nogil
+# Without orders of the market: quantity ahead of a place of a queue has gone.
+cdef void l3_own_closer(L3Book* book, int side, int64_t key, uint64_t place, double qty) noexcept nogil
 
 # Own orders; side 0 is bids, 1 asks, `tag` is the caller's. ERR_BAD_TICK, ERR_FULL, ERR_NO_MEMORY, or
-# ERR_INVALID_REQUEST for a book without queues.
+# ERR_INVALID_REQUEST for a book of the market's orders without queues.
 cdef int l3_own_insert(
     L3Book* book, int side, int64_t tick, double qty, uint64_t tag, uint32_t* handle
 ) noexcept nogil
@@ -90,7 +96,8 @@ cdef int l3_own_insert(
 cdef int l3_own_remove(L3Book* book, uint32_t handle) noexcept nogil
 # Keeps its place only at the same price with no more quantity. ERR_ORDER_NOT_FOUND, ERR_BAD_TICK.
 cdef int l3_own_modify(L3Book* book, uint32_t handle, int64_t tick, double qty) noexcept nogil
-# The market's quantity ahead of an own order, its queue walked from there; NaN for another handle.
+# The market's quantity ahead of an own order; NaN for another handle. With queues it is summed up there; else it
+# is as exact as levels' totals are, but whole lots and nothing are exactly that.
 cdef double l3_own_ahead(const L3Book* book, uint32_t handle) noexcept nogil
 
 

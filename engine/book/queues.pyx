@@ -1,10 +1,11 @@
 """The out-of-line half of the queues of a market-by-order book; queues.pxd and l3.pxd say how they are built."""
 
-from libc.math cimport NAN
+from libc.math cimport NAN, fabs, rint
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
+from libc.stdlib cimport calloc, realloc
 from libc.string cimport memmove, memset
 
+from engine.book.ladder cimport ladder_get
 from engine.core.codes cimport (
     ERR_BAD_TICK,
     ERR_FULL,
@@ -45,8 +46,40 @@ cdef enum:
 
 # --- the slab --------------------------------------------------------------------------------------
 
+cdef int l3_own_init(L3Book* book, L2Book* depth) noexcept nogil:
+    memset(book, 0, sizeof(L3Book))
+    book.depth = depth
+    book.capacity = OWN_FIRST
+    book.fresh = 1
+    book.own[0].best = book.own[1].best = INVALID_MIN_TICK
+    # Who frees the book frees what there is of it.
+    book.orders = <L3Order*>calloc(<size_t>book.capacity + 1, sizeof(L3Order))
+    book.ahead = <double*>calloc(<size_t>book.capacity + 1, sizeof(double))
+    return OK if book.orders != NULL and book.ahead != NULL else ERR_NO_MEMORY
+
+
 cdef uint32_t l3_map_items(uint32_t capacity) noexcept nogil:
     return capacity + capacity // 4 * 3
+
+
+cdef int _double_own(L3Book* book) noexcept nogil:
+    """As _double, where there are only own orders."""
+    cdef uint32_t capacity = 2 * book.capacity
+    cdef L3Order* orders
+    cdef double* ahead
+    if capacity > L3_MAX_ORDERS:
+        return ERR_FULL
+    ahead = <double*>realloc(book.ahead, (<size_t>capacity + 1) * sizeof(double))
+    if ahead == NULL:
+        return ERR_NO_MEMORY
+    book.ahead = ahead
+    orders = <L3Order*>realloc(book.orders, (<size_t>capacity + 1) * sizeof(L3Order))
+    if orders == NULL:
+        return ERR_NO_MEMORY
+    book.orders = orders
+    memset(orders + book.capacity + 1, 0, <size_t>book.capacity * sizeof(L3Order))
+    book.capacity = capacity
+    return OK
 
 
 cdef int _double(L3Book* book) noexcept nogil:
@@ -75,6 +108,10 @@ cdef int _double(L3Book* book) noexcept nogil:
     return OK
 
 
+cdef void l3_touch_memory(void* start, size_t size) noexcept nogil:
+    touch_pages(start, size)
+
+
 cdef void l3_touch(L3Book* book) noexcept nogil:
     touch_pages(book.orders, book.capacity * sizeof(L3Order))
     touch_pages(book.ids.slots, (<size_t>book.ids.mask + 1) * sizeof(IdSlot))
@@ -85,7 +122,7 @@ cdef int l3_more(L3Book* book) noexcept nogil:
     cdef uint32_t handle, end
     cdef int code
     if book.fresh > book.capacity:
-        code = _double(book)
+        code = _double(book) if book.ahead == NULL else _double_own(book)
         if code != OK:
             return code
     end = min(book.fresh + BATCH, book.capacity + 1)
@@ -170,7 +207,7 @@ cdef int l3_own_insert(
     L3Book* book, int side, int64_t tick, double qty, uint64_t tag, uint32_t* handle
 ) noexcept nogil:
     cdef L3Order* order
-    cdef int code = _own_room(book, side) if book.queued else ERR_INVALID_REQUEST
+    cdef int code = _own_room(book, side) if book.queued or book.ahead != NULL else ERR_INVALID_REQUEST
     if code == OK and not _is_tick(tick):
         return ERR_BAD_TICK
     if code == OK and book.free == 0:
@@ -186,6 +223,8 @@ cdef int l3_own_insert(
     order.side = <uint8_t>side
     order.kind = L3_OWN
     l3_append(book, handle[0])
+    if book.ahead != NULL:
+        book.ahead[handle[0]] = ladder_get(&book.depth.ladders[side], order.key)
     _own_list(book, handle[0])
     return OK
 
@@ -212,9 +251,29 @@ cdef int l3_own_modify(L3Book* book, uint32_t handle, int64_t tick, double qty) 
         l3_unlink(book, handle)
         order.key = key
         l3_append(book, handle)
+        if book.ahead != NULL:
+            book.ahead[handle] = ladder_get(&book.depth.ladders[order.side], key)
         _own_list(book, handle)
     order.qty = qty
     return OK
+
+
+cdef void l3_own_closer(L3Book* book, int side, int64_t key, uint64_t place, double qty) noexcept nogil:
+    cdef const L3OwnSide* own = &book.own[side]
+    cdef uint32_t i
+    # The youngest of a price come first.
+    for i in range(l3_own_at(book, side, key, ~(<uint64_t>0)), own.n):
+        if book.orders[own.handles[i]].key != key or book.orders[own.handles[i]].place <= place:
+            return
+        book.ahead[own.handles[i]] -= qty
+
+
+cdef inline double _tidy(double qty, double lot_size) noexcept nogil:
+    """A quantity without the noise of the sum that it comes from."""
+    cdef double whole = rint(qty / lot_size)
+    if fabs(qty / lot_size - whole) < 1e-6:
+        qty = whole * lot_size
+    return qty if qty > 0.0 else 0.0
 
 
 cdef double l3_own_ahead(const L3Book* book, uint32_t handle) noexcept nogil:
@@ -222,6 +281,8 @@ cdef double l3_own_ahead(const L3Book* book, uint32_t handle) noexcept nogil:
     cdef double ahead = 0.0
     if not l3_is_own(book, handle):
         return NAN
+    if book.ahead != NULL:
+        return _tidy(book.ahead[handle], book.depth.lot_size)
     order = &book.orders[book.orders[handle].prev]
     # Only the last of a queue has nothing behind it, and the first has the last before it.
     while order.next != 0:
@@ -269,10 +330,8 @@ cdef void l3_cross(L3Book* book, int own_side, int64_t prev_tick, int64_t tick) 
     l3_give(book, own_side, first, last, ~(<uint64_t>0))
 
 
-cdef void l3_fill_own(L3Book* book, uint32_t handle, int64_t exec_key) noexcept nogil:
-    cdef const L3Order* order = &book.orders[handle]
-    cdef int side = order.side
+cdef void l3_fill_own(L3Book* book, int side, int64_t key, uint64_t place, int64_t exec_key) noexcept nogil:
     cdef int64_t best = book.depth.ladders[side].best
     if exec_key < best:
         l3_give(book, side, exec_key + 1, _reach(book, exec_key + 1, best), ~(<uint64_t>0))
-    l3_give(book, side, order.key, order.key, order.place)
+    l3_give(book, side, key, key, place)

@@ -20,7 +20,7 @@ from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.order cimport order_to_kernel
 from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport OK
-from engine.core.errors import raise_for_code
+from engine.core.errors import ConfigError, raise_for_code
 from engine.core.types cimport Event, Order
 from engine.gateways.venue cimport (
     ITEM_LOCAL_MARKET,
@@ -49,6 +49,9 @@ cdef class Paper(Venue):
     Args:
         assets: ``AssetConfig`` of each, in the kernel's order.
         max_orders: Room for resting orders in each.
+
+    Raises:
+        ConfigError: A queue model needs a recording market by order.
     """
 
     def __cinit__(self, list assets not None, uint32_t max_orders=4096):
@@ -69,6 +72,8 @@ cdef class Paper(Venue):
             code = exchange_init(&self.venues[i], &models, max_orders)
             self.n_instruments += 1
             raise_for_code(code, asset.symbol)
+            if self.venues[i].by_order:
+                raise ConfigError(f"{asset.symbol}: {asset.queue_model} is for recordings market by order")
 
     def __dealloc__(self):
         for i in range(self.n_instruments):

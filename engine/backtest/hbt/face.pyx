@@ -32,9 +32,9 @@ from engine.backtest.hbt.table cimport table_init
 from engine.backtest.hbt.views cimport array_of, depth_of, orders_of, state_of
 from engine.backtest.latency cimport Latencies
 from engine.backtest.models.seat cimport CustomModels, seat_models
+from engine.backtest.queue cimport QUEUE_L3_FIFO
 from engine.backtest.tape cimport LOCAL, VENUE, Source
 from engine.book.l2 cimport L2Book, L2Change, l2_apply, l2_init
-from engine.book.l3 cimport l3_init
 from engine.core.codes cimport OK
 from engine.core.types cimport EV_KIND_MASK, EVENT_DEPTH_SNAPSHOT, SIDE_BUY, SIDE_SELL, Event
 
@@ -147,7 +147,10 @@ cdef class Backtest:
         cdef Market* market = &self.session.clock.markets[index]
         cdef ExchangeModels models = models_from_config(asset)
         cdef CustomModels custom
-        cdef Source source = Source(asset.chunks(), asset.tick_size, asset.lot_size, asset.latency_offset)
+        cdef bint by_order = models.queue.kind == QUEUE_L3_FIFO
+        cdef Source source = Source(
+            asset.chunks(), asset.tick_size, asset.lot_size, asset.latency_offset, by_order
+        )
         cdef Latencies latencies = Latencies(asset, faithful)
         cdef FundingRates rates = FundingRates(asset)
         cdef const Event[::1] snapshot
@@ -161,8 +164,6 @@ cdef class Backtest:
         raise_for_code(exchange_init(&market.venue, &models, 64), f"asset {index}")
         raise_for_code(l2_init(&market.book, asset.tick_size, asset.lot_size, 0), f"asset {index}")
         raise_for_code(table_init(&market.orders), f"asset {index}")
-        if market.venue.by_order:
-            raise_for_code(l3_init(&market.queues, &market.book, 0, False), f"asset {index}")
         self.sources.append(source)
         market.venue.rows = &source.tape.cursors[VENUE]
         market.rows = &source.tape.cursors[LOCAL]

@@ -18,7 +18,6 @@ from engine.backtest.hbt.table cimport OrderTable
 from engine.backtest.order cimport SimOrder
 from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
-from engine.book.queues cimport L3Book
 from engine.core.types cimport Event
 
 
@@ -59,7 +58,6 @@ cdef struct Market:
     int64_t n_walks              # ever begun
     Exchange venue
     Cursor* rows                 # what we see
-    L3Book queues                # of our book, where the recording is market by order
     const Event* fault           # the row that our book has refused
     LadderView view
     TradeLog trades

@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free, malloc
 
 from engine.backtest.bus cimport bus_drop, bus_first
 from engine.backtest.exchange cimport exchange_check, exchange_free, exchange_send
+from engine.backtest.exchange_l3 cimport orders_dates, orders_seen
 from engine.backtest.hbt.account cimport account_fill, account_free, account_log, account_pay
 from engine.backtest.hbt.table cimport (
     KnownOrder,
@@ -27,6 +28,7 @@ from engine.backtest.tape cimport (
     TapeBlock,
     TapeRow,
     cursor_move,
+    tape_change,
     tape_event,
 )
 from engine.book.l2 cimport (
@@ -39,8 +41,9 @@ from engine.book.l2 cimport (
     l2_check,
     l2_free,
 )
-from engine.book.l3 cimport l3_apply, l3_check, l3_free
+from engine.book.l3 cimport l3_check_depth
 from engine.book.ladder cimport ladder_rare
+from engine.book.roll cimport ROLL_NONE, RollChange
 from engine.core.codes cimport (
     ERR_NO_MEMORY,
     ERR_ORDER_ID_EXIST,
@@ -66,7 +69,6 @@ from engine.core.types cimport (
 
 cdef void market_free(Market* market) noexcept nogil:
     cdef int i
-    l3_free(&market.queues)
     l2_free(&market.book)
     exchange_free(&market.venue)
     table_free(&market.orders)
@@ -100,6 +102,10 @@ cdef int _keep_trade(TradeLog* trades, const Event* event, int64_t local_ts) noe
     trades.rows[trades.n].local_ts = local_ts
     trades.n += 1
     return OK
+
+
+cdef int _keep_if_trade(TradeLog* trades, const Event* event, int64_t local_ts) noexcept nogil:
+    return _keep_trade(trades, event, local_ts) if event.ev & EV_KIND_MASK == EVENT_TRADE else OK
 
 
 cdef inline int _other_row(Market* market, const TapeBlock* block, const TapeRow* row) noexcept nogil:
@@ -160,20 +166,26 @@ cdef inline int _rows_by_price(Market* market, int64_t bound, bint viewed) noexc
 
 cdef int _rows_by_order(Market* market, int64_t bound) noexcept nogil:
     cdef const TapeRow* row
-    cdef const Event* event
+    cdef const TapeRow* last
+    cdef const RollChange* change
     cdef int code
     while market.rows.ts < bound:
         row = market.rows.row
+        last = NULL
         while row.ts[LOCAL] < bound:
             if not row.code & (TAPE_UNSEEN << LOCAL):
-                event = tape_event(market.rows.block, row)
-                code = l3_apply(&market.queues, event)
-                if code == OK and market.trades.kept and event.ev & EV_KIND_MASK == EVENT_TRADE:
-                    code = _keep_trade(&market.trades, event, row.ts[LOCAL])
-                if code != OK:
-                    market.fault = event
+                change = tape_change(market.rows.block, row, LOCAL)
+                code = orders_seen(&market.book, change, row.qty)
+                if orders_dates(change):
+                    last = row
+                elif market.trades.kept and change.op == ROLL_NONE:
+                    code = _keep_if_trade(&market.trades, tape_event(market.rows.block, row), row.ts[LOCAL])
+                if ladder_rare(code != OK):
+                    market.fault = tape_event(market.rows.block, row)
                     return code
             row += 1
+        if last != NULL:
+            market.book.ts = tape_event(market.rows.block, last).exch_ts
         _note_feed(market, market.rows.block, row)
         cursor_move(market.rows, row)
     if market.view.qty[0] != NULL:
@@ -343,7 +355,5 @@ cdef int market_check(const Market* market) noexcept nogil:
     """ERR_INVARIANT unless venue, book and orders are consistent."""
     cdef int code = exchange_check(&market.venue)
     if code == OK:
-        code = l2_check(&market.book)
-    if code == OK and market.venue.by_order:
-        code = l3_check(&market.queues)
+        code = l3_check_depth(&market.book) if market.venue.by_order else l2_check(&market.book)
     return code if code != OK else table_check(&market.orders)

@@ -25,6 +25,7 @@ from engine.core.types import (
     Status,
     event_dtype,
 )
+from engine.gateways.paper import Paper
 from tests.kit.markets import START, random_market
 from tests.kit.order_markets import random_orders
 
@@ -221,6 +222,11 @@ def test_recordings_and_models_have_to_go_together():
     both = BacktestConfig(assets=[asset(exchange="partial_fill_exchange")], strategies=strategies)
     with pytest.raises(ConfigError, match=r"assets\[0\]\.exchange: l3_fifo_queue_model goes with"):
         check(both)
+
+
+def test_there_are_no_paper_venues_by_order():
+    with pytest.raises(ConfigError, match="A: l3_fifo_queue_model is for recordings market by order"):
+        Paper([asset()])
 
 
 def test_the_book_grows_with_its_orders():
