@@ -33,7 +33,8 @@ else:
     # -ffp-contract=off keeps results the same on machines with fused multiply-add (arm64).
     compile_args += ["-O3", "-ffp-contract=off", "-g0"]
 if SANITIZE:
-    compile_args += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
+    # Python's own flags make signed overflow wrap, and then UBSan does not look for it.
+    compile_args += [f"-fsanitize={SANITIZE}", "-fno-wrapv", "-fno-omit-frame-pointer", "-g"]
     link_args += [f"-fsanitize={SANITIZE}"]
 
 

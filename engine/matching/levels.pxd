@@ -103,7 +103,7 @@ cdef inline int64_t side_below_dense(const MatchSide* side, int64_t key) noexcep
     if other == word:
         return NO_BEST
     # Words lie in a circle: a word "before" the window's first is really one above `key`.
-    found = (((last >> 6) - <int64_t>((word - other) & word_mask)) << 6) | levels_top_bit(side.words[other])
+    found = (((last >> 6) - <int64_t>((word - other) & word_mask)) * 64) + levels_top_bit(side.words[other])
     return found if found >= side.base else NO_BEST
 
 
