@@ -1,5 +1,6 @@
 """The agents on their matcher: tables, determinism, books that agree, and that others' orders are real."""
 
+import contextlib
 import dataclasses
 import math
 
@@ -179,3 +180,32 @@ def test_a_lively_law_loses_nothing(seed):
     held = [market.agents.position(owner) for owner in range(64)]
     assert sum(held) == 0
     assert sum(position != 0 for position in held[3:35]) > 12
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_strangers_at_random_break_nothing(seed):
+    """Three of them send, sweep and cancel between the agents; what is seen stays what the matcher holds."""
+    rng = np.random.default_rng(seed)
+    market = Market(seed=seed)
+    market.run(1.0)
+    live, executed = [], dict.fromkeys(range(ME, ME + 3), 0)
+    for _ in range(200):
+        owner, side = ME + int(rng.integers(3)), int(rng.choice([BUY, SELL]))
+        best = market.book.best_ask_tick if side == BUY else market.book.best_bid_tick
+        if live and rng.random() < 0.3:
+            whose, order = live.pop(int(rng.integers(len(live))))
+            with contextlib.suppress(OrderNotFound):
+                market.agents.cancel(whose, order)
+        else:
+            tick = best + side * int(rng.integers(-30, 30))
+            lots = int(rng.integers(1, 5000))
+            order, taken, left = market.agents.order(owner, side, tick, lots, int(rng.choice([0, IOC])))
+            assert 0 <= taken <= lots
+            executed[owner] += taken
+            if left:
+                live.append((owner, order))
+        market.run(0.01)
+        assert market.book.best_bid_tick < market.book.best_ask_tick
+    market.agents.check_invariants()
+    assert sum(market.agents.position(owner) for owner in range(64)) == 0
+    assert min(executed.values()) > 0
