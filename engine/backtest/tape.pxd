@@ -57,12 +57,12 @@ cdef struct TapeBlock:
     TapeBlock* next              # later in time, or in the list of free ones
     const Event* rows            # the events that were packed
     int64_t chunk                # whose they are
-    int64_t first                # the number of its first row in the tape
-    RollChange* changes[2]       # of each row, by side, often the same; NULL without a roll
     int64_t last_ts[2]           # nothing in it is later
     uint32_t n
     uint32_t passed              # bits of the sides that need it no more
     TapeRow packed[TAPE_BLOCK + 1 + TAPE_AHEAD]
+    int64_t first                # the number of its first row in the tape
+    RollChange* changes[2]       # of each row, by side, often the same; NULL without a roll
 
 
 # A side's place. After its last row `ts` is INT64_MAX and `block` stays the last.
