@@ -70,8 +70,7 @@ order_dtype = np.dtype(
 _OUTPUTS = {"none": OUTPUT_NONE, "trades": OUTPUT_TRADES, "all": OUTPUT_ALL}
 
 
-# The sink: keeps events for Python to take. It may allocate, a matcher never does.
-cdef void _keep(void* context, const MatchEvent* events, uint32_t n) noexcept nogil:
+cdef void log_keep(void* context, const MatchEvent* events, uint32_t n) noexcept nogil:
     cdef EventLog* log = <EventLog*>context
     cdef uint64_t capacity = max(log.capacity, <uint64_t>1024)
     cdef void* grown
@@ -86,6 +85,18 @@ cdef void _keep(void* context, const MatchEvent* events, uint32_t n) noexcept no
         log.capacity = capacity
     memcpy(log.events + log.n, events, n * sizeof(MatchEvent))
     log.n += n
+
+
+cdef object log_take(EventLog* log):
+    cdef MatchEvent[::1] view
+    if log.lost:
+        raise CapacityError(f"{log.lost} events were lost for want of memory")
+    events = np.empty(log.n, event_dtype)
+    if log.n:
+        view = events
+        memcpy(&view[0], log.events, log.n * sizeof(MatchEvent))
+        log.n = 0
+    return events
 
 
 cdef int _side(side) except -1:
@@ -162,7 +173,7 @@ cdef class MatchingEngine:
         config.instrument = _setting(given, "instrument", 0, (1 << 16) - 1)
         config.window = _setting(given, "window", 1024, 1 << 28)
         config.buffer = 0
-        config.flush = _keep
+        config.flush = log_keep
         config.context = &self.log
         code = matcher_init(&self.matcher, &config)
         if code == ERR_BAD_SIZE:
@@ -215,16 +226,8 @@ cdef class MatchingEngine:
         Raises:
             CapacityError: Some were lost for want of memory.
         """
-        cdef MatchEvent[::1] view
         matcher_flush(&self.matcher)
-        if self.log.lost:
-            raise CapacityError(f"{self.log.lost} events were lost for want of memory")
-        events = np.empty(self.log.n, event_dtype)
-        if self.log.n:
-            view = events
-            memcpy(&view[0], self.log.events, self.log.n * sizeof(MatchEvent))
-            self.log.n = 0
-        return events
+        return log_take(&self.log)
 
     cdef object _one(self, dict fields):
         cdef MatchCommand[::1] view
