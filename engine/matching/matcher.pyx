@@ -95,7 +95,7 @@ from engine.matching.records cimport (
     TIF_GTD,
 )
 from engine.matching.stops cimport stops_activate, stops_load, stops_reached, stops_run, stops_wait
-from engine.matching.trading cimport Taker, take_room
+from engine.matching.trading cimport Taker, take_policy, take_room
 
 
 cdef extern from *:
@@ -271,6 +271,7 @@ cdef void _load_special(const MatchCommand* c, Taker* t) noexcept nogil:
     if c.display_qty and c.display_qty < c.qty:
         t.bits |= BIT_ICEBERG
         t.display = c.display_qty
+    t.policy = take_policy(t.bits)
 
 
 # Fills the result after the command's order has finished; stops that it triggered run first.
@@ -425,7 +426,7 @@ cdef int _replace(Matcher* m, const MatchCommand* c, uint32_t handle, MatchResul
     t.owner = order.owner
     t.bits = order.bits
     t.display = 0
-    t.policy = (order.bits >> SHIFT_POLICY) & 7
+    t.policy = take_policy(t.bits)
     t.reason = 0
     t.reach = arrival_reach(c.px, t.bits)
     if m.phase == PHASE_CONTINUOUS and _is_post_only(t.bits):

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.core.errors import InvariantError
-from engine.matching.records import POST_ONLY, POST_ONLY_SLIDE, REDUCE_ONLY, EventKind, Life, OrderType, Phase
+from engine.matching.records import (
+    POST_ONLY,
+    POST_ONLY_SLIDE,
+    REDUCE_ONLY,
+    EventKind,
+    Life,
+    OrderType,
+    Phase,
+    SelfTradePolicy,
+)
 
 BUY, SELL = 1, -1
 MAX_PX = 2**31 - 1
@@ -56,6 +65,11 @@ class Order:
     def reduce_only(self) -> bool:
         """Whether it may only bring its owner's position towards zero."""
         return bool(self.flags & REDUCE_ONLY)
+
+    @property
+    def prevention(self) -> int:
+        """The policy it arrives with: a trade with oneself reduces nothing, so reduce-only has one."""
+        return self.policy or (SelfTradePolicy.CANCEL_NEWEST if self.reduce_only else SelfTradePolicy.NONE)
 
     @property
     def ends_unfilled(self) -> bool:

@@ -51,8 +51,8 @@ class NaiveTrading(NaiveBook):
             queue = self.levels[-order.side][px]
             if not within(order.side, limit, px):
                 break
-            mine = [o for o in queue if order.policy and o.owner == order.owner]
-            if mine and order.policy != SelfTradePolicy.CANCEL_OLDEST:
+            mine = [o for o in queue if order.prevention and o.owner == order.owner]
+            if mine and order.prevention != SelfTradePolicy.CANCEL_OLDEST:
                 break
             total += sum(o.open for o in queue if not o.reduce_only and o not in mine)
         return total
@@ -81,7 +81,7 @@ class NaiveTrading(NaiveBook):
                 return Reason.REDUCE_ONLY
             queue = self.levels[-taker.side][px]
             reached = queue[:1] if self.allocation == AllocationRule.FIFO else queue
-            mine = [o for o in reached if taker.policy and o.owner == taker.owner]
+            mine = [o for o in reached if taker.prevention and o.owner == taker.owner]
             if not mine:
                 self.play_round(taker, queue)
             elif self.prevent_self_trade(taker, mine[0]):
@@ -90,7 +90,7 @@ class NaiveTrading(NaiveBook):
 
     def prevent_self_trade(self, taker: Order, resting: Order) -> bool:
         """Applies the arriving order's policy; whether the arriving order has to end."""
-        policy = taker.policy
+        policy = taker.prevention
         if policy == SelfTradePolicy.CANCEL_NEWEST:
             return True
         if policy in (SelfTradePolicy.CANCEL_OLDEST, SelfTradePolicy.CANCEL_BOTH):
@@ -143,6 +143,8 @@ class NaiveTrading(NaiveBook):
         if not qty:
             return 0
         qty = min(qty, resting.shown, self.reducible(resting))
+        if resting.reduce_only and resting.owner == taker.owner:
+            qty = 0
         if not qty:
             showing.remove(resting)
             self.end(resting, Reason.REDUCE_ONLY)

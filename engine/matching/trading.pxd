@@ -13,8 +13,8 @@ from engine.matching.book cimport (
     book_executed,
     bits_side,
 )
-from engine.matching.orders cimport BIT_ASK, MatchOrder, match_rare
-from engine.matching.records cimport MATCH_TRADE
+from engine.matching.orders cimport BIT_ASK, BIT_REDUCE_ONLY, SHIFT_POLICY, MatchOrder, match_rare
+from engine.matching.records cimport MATCH_TRADE, STP_CANCEL_NEWEST, STP_NONE
 
 
 # The arriving order.
@@ -41,6 +41,12 @@ cdef inline uint64_t take_room(const Matcher* m, uint32_t owner, bint sells) noe
     if not sells:
         position = -position
     return <uint64_t>position if position > 0 else 0
+
+
+# The self-trade policy an order arrives with: a trade with oneself reduces nothing, so reduce-only has one.
+cdef inline uint8_t take_policy(uint32_t bits) noexcept nogil:
+    cdef uint8_t policy = (bits >> SHIFT_POLICY) & 7
+    return STP_CANCEL_NEWEST if policy == STP_NONE and bits & BIT_REDUCE_ONLY else policy
 
 
 # Self-trade and reduce-only between the arriving order and a resting one: the lots they may trade of `qty`,

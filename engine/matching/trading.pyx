@@ -38,7 +38,7 @@ cdef uint32_t take_special(Matcher* m, Taker* t, uint32_t handle, uint32_t qty) 
         take_self_trade(m, t, handle)
         return 0
     if order.bits & BIT_REDUCE_ONLY:
-        room = take_room(m, order.owner, (order.bits & BIT_ASK) != 0)
+        room = 0 if order.owner == t.owner else take_room(m, order.owner, (order.bits & BIT_ASK) != 0)
         if room == 0:
             book_end(m, handle, REASON_REDUCE_ONLY)
             return 0

@@ -265,11 +265,24 @@ def test_a_resting_reduce_only_order_is_cut_and_ends_when_met_again(desk):
     ]
 
 
-def test_trades_with_oneself_reduce_nothing(desk):
+def test_a_trade_with_oneself_reduces_nothing_and_is_not_made(desk):
     give_position(desk, 1, 5)
     desk.buy(1, 20, 100)
-    answer = desk.sell(2, 9, 100, flags=REDUCE_ONLY)
-    assert answer.trades == ["TRADE 1<2 5@100 S", "TRADE 1<2 4@100 S"]
+    assert desk.sell(2, 9, 100, flags=REDUCE_ONLY).events[1:] == ["ENDED 2 9 SELF_TRADE"]
+    assert desk.sell(3, 2, 100, flags=REDUCE_ONLY, self_trade=2).ends == ["ENDED 1 20 SELF_TRADE"]
+    assert desk.book == " | 3:2@100"
+    assert desk.buy(4, 2**32 - 1, 100).events[1:] == [
+        "REMOVED 3",
+        "ENDED 3 2 REDUCE_ONLY",
+        f"ADDED 4 {2**32 - 1}@100",
+    ]
+
+
+def test_a_modified_reduce_only_order_does_not_trade_with_its_owner_either(desk):
+    give_position(desk, 1, 5)
+    desk.buy(1, 20, 90)
+    desk.sell(2, 5, 100, flags=REDUCE_ONLY)
+    assert desk.modify(2, 5, 90).ends == ["ENDED 2 5 SELF_TRADE"]
 
 
 def test_a_reduce_only_market_order(desk):
