@@ -232,7 +232,7 @@ class BacktestRunner:
             checkpoints = Checkpoints(self._checkpoint, config, total, every=self._every, resume=self._resume)
         kernel = Kernel(config.assets, max_orders=config.max_orders, seed=config.seed)
         try:
-            _seat(kernel, config, source)
+            seat(kernel, config, source)
             given = [
                 asset_chunks(asset, part, rows) for asset, part in zip(config.assets, parts, strict=True)
             ]
@@ -268,7 +268,7 @@ class BacktestRunner:
             fills=recorder.fill_array(),
             orders=recorder.order_array(),
             equity=recorder.sample_array(),
-            states=_states(kernel),
+            states=states_of(kernel),
             strategies=kernel.strategy_names,
             symbols=kernel.symbols,
             lot_sizes=tuple(asset.lot_size for asset in config.assets),
@@ -353,8 +353,17 @@ def _recordings(
     return [Recording(item, name) for item, name in zip(sources, names, strict=True)]
 
 
-def _seat(kernel: Kernel, config: BacktestConfig, source: str) -> None:
-    """Seats the configured strategies."""
+def seat(kernel: Kernel, config: BacktestConfig, source: str = "configuration") -> None:
+    """Seats the configured strategies.
+
+    Args:
+        kernel: Not started yet.
+        config: With the kernel's assets.
+        source: What error messages call the configuration.
+
+    Raises:
+        ConfigError: A strategy does not load, or has no such parameter or limit.
+    """
     for index, entry in enumerate(config.strategies):
         where = f"{source}: $.strategies[{index}]"
         try:
@@ -368,7 +377,8 @@ def _seat(kernel: Kernel, config: BacktestConfig, source: str) -> None:
             raise ConfigError(f"{where}: {error}") from error
 
 
-def _states(kernel: Kernel) -> list[StrategyState]:
+def states_of(kernel: Kernel) -> list[StrategyState]:
+    """What each strategy has come to in each of its assets."""
     return [
         StrategyState(name, symbol, kernel.state(name, symbol))
         for name in kernel.strategy_names

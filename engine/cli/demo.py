@@ -27,8 +27,6 @@ INSTRUMENT: dict[str, Any] = {
     "taker_fee": 0.0007,
     "entry_latency_ns": 1_000_000,
     "response_latency_ns": 1_000_000,
-    "queue_model": "power_prob_queue_model3",
-    "queue_n": 3.0,
 }
 PARAMS: dict[str, Any] = {"half_spread": 1.0, "skew": 0.3, "order_qty": 0.01, "max_position": 0.1}
 DEFAULT_SECONDS = 20.0
@@ -90,30 +88,26 @@ def _headless(seconds: float, seed: int, as_json: bool) -> int:
 
 
 def run_headless(seconds: float, seed: int) -> BacktestResult:
-    """Lets the market maker trade on generated events, as fast as they go.
+    """Lets the market maker trade with the agents of the simulated market, as fast as they go.
 
     Args:
-        seconds: Market seconds to generate.
+        seconds: Of market time.
         seed: Of the simulated market.
 
     Returns:
-        The result of the backtest that the demo is.
+        The session as the result of a backtest.
     """
     import msgspec
 
     from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
-    from engine.backtest.runner import BacktestRunner
-    from engine.feeds.simulated import SimulatedMarket
+    from engine.runtime.session import MarketRunner
 
-    market = SimulatedMarket(
-        SYMBOL, seed=seed, tick_size=INSTRUMENT["tick_size"], lot_size=INSTRUMENT["lot_size"]
-    )
     config = BacktestConfig(
         assets=[msgspec.convert(INSTRUMENT, AssetConfig)],
         strategies=[StrategyConfig(id=STRATEGY, cls="engine.strategy.native:MarketMaker", params=PARAMS)],
         seed=seed,
     )
-    return BacktestRunner().run(config, {SYMBOL: market.generate(seconds)})
+    return MarketRunner().run(config, seconds)
 
 
 def summary(result: BacktestResult) -> dict[str, Any]:
@@ -181,7 +175,7 @@ def config_text(seed: int) -> str:
     Args:
         seed: Of the simulated market.
     """
-    lines = ["[engine]", 'name = "demo"', "", "[feed]", 'kind = "simulated"', f"seed = {seed}", "speed = 1.0"]
+    lines = ["[engine]", 'name = "demo"', "", "[feed]", 'kind = "market"', f"seed = {seed}", "speed = 1.0"]
     lines += ["", "[[instruments]]"]
     lines += [f"{key} = {_toml_value(value)}" for key, value in INSTRUMENT.items()]
     lines += ["", "[[strategies]]", f'id = "{STRATEGY}"', 'class = "engine.strategy.native:MarketMaker"']

@@ -53,6 +53,8 @@ cdef class Venue:
     cdef int venue_request(self, const Order* request, int64_t now) noexcept nogil
     # When the venue has something due next, and its rank at that instant; false if nothing is.
     cdef bint venue_next(self, int64_t* ts, int64_t* key) noexcept nogil
+    # The same of what is on its way between us and the venue only.
+    cdef bint venue_pending(self, int64_t* ts, int64_t* key) noexcept nogil
     # Does what `venue_next` said.
     cdef int venue_step(self, VenueStep* step) noexcept nogil
 

@@ -9,7 +9,7 @@ from engine.kernel cimport Kernel, Output
 
 
 cdef class Venue:
-    """What the engine loop trades with; a subclass overrides all four functions of venue.pxd and these two."""
+    """What the engine loop trades with; a subclass overrides what it needs of venue.pxd's functions and of these two."""
 
     cdef int venue_market(self, uint16_t instrument, const Event* event) noexcept nogil:
         return ERR_BAD_EVENT
@@ -20,6 +20,9 @@ cdef class Venue:
     cdef bint venue_next(self, int64_t* ts, int64_t* key) noexcept nogil:
         ts[0], key[0] = INT64_MAX, 0
         return False
+
+    cdef bint venue_pending(self, int64_t* ts, int64_t* key) noexcept nogil:
+        return self.venue_next(ts, key)
 
     cdef int venue_step(self, VenueStep* step) noexcept nogil:
         step.kind = STEP_NOTHING

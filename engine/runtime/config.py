@@ -67,7 +67,8 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The feed process.
 
     Attributes:
-        kind: ``simulated`` (a seeded market) or ``replay`` (the instruments' ``data``).
+        kind: ``market`` (a matching engine with agents and all strategies on it, in the engine itself),
+            ``simulated`` (a seeded stream, orders are paper) or ``replay`` (the instruments' ``data``).
         speed: 1 is real time, N is N times as fast, 0 is as fast as the engine takes it.
         loop: How often a replay runs; 0 is for ever. Each instrument is repeated by its own length, so
             recordings of several instruments that differ in length drift apart.
@@ -76,9 +77,12 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         rate: How many times as busy as usual the simulated market is.
         start_px: Price at which the simulated market opens.
         seconds: Market seconds after which the simulated market ends; 0 never.
+        law: File of the law that a ``market`` is made by; empty is the packaged one.
+        agents: Whether a ``market`` has agents; without, strategies trade with each other alone.
+        opens: When a ``market`` opens, nanoseconds since the epoch.
     """
 
-    kind: Literal["simulated", "replay"] = "simulated"
+    kind: Literal["market", "simulated", "replay"] = "simulated"
     speed: Annotated[float, Meta(ge=0, le=1e9)] = 1.0
     loop: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     wait_for_client: bool = False
@@ -86,6 +90,9 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rate: Annotated[float, Meta(ge=0.001, le=1000)] = 1.0
     start_px: Annotated[float, Meta(gt=0, le=1e12)] = 60_000.0
     seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    law: str = ""
+    agents: bool = True
+    opens: Annotated[int, Meta(ge=0, le=1 << 61)] = 1_704_067_200_000_000_000
 
 
 class ExternalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -175,8 +182,10 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         for name in ("latency_offset", "funding", "funding_data"):
             if getattr(asset, name):
                 raise ConfigError(f"{where}.{name}: is for backtests only")
+        if config.feed.kind == "market" and ":" in asset.fee_model:
+            raise ConfigError(f"{where}.fee_model: a market takes built-in fees only")
         where += ".data"
-        if config.feed.kind == "simulated" and asset.data:
+        if config.feed.kind != "replay" and asset.data:
             raise ConfigError(f"{where}: a simulated feed reads no recordings; set feed.kind to 'replay'")
         if config.feed.kind == "replay" and not asset.data:
             raise ConfigError(f"{where}: a replay needs at least one recording")

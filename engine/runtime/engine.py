@@ -12,7 +12,6 @@ import numpy as np
 from engine.core.errors import ConfigError, DataError, RingCorrupt, StrategyError, raise_for_code
 from engine.core.ring import Bell, Ring
 from engine.core.settings import convert
-from engine.gateways.paper import Paper
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
 from engine.runtime.commands import IN_ORDER, Commands, strategy_blob
@@ -23,6 +22,7 @@ from engine.runtime.metrics import create_page
 from engine.runtime.publish import Publisher
 from engine.runtime.records import BlobJoiner, Kind, record_dtype
 from engine.runtime.rundir import RunDir
+from engine.runtime.venues import of_config
 from engine.strategy import loader
 
 COMMANDS_A_STEP = 32
@@ -79,10 +79,10 @@ class EngineLoop(LoopCore):
         bell: Bell,
         log: logging.Logger,
     ) -> None:
-        paper = self._paper = Paper(config.instruments, config.engine.max_orders)
+        self._venue = of_config(config)
         super().__init__(
             kernel,
-            paper,
+            self._venue,
             out,
             feed,
             orders_in,
@@ -277,7 +277,7 @@ class EngineLoop(LoopCore):
         self._check()
 
     def _check(self) -> None:
-        self._paper.check_models()
+        self._venue.check_models()
         raise_for_code(self.code, f"at engine time {self.now}")
 
     # --- stopping -------------------------------------------------------------------------------

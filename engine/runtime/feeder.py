@@ -39,7 +39,6 @@ FULL_SLEEP_S = 0.0002
 CLIENT_POLL_S = 0.002
 BEAT_NS = 1_000_000
 """Market time between two words of a clockwork, which is how late an order can come to the market within."""
-MARKET_OPENS = 1_704_067_200_000_000_000
 CLIENT_IS_THERE = 1
 """What the engine puts into the ring's consumer cursor when the first external trader registers."""
 
@@ -241,7 +240,7 @@ def of_run(config: DaemonConfig, run: RunDir, log: logging.Logger) -> Feed:
     if chosen.kind == "market":
         feed = Clockwork(
             ring,
-            first_ts=MARKET_OPENS,
+            first_ts=chosen.opens,
             seconds=chosen.seconds or None,
             speed=chosen.speed,
             wait_for_client=chosen.wait_for_client,

@@ -390,7 +390,7 @@ cdef class LoopCore:
         cdef uint32_t i
         cdef int code
         for i in range(most):
-            if not self.driver.venue.venue_next(&ts, &key):
+            if not self.driver.venue.venue_pending(&ts, &key):
                 break
             code = self.driver.catch_up(ts, key + 1)
             if code != OK:

@@ -42,6 +42,9 @@ def test_the_environment_overrides_the_file(tmp_path):
     assert (config.feed.speed, config.engine.name) == (8.0, "other")
 
 
+OWN_FEES = "symbol = 'A'\nfee_model = 'a:B'\ntick_size = 1\nlot_size = 1"
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -53,6 +56,10 @@ def test_the_environment_overrides_the_file(tmp_path):
         (("tick_size = 0.1", "tick_size = 0"), r"\$.instruments\[0\].tick_size"),
         (("tick_size = 0.1", "tick_size = 0.1\ndata = ['x.npz']"), r"\$.instruments\[0\].data: a simulated"),
         (("[engine]", "[feed]\nkind = 'replay'\n[engine]"), r"\$.instruments\[0\].data: a replay needs"),
+        (
+            ("[engine]", f"[feed]\nkind = 'market'\n[[instruments]]\n{OWN_FEES}\n[engine]"),
+            r"\$.instruments\[0\].fee_model: a market takes",
+        ),
         (('symbols = ["BTCUSDT"]', 'symbols = ["ETHUSDT"]'), r"\$.strategies\[0\].symbols: 'ETHUSDT'"),
         (
             ("lot_size = 0.001", "lot_size = 0.001\nlatency_offset = 5"),
