@@ -93,8 +93,12 @@ class AgentMarket(EventSource):
         """0: how many rows there will be is not known before they are made."""
         return 0
 
-    def population(self) -> Population:
-        """The agents and their matcher, at the opening; what they depend on is in this source's arguments."""
+    def population(self, agents: bool = True) -> Population:
+        """The agents and their matcher, at the opening; what they depend on is in this source's arguments.
+
+        Args:
+            agents: False for a market that waits for others to trade on it.
+        """
         # FNV-1a of what tells markets of one seed apart; Python's own hash of text is salted.
         digest = 0xCBF29CE484222325
         for byte in f"{self.symbol}\0{self.epoch}\0{self.seed}".encode():
@@ -107,6 +111,7 @@ class AgentMarket(EventSource):
             tick_size=self.tick_size,
             lot_size=self.lot_size,
             start_tick=round(self.start_px / self.tick_size),
+            agents=agents,
         )
 
     def chunks(self, start: int = 0) -> Iterator[np.ndarray]:

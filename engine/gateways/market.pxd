@@ -54,6 +54,7 @@ cdef struct Floor:
     IdTable ids                  # order_id to handle + 1
     uint32_t capacity
     uint32_t free
+    uint32_t taken               # handle of the order whose request has been taken but not answered yet, or NIL
     Account* accounts            # [n_owners], by owner
     uint32_t n_owners
     uint16_t number              # of the instrument

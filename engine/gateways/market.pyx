@@ -71,7 +71,14 @@ from engine.gateways.venue cimport (
     item_key,
 )
 from engine.kernel cimport MAX_STRATEGIES, Kernel, Output
-from engine.matching.agents cimport OWNER_EXTERNAL, Agents, agents_next, agents_send, agents_step
+from engine.matching.agents cimport (
+    AGENTS_EXTERNAL_IDS,
+    OWNER_EXTERNAL,
+    Agents,
+    agents_next,
+    agents_send,
+    agents_step,
+)
 from engine.matching.population cimport Population
 from engine.matching.records cimport (
     MATCH_ACCEPTED,
@@ -91,13 +98,6 @@ from engine.core.errors import ConfigError, InvariantError, raise_for_code
 cdef enum:
     NIL = 0xFFFFFFFF
     FIRST_ROWS = 4096
-
-cdef extern from *:
-    """
-    /* Ids of ours begin beyond those of agents. */
-    #define MARKET_FIRST_ID (1ULL << 60)
-    """
-    const uint64_t MARKET_FIRST_ID
 
 
 # --- market data on its way ----------------------------------------------------------------------------
@@ -164,13 +164,14 @@ cdef void _forget(Floor* floor, uint32_t handle) noexcept nogil:
 cdef void _answer(Floor* floor, const SimOrder* order) noexcept nogil:
     cdef int64_t arrival = order.exch_ts + latency_response(&floor.response, order.exch_ts, order)
     cdef int code = bus_push(&floor.responses, order, arrival)
+    floor.taken = NIL
     if code != OK:
         floor.code = code
 
 
 cdef void _executed(Floor* floor, uint64_t order_id, const MatchEvent* trade, bint is_maker) noexcept nogil:
     """One of ours has traded."""
-    cdef uint32_t handle = _known(floor, order_id - MARKET_FIRST_ID)
+    cdef uint32_t handle = _known(floor, order_id - AGENTS_EXTERNAL_IDS)
     cdef SimOrder* order
     cdef double px
     if handle == <uint32_t>NIL:
@@ -195,7 +196,7 @@ cdef void _executed(Floor* floor, uint64_t order_id, const MatchEvent* trade, bi
 
 cdef void _changed(Floor* floor, const MatchEvent* event) noexcept nogil:
     """One of ours was accepted, modified or has ended."""
-    cdef uint32_t handle = _known(floor, event.order_id - MARKET_FIRST_ID)
+    cdef uint32_t handle = _known(floor, event.order_id - AGENTS_EXTERNAL_IDS)
     cdef SimOrder* order
     cdef bint asked
     if handle == <uint32_t>NIL:
@@ -207,14 +208,16 @@ cdef void _changed(Floor* floor, const MatchEvent* event) noexcept nogil:
     order.reason = event.reason
     order.leaves_qty = to_qty(event.qty, floor.instrument.lot_size)
     order.status = STATUS_NEW
-    if event.kind == MATCH_REPLACED:
-        order.price_tick = event.px
-        order.qty = order.leaves_qty
-    elif event.kind == MATCH_ENDED:
+    if event.kind != MATCH_ENDED:
+        # What it does at once is the answer, as at the paper venue.
+        floor.taken = handle
+        if event.kind == MATCH_REPLACED:
+            order.price_tick = event.px
+            order.qty = order.leaves_qty
+    else:
         asked = event.reason == REASON_CANCEL_REQUESTED or event.reason == REASON_MASS_CANCEL
         order.status = STATUS_CANCELED if asked else STATUS_EXPIRED
-    _answer(floor, order)
-    if event.kind == MATCH_ENDED:
+        _answer(floor, order)
         _forget(floor, handle)
 
 
@@ -274,7 +277,7 @@ cdef int _send(Floor* floor, const SimOrder* order, uint8_t kind, int64_t now) n
     memset(command, 0, sizeof(MatchCommand))
     command.kind = kind
     command.ts = now
-    command.order_id = MARKET_FIRST_ID + order.order_id
+    command.order_id = AGENTS_EXTERNAL_IDS + order.order_id
     command.owner = OWNER_EXTERNAL + order.strategy
     command.px = order.price_tick
     command.qty = to_lot(order.qty, floor.instrument.lot_size)
@@ -284,7 +287,10 @@ cdef int _send(Floor* floor, const SimOrder* order, uint8_t kind, int64_t now) n
     if order.order_type == ORDER_MARKET and order.time_in_force != TIF_FOK:
         command.time_in_force = TIF_IOC
     floor.agents.now = now
+    floor.taken = NIL
     code = agents_send(floor.agents)
+    if floor.taken != <uint32_t>NIL:
+        _answer(floor, &floor.orders[floor.taken])
     # Agents fill in what changes from one of their commands to the next.
     floor.agents.command = theirs
     return code
@@ -370,6 +376,7 @@ cdef class MarketVenue(Venue):
                 raise MemoryError
             floor.seen.mask = FIRST_ROWS - 1
             floor.capacity = max_orders
+            floor.taken = NIL
             for i in range(max_orders):
                 floor.orders[i].next_handle = i + 1 if i + 1 < max_orders else <uint32_t>NIL
             raise_for_code(idmap_init(&floor.ids, max_orders), asset.symbol)

@@ -23,9 +23,16 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from engine.core.types cimport Event
 from engine.matching.crowd cimport CROWD_ZONES, Crowd
-from engine.matching.book cimport Matcher
+from engine.matching.book cimport MatchFlush, Matcher
 from engine.matching.records cimport MatchCommand, MatchEvent, MatchResult
 
+
+cdef extern from *:
+    """
+    /* Order ids from here on are never an agent's. */
+    #define AGENTS_EXTERNAL_IDS (1ULL << 60)
+    """
+    const uint64_t AGENTS_EXTERNAL_IDS
 
 cdef enum:
     AGENTS_TRADERS = 32          # besides the crowd
@@ -111,6 +118,8 @@ cdef struct AgentLaw:
 cdef struct Agents:
     uint64_t rng[4]
     Matcher* venue               # the caller's, without orders at the start
+    MatchFlush listener          # hears all events too, unless NULL: somebody whose orders are not agents'
+    void* listening              # its context
     int64_t now                  # of the last command
     int64_t local                # when the last row was received
     int64_t crowd_ts             # when the crowd acts next
@@ -144,6 +153,10 @@ cdef struct Agents:
 
 # Draws the first timers; everything else is the caller's to have filled. A tick to start around.
 cdef void agents_start(Agents* agents, int64_t tick, int64_t ts) noexcept nogil
+# The same without agents: nothing happens but what others send.
+cdef void agents_absent(Agents* agents, int64_t ts) noexcept nogil
+# When the next action is.
+cdef int64_t agents_next(const Agents* agents) noexcept nogil
 # Sends `command` to the matcher and keeps the books of it; the result code. Anybody's command goes this way.
 cdef int agents_send(Agents* agents) noexcept nogil
 # What the matcher says: rows, positions, orders that are gone. The matcher's `flush`, with the agents as context.

@@ -149,6 +149,8 @@ cdef void agents_events(void* context, const MatchEvent* events, uint32_t n) noe
     cdef uint64_t side
     cdef const MatchEvent* event
     cdef uint32_t i, slot
+    if a.listener != NULL:
+        a.listener(a.listening, events, n)
     for i in range(n):
         event = events + i
         side = EV_BUY if event.side > 0 else EV_SELL
@@ -480,6 +482,19 @@ cdef void agents_start(Agents* a, int64_t tick, int64_t ts) noexcept nogil:
     _again(a, a.law.news_gap, TIMER_NEWS, 0)
     for i in range(a.n_traders):
         _again(a, a.traders[i].gap, TIMER_LOOK, i)
+
+
+cdef void agents_absent(Agents* a, int64_t ts) noexcept nogil:
+    a.now = ts
+    a.local = ts
+    a.crowd_ts = AGENTS_NEVER
+    a.open_bin = OPENED
+
+
+cdef int64_t agents_next(const Agents* a) noexcept nogil:
+    if a.open_bin != OPENED:
+        return a.now
+    return a.timers[0].ts if a.n_timers and a.timers[0].ts <= a.crowd_ts else a.crowd_ts
 
 
 # The next order of the opening: a book as long trading leaves it, each zone with as many as come and go.

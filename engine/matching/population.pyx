@@ -9,6 +9,7 @@ from engine.core.random cimport random_seed
 from engine.core.types cimport ORDER_LIMIT, Event
 from engine.matching.agents cimport (
     AGENTS_CHILDREN,
+    AGENTS_EXTERNAL_IDS,
     AGENTS_OWNERS,
     AGENTS_TABLE,
     AGENTS_TAKES,
@@ -19,12 +20,13 @@ from engine.matching.agents cimport (
     TRADER_REVERSION,
     AgentLaw,
     Agents,
+    agents_absent,
     agents_events,
     agents_fill,
     agents_send,
     agents_start,
 )
-from engine.matching.book cimport OUTPUT_TRADES, Matcher, MatcherConfig, matcher_free, matcher_init
+from engine.matching.book cimport OUTPUT_TRADES, MatcherConfig, matcher_free, matcher_init
 from engine.matching.crowd cimport CROWD_REACH, CROWD_SLOT_BITS, crowd_check, crowd_free, crowd_init
 from engine.matching.records cimport MATCH_ADD, MATCH_CANCEL
 from engine.matching.state cimport matcher_check
@@ -37,7 +39,7 @@ from engine.matching.laws import PROBABILITIES
 EXTERNAL_OWNER = int(OWNER_EXTERNAL)
 """The first owner number that no agent has."""
 
-FIRST_EXTERNAL_ID = 1 << 60
+FIRST_EXTERNAL_ID = int(AGENTS_EXTERNAL_IDS)
 """Order ids from here on are never an agent's."""
 
 _EXTERNAL_ORDERS = 4096
@@ -135,17 +137,23 @@ cdef class Population:
         tick_size: The price of one tick.
         lot_size: The quantity of one lot.
         start_tick: Where.
+        agents: False for a market on which only others trade; of the law it has the latencies of market data.
 
     Raises:
         ConfigError: The law makes a crowd of more than a million orders, or more traders than there is room for.
     """
 
-    cdef Agents* agents
-    cdef Matcher venue
-    cdef uint64_t externals
-
     def __cinit__(
-        self, law, *, uint64_t seed, int64_t start_ts, double speed, tick_size, lot_size, int64_t start_tick
+        self,
+        law,
+        *,
+        uint64_t seed,
+        int64_t start_ts,
+        double speed,
+        tick_size,
+        lot_size,
+        int64_t start_tick,
+        bint agents=True,
     ):
         cdef MatcherConfig config
         resting = [placed / left for placed, left in zip(law.crowd.placed, law.crowd.cancelled)]
@@ -180,7 +188,10 @@ cdef class Population:
         self.agents.law.lot_size = lot_size
         self.agents.law.ticks_per_unit = _decimal(tick_size)
         self.agents.law.lots_per_unit = _decimal(lot_size)
-        agents_start(self.agents, start_tick, start_ts)
+        if agents:
+            agents_start(self.agents, start_tick, start_ts)
+        else:
+            agents_absent(self.agents, start_ts)
 
     def __dealloc__(self):
         if self.agents != NULL:
@@ -314,7 +325,7 @@ cdef class Population:
         cdef Agents* a = self.agents
         a.command.kind = MATCH_ADD
         a.command.ts = a.now
-        a.command.order_id = <uint64_t>FIRST_EXTERNAL_ID + self.externals
+        a.command.order_id = AGENTS_EXTERNAL_IDS + self.externals
         a.command.px = tick
         a.command.qty = lots
         a.command.owner = owner

@@ -86,9 +86,7 @@ def test_two_strategies_trade_with_each_other():
         ("FILLED", "MATCHED", 0),
     ]
     assert run.updates("b") == [
-        ("NEW", "NONE", 2),
         ("FILLED", "MATCHED", 0),
-        ("NEW", "NONE", 4),
         ("PARTIALLY_FILLED", "MATCHED", 1),
     ]
     a, b = run.kernel.state("a", "BTC"), run.kernel.state("b", "BTC")
@@ -114,12 +112,12 @@ def test_requests_and_answers_travel():
     [
         (["buy", 1001, 0.02, "GTX"], [("EXPIRED", "POST_ONLY_CROSSED", 2)]),
         (["buy", 1001, 0.06, "FOK"], [("EXPIRED", "UNFILLED_IOC_FOK", 6)]),
-        (["buy", 1001, 0.05, "FOK"], [("NEW", "NONE", 5), ("FILLED", "MATCHED", 0)]),
+        (["buy", 1001, 0.05, "FOK"], [("FILLED", "MATCHED", 0)]),
         (
             ["buy", 1001, 0.06, "IOC"],
-            [("NEW", "NONE", 6), ("PARTIALLY_FILLED", "MATCHED", 1), ("EXPIRED", "UNFILLED_IOC_FOK", 1)],
+            [("PARTIALLY_FILLED", "MATCHED", 1), ("EXPIRED", "UNFILLED_IOC_FOK", 1)],
         ),
-        (["buy", 1000, 0.01, "IOC"], [("NEW", "NONE", 1), ("EXPIRED", "UNFILLED_IOC_FOK", 1)]),
+        (["buy", 1000, 0.01, "IOC"], [("EXPIRED", "UNFILLED_IOC_FOK", 1)]),
         (["buy", 1000, 0.01, "GTX"], [("NEW", "NONE", 1)]),
     ],
 )
@@ -145,7 +143,6 @@ def test_a_market_order_takes_what_there_is():
     other = scripted([1, "sell", 1001, 0.01], [1, "sell", 1003, 0.01])
     run = Trading({"b": other, "a": Marketeer()}).run(5 * MS)
     assert run.updates() == [
-        ("NEW", "NONE", 3),
         ("PARTIALLY_FILLED", "MATCHED", 2),
         ("PARTIALLY_FILLED", "MATCHED", 1),
         ("EXPIRED", "UNFILLED_IOC_FOK", 1),
@@ -169,7 +166,6 @@ def test_a_modification_keeps_its_place_or_trades():
     assert run.updates("b") == [
         ("NEW", "NONE", 5),
         ("PARTIALLY_FILLED", "MATCHED", 4),
-        ("NEW", "NONE", 1),
         ("FILLED", "MATCHED", 0),
     ]
     assert run.kernel.state("c", "BTC").position == -0.05
