@@ -52,8 +52,13 @@ debug: $(VENV)/.installed  ## build with assertions, for debugging (make build g
 	@RINGBOOK_DEBUG=1 $(PY) setup.py --quiet build_ext --inplace
 	@rm -f $(VENV)/.built
 
+# The wheel takes the modules that the build has made, but nothing that an earlier one left beside them.
 wheel: build  ## build wheel and sdist into dist/
-	@rm -rf dist && $(PY) -m build --no-isolation --outdir dist . > build/wheel.log 2>&1 || { tail -n 30 build/wheel.log; exit 1; }
+	@rm -rf dist && find build/lib* -type f ! -name '*.so' -delete
+	@cd build/lib* && for so in $$(find . -name '*.so'); do [ -f "../../$${so%%.cpython*}.pyx" ] || rm "$$so"; done
+	@for kind in sdist wheel; do \
+	  $(PY) -m build --no-isolation --$$kind --outdir dist . > build/$$kind.log 2>&1 || { tail -n 30 build/$$kind.log; exit 1; }; \
+	done
 	@ls dist
 
 check-wheel: wheel  ## install the wheel elsewhere and use it there
