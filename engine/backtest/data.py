@@ -33,6 +33,8 @@ Chunks = Iterator[tuple[np.ndarray, str | None, int]]
 KINDS_LOOKED_AT = 1 << 12
 """Rows at the start of a recording that tell whether it is by order or by price."""
 
+FIRST_LOOK = 64
+
 
 def load_events(
     source: str | Path | np.ndarray, *, name: str | None = None, sizes: tuple[float, float] | None = None
@@ -176,11 +178,15 @@ def _refuse_early(events: np.ndarray, name: str | None, first: int, latency_offs
 
 def _check_kinds(asset: Replayed, events: np.ndarray, name: str | None) -> None:
     """DataError if a recording is market by order and the asset's models are by price, or the reverse."""
-    kinds = set(np.unique(events["ev"][:KINDS_LOOKED_AT] & np.uint64(0xFF)).tolist())
-    orders = ADD_ORDER_EVENT in kinds
-    if asset.queue_model == L3_FIFO and kinds and not orders:
+    by_order = asset.queue_model == L3_FIFO
+    # Most recordings tell in their first rows, and to look at more would read their memory once more.
+    for looked_at in (FIRST_LOOK, KINDS_LOOKED_AT):
+        kinds = {code & 0xFF for code in events["ev"][:looked_at].tolist()}
+        if not kinds.isdisjoint({ADD_ORDER_EVENT} if by_order else {DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT}):
+            return
+    if by_order and kinds:
         raise DataError(f"holds no orders, which {L3_FIFO} needs", file=name, field="ev")
-    if asset.queue_model != L3_FIFO and orders and not kinds & {DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT}:
+    if not by_order and ADD_ORDER_EVENT in kinds:
         raise DataError(f"holds orders, not levels: its queue_model is {L3_FIFO}", file=name, field="ev")
 
 

@@ -97,7 +97,9 @@ def load_funding(asset: Any) -> np.ndarray:
         DataError: As :func:`funding_rows`; a file is missing or corrupt, or begins before the end of the one
             before it.
     """
-    parts = [funding_rows([] if asset.funding is None else asset.funding, "funding")]
+    parts = []
+    if asset.funding is not None:
+        parts.append(funding_rows(asset.funding, "funding"))
     end = -1
     for path in asset.funding_data:
         rows = funding_rows(read_array(path), str(path))
@@ -107,4 +109,4 @@ def load_funding(asset: Any) -> np.ndarray:
         if len(rows):
             end = int(rows["ts"][-1])
         parts.append(rows)
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.zeros(0, funding_dtype)

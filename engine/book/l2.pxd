@@ -31,7 +31,7 @@ from engine.core.types cimport (
 
 cdef extern from *:
     """
-    #define L2_DEFAULT_WINDOW 65536u
+    #define L2_DEFAULT_WINDOW 32768u
     #define L2_MIN_WINDOW 512u
     #define L2_MAX_WINDOW (1u << 24)
     /* Ticks stay below 2**62, so that window arithmetic cannot overflow. */

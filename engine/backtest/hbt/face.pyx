@@ -38,6 +38,7 @@ from engine.book.l2 cimport L2Book, L2Change, l2_apply, l2_init
 from engine.core.codes cimport OK
 from engine.core.types cimport EV_KIND_MASK, EVENT_DEPTH_SNAPSHOT, SIDE_BUY, SIDE_SELL, Event
 
+from engine.backtest.hbt.asset import check_assets
 from engine.core.errors import raise_for_code
 from engine.core.types import event_dtype
 
@@ -131,8 +132,6 @@ cdef class Backtest:
         self.session.owner = <void*>self
 
     def __init__(self, assets, compat=None):
-        from engine.backtest.hbt.asset import check_assets
-
         assets = check_assets(assets, compat, self.roi)
         if self.markets is not None:
             raise RuntimeError("a backtest is made once")
