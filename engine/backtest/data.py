@@ -229,7 +229,11 @@ def as_events(array: np.ndarray, name: str | None = None, first: int = 0) -> np.
     """
     if array.ndim != 1:
         raise DataError(f"an array of shape {array.shape}; events have one dimension", file=name)
-    if array.dtype == event_dtype and array.flags.c_contiguous and array.ctypes.data % _ROW_ALIGN == 0:
+    if (
+        array.dtype == event_dtype
+        and array.flags.c_contiguous
+        and array.__array_interface__["data"][0] % _ROW_ALIGN == 0
+    ):
         return array
     if array.dtype.names is None:
         raise DataError(f"an array of {array.dtype}, not of events", file=name)

@@ -38,6 +38,7 @@ from engine.core.types cimport Event, Instrument, Order
 
 cdef enum:
     OWN_FILTER = 256             # a power of two
+    BY_ORDER_WINDOW = 4096       # ticks: futures trade in steps too coarse to come to more of them
 
 
 cdef enum FillKind:
@@ -111,6 +112,11 @@ cdef int exchange_check(const Exchange* ex) noexcept nogil
 
 cdef inline uint32_t own_slot(int64_t key) noexcept nogil:
     return <uint64_t>key & (OWN_FILTER - 1)
+
+
+cdef inline uint32_t book_window(bint by_order) noexcept nogil:
+    """The window of a market's books, 0 for the usual one: clearing it is a good part of a short run."""
+    return BY_ORDER_WINDOW if by_order else 0
 
 
 cdef inline bint exchange_silent(const Exchange* ex) noexcept nogil:

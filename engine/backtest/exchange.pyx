@@ -111,7 +111,7 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
     ex.by_order = models.queue.kind == QUEUE_L3_FIFO
     code = idmap_init(&ex.ids, max_orders)
     if code == OK:
-        code = l2_init(&ex.book, models.instrument.tick_size, models.instrument.lot_size, 0)
+        code = l2_init(&ex.book, models.instrument.tick_size, models.instrument.lot_size, book_window(ex.by_order))
     if code == OK and ex.by_order:
         code = l3_own_init(&ex.queues, &ex.book)
     if code == OK and models.consumes:

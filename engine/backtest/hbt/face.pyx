@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from engine.backtest.exchange cimport ExchangeModels, exchange_init, models_from_config
+from engine.backtest.exchange cimport ExchangeModels, book_window, exchange_init, models_from_config
 from engine.backtest.exchange_l3 cimport orders_blame
 from engine.backtest.funding cimport FundingRates
 from engine.backtest.hbt.account cimport ORDER_LOG_ROWS, Account, FillRow, OrderRow
@@ -161,7 +161,8 @@ cdef class Backtest:
         models.grows = True
         self.session.clock.n_markets = index + 1
         raise_for_code(exchange_init(&market.venue, &models, 64), f"asset {index}")
-        raise_for_code(l2_init(&market.book, asset.tick_size, asset.lot_size, 0), f"asset {index}")
+        code = l2_init(&market.book, asset.tick_size, asset.lot_size, book_window(by_order))
+        raise_for_code(code, f"asset {index}")
         raise_for_code(table_init(&market.orders), f"asset {index}")
         self.sources.append(source)
         market.venue.rows = &source.tape.cursors[VENUE]
