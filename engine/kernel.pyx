@@ -36,12 +36,13 @@ from engine.strategy.views cimport make_state
 import msgspec
 import numpy as np
 
-from engine.core.errors import ConfigError, RingbookError, StrategyError, raise_for_code
+from engine.core.errors import ConfigError, IllegalTransition, RingbookError, StrategyError, raise_for_code
 from engine.core.types import TradingState
 from engine.risk.limits import RiskLimits
 from engine.strategy.base import Strategy
 from engine.strategy.params import ParamSpec
 from engine.strategy.roster import InstrumentSpec  # re-exported: what a kernel is made of
+from engine.strategy.states import STRATEGY_MOVES, may, next_trading
 from engine.strategy.status import KIND_NAMES, STATE_NAMES, ControlResult, StrategyInfo
 from engine.strategy.views import Signal
 
@@ -151,7 +152,9 @@ cdef class Kernel(Roster):
         self.advance(first_ts)
         self.started = True
         for slot in range(self.desk.n_strategies):
-            self.begin(slot)
+            # An external one may have connected before, and been paused.
+            if self.desk.slots[<Py_ssize_t>slot].state == STRATEGY_STARTING:
+                self.begin(slot)
 
     def stop(self):
         """Stops the strategies: ``on_stop`` of each, then its orders are cancelled. Takes no new orders after."""
@@ -159,10 +162,10 @@ cdef class Kernel(Roster):
         for slot in range(self.desk.n_strategies):
             if self.desk.slots[slot].state in (STRATEGY_STOPPED, STRATEGY_ERROR):
                 continue
-            self.enter(slot, STRATEGY_STOPPING, "")
+            self.move(slot, "stop", "")
             if self.call_cold(slot, "on_stop", ()):
                 desk_cancel_all(&self.desk, slot, ANY_INSTRUMENT, REASON_CANCEL_REQUESTED)
-                self.enter(slot, STRATEGY_STOPPED, "")
+                self.move(slot, "finish", "")
 
     def touch(self):
         """Has the books' memory there before it is needed, for a live engine: no update meets a page fault."""
@@ -212,21 +215,20 @@ cdef class Kernel(Roster):
                 message = str(error)
         return self._answer(success, message, self.names.index(name) if name in self.names else -1)
 
-    def _set_trading(self, uint8_t state):
+    def _set_trading(self, action):
+        cdef uint8_t state = next_trading(action, self.desk.trading_state)
         if self.desk.trading_state != state:
             self.desk.trading_state = state
             desk_emit(&self.desk, OUTPUT_STRATEGY, ANY_STRATEGY, NULL, 0, NULL, True)
 
-    def _shift(self, name, int wanted, int to, str done):
-        """Moves strategies from one state to another; a named one must be in either."""
+    def _shift(self, name, str action, str done):
+        """Moves strategies by an action: a named one, which may be there already, or all that it can move."""
         moved = []
         for slot in self._all_or(name):
             state = self.desk.slots[<Py_ssize_t>slot].state
-            if state == wanted:
-                self.enter(slot, to, done)
+            if may(action, state) or (name and STATE_NAMES[state] not in STRATEGY_MOVES[action].values()):
+                self.move(slot, action, done)
                 moved.append(self.names[slot])
-            elif name and state != to:
-                raise ConfigError(f"{name} is {STATE_NAMES[state]}")
         return f"{done}: {', '.join(moved)}" if moved else f"nothing to do: already {done} or not running"
 
     def pause(self, name=""):
@@ -234,7 +236,7 @@ cdef class Kernel(Roster):
 
         A modify of a paused strategy passes if it keeps the price and does not raise the quantity.
         """
-        return self._command(name, lambda: self._shift(name, STRATEGY_RUNNING, STRATEGY_PAUSED, "paused"))
+        return self._command(name, lambda: self._shift(name, "pause", "paused"))
 
     def resume(self, name=""):
         """Lets a paused strategy trade again; without a name, all, and trading itself after a halt."""
@@ -242,9 +244,9 @@ cdef class Kernel(Roster):
         def act():
             halted = self.desk.trading_state != TRADING_ACTIVE
             if not name:
-                self._set_trading(TRADING_ACTIVE)
+                self._set_trading("resume")
                 self._close_no_more()
-            done = self._shift(name, STRATEGY_PAUSED, STRATEGY_RUNNING, "resumed")
+            done = self._shift(name, "resume", "resumed")
             if halted and not name:
                 return f"trading is active again; {done}" if done.startswith("resumed") else "trading is active again"
             return done if self.desk.trading_state == TRADING_ACTIVE else f"{done}; trading is halted"
@@ -255,7 +257,7 @@ cdef class Kernel(Roster):
         """Lets only orders through that reduce a position, until ``resume()``."""
 
         def act():
-            self._set_trading(TRADING_REDUCING)
+            self._set_trading("reduce")
             return "only orders that reduce a position pass"
 
         return self._command("", act)
@@ -278,7 +280,7 @@ cdef class Kernel(Roster):
         cdef uint16_t slot, i
         cdef Cell* cell
         cdef int cancelled = 0, closing = 0, stuck = 0
-        self._set_trading(TRADING_HALTED)
+        self._set_trading("halt")
         if cancel_orders:
             cancelled = desk_cancel_all(&self.desk, ANY_STRATEGY, ANY_INSTRUMENT, REASON_CANCEL_BY_OPERATOR)
         if close_position:
@@ -316,6 +318,8 @@ cdef class Kernel(Roster):
         def act():
             slot = self.slot_of(name)
             strategy = self.strategies[slot]
+            if not may("stop", self.desk.slots[<Py_ssize_t>slot].state):
+                raise IllegalTransition(f"{name} is {STATE_NAMES[self.desk.slots[<Py_ssize_t>slot].state]}: it has ended")
             if strategy is None:
                 self._update_external(slot, params)
             else:
@@ -390,7 +394,7 @@ cdef class Kernel(Roster):
                 raise ConfigError(f"{name} is connected already")
             self.assign(slot, symbols)
         self.params_of[slot] = params
-        self.enter(slot, STRATEGY_RUNNING, "connected")
+        self.move(slot, "connect", "connected")
         return f"{name} has slot {slot}"
 
     def disconnect_external(self, name, policy="cancel"):
@@ -407,10 +411,10 @@ cdef class Kernel(Roster):
                 raise ConfigError(f"{name} is a strategy inside the engine")
             if policy not in ("cancel", "leave"):
                 raise ConfigError(f"disconnect policy {policy!r} is neither cancel nor leave")
+            self.move(slot, "disconnect", "disconnected")
             count = 0
             if policy == "cancel":
                 count = desk_cancel_all(&self.desk, slot, ANY_INSTRUMENT, REASON_CANCEL_ON_DISCONNECT)
-            self.enter(slot, STRATEGY_STOPPED, "disconnected")
             return f"{name} left; orders being cancelled: {count}"
 
         return self._command(name, act)

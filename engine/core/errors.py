@@ -81,6 +81,10 @@ class CheckpointError(RingbookError):
     """A checkpoint cannot be made of a run, or is not of the run that is to go on from it."""
 
 
+class IllegalTransition(RingbookError):
+    """A state does not allow what was asked for; the message says which states do."""
+
+
 class AlreadyRunning(RingbookError):
     """A daemon already runs in that directory."""
 

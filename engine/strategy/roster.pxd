@@ -53,6 +53,8 @@ cdef class Roster:
     cdef int call_cold(self, uint16_t slot, str method, tuple arguments) except -1
     cdef void fail(self, uint16_t slot, str callback, object error)
     cdef void mark_failed(self, uint16_t slot, object what, object error)
+    # By the table of strategy/states.py: IllegalTransition for what it does not have.
+    cdef int move(self, uint16_t slot, str action, str message) except -1
     cdef void enter(self, uint16_t slot, uint8_t state, str message)
     cdef void log(self, uint16_t slot, str level, str text)
     cdef int instrument_of(self, object symbol) except -1

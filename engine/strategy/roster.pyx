@@ -41,6 +41,7 @@ from typing import NamedTuple
 from engine.core.errors import CapacityError, ConfigError, StrategyError, raise_for_code
 from engine.risk.limits import UNLIMITED, RiskLimits
 from engine.strategy.base import Strategy
+from engine.strategy.states import may, next_strategy
 from engine.strategy.status import failure
 
 cdef dict _CALLS = {
@@ -249,6 +250,10 @@ cdef class Roster:
         desk_emit(&self.desk, OUTPUT_LOG, slot, NULL, 0, NULL, True)
         self.logs.append((self.desk.now, self.desk.step, self.names[slot], level, text))
 
+    cdef int move(self, uint16_t slot, str action, str message) except -1:
+        self.enter(slot, next_strategy(action, self.desk.slots[slot].state, self.names[slot]), message)
+        return 0
+
     cdef void enter(self, uint16_t slot, uint8_t state, str message):
         cdef uint16_t i
         self.desk.slots[slot].state = state
@@ -271,7 +276,8 @@ cdef class Roster:
 
     cdef void mark_failed(self, uint16_t slot, object what, object error):
         self.failed[slot] = (what, error)
-        self.enter(slot, STRATEGY_ERROR, what.message)
+        if may("fail", self.desk.slots[slot].state):
+            self.enter(slot, STRATEGY_ERROR, what.message)
         self.log(slot, "error", what.traceback)
         desk_cancel_all(&self.desk, slot, ANY_INSTRUMENT, REASON_STRATEGY_ERROR)
 
@@ -374,7 +380,7 @@ cdef class Roster:
 
     cdef int begin(self, uint16_t slot) except -1:
         """Lets a slot run and tells it so."""
-        self.enter(slot, STRATEGY_RUNNING, "")
+        self.move(slot, "start", "")
         return self.call_cold(slot, "on_start", ())
 
     def add_strategy(self, str name not None, strategy not None, symbols=None, limits=None):
