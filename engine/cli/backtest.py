@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from engine.backtest.config import BacktestConfig
-    from engine.backtest.runner import BacktestResult, BacktestRunner
+    from engine.backtest.result import BacktestResult
+    from engine.backtest.runner import BacktestRunner
 
 _ASSET_FLAGS = (
     "tick_size",

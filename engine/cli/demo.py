@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from engine.backtest.runner import BacktestResult
+    from engine.backtest.result import BacktestResult
 
 SYMBOL = "BTCUSDT"
 STRATEGY = "market-maker"

@@ -31,7 +31,7 @@ import numpy as np
 
 from engine.core.errors import ConfigError, InvariantError
 from engine.core.types import event_dtype
-from engine.feeds.base import EventSource, from_row
+from engine.feeds.generated import START_TS, GeneratedMarket
 
 
 cdef enum:
@@ -42,10 +42,8 @@ cdef enum:
 cdef extern from *:
     """
     #define MS 1000000.0
-    #define LAST_TS 4611686018427387904LL
     """
     const double MS
-    const int64_t LAST_TS
 
 
 # --- the book and its rows -----------------------------------------------------------------------
@@ -359,7 +357,6 @@ cdef class _Pass:
             n = market_fill(self.market, &rows[0], rows.shape[0])
         return n
 
-
     def check_invariants(self):
         """Raises InvariantError if the book contradicts itself: crossed, thin, miscounted or out of bounds."""
         cdef Market* m = self.market
@@ -381,7 +378,7 @@ cdef class _Pass:
             )
 
 
-class SimulatedMarket(EventSource):
+class SimulatedMarket(GeneratedMarket):
     """A simulated market of one instrument: the same arguments give the same bytes on every machine.
 
     It opens with a clear of both sides and a snapshot. The book is never crossed nor empty, trades are
@@ -413,43 +410,28 @@ class SimulatedMarket(EventSource):
         tick_size=0.1,
         lot_size=0.001,
         start_px=60000.0,
-        start_ts=1_704_067_200_000_000_000,
+        start_ts=START_TS,
         rate=1.0,
         seconds=None,
         epoch=0,
         chunk_rows=4096,
     ):
-        def need(ok, text):
-            if not ok:
-                raise ConfigError(f"simulated market {symbol}: {text}")
+        super().__init__(
+            symbol,
+            f"simulated market {symbol}, seed {seed}",
+            seed=seed,
+            tick_size=tick_size,
+            lot_size=lot_size,
+            start_px=start_px,
+            start_ts=start_ts,
+            rate=rate,
+            seconds=seconds,
+            epoch=epoch,
+            chunk_rows=chunk_rows,
+            ticks=(512, 10**12),
+        )
 
-        need(0.0 < tick_size < 1e12, f"tick_size must be above 0, not {tick_size}")
-        need(0.0 < lot_size < 1e12, f"lot_size must be above 0, not {lot_size}")
-        need(512 <= start_px / tick_size <= 1e12, f"start_px must be 512 to 10**12 ticks, not {start_px / tick_size}")
-        need(0.001 <= rate <= 1000.0, f"rate must be 0.001 to 1000, not {rate}")
-        need(0 <= start_ts < LAST_TS, f"start_ts must be 0 to 2**62, not {start_ts}")
-        need(seconds is None or 0 <= seconds < 4e9, f"seconds must be 0 to 4e9, not {seconds}")
-        need(0 <= seed < 2**64, f"seed must be 0 to 2**64, not {seed}")
-        need(0 <= epoch < 2**32, f"epoch must be 0 to 2**32, not {epoch}")
-        need(chunk_rows >= 1, f"chunk_rows must be at least 1, not {chunk_rows}")
-        self.symbol = symbol
-        self.name = f"simulated market {symbol}, seed {seed}"
-        self.seed = int(seed)
-        self.tick_size = float(tick_size)
-        self.lot_size = float(lot_size)
-        self.start_px = float(start_px)
-        self.start_ts = int(start_ts)
-        self.rate = float(rate)
-        self.seconds = seconds
-        self.epoch = int(epoch)
-        self.chunk_rows = int(chunk_rows)
-
-    @property
-    def rows(self):
-        """0: how many rows there will be is not known before they are made."""
-        return 0
-
-    def _begin(self, seconds):
+    def _begin(self, end):
         # FNV-1a of the symbol, so that it does not depend on Python's salted hash.
         digest = 0xCBF29CE484222325
         for byte in self.symbol.encode():
@@ -457,36 +439,4 @@ class SimulatedMarket(EventSource):
         cdef uint64_t state = digest ^ self.seed
         state = random_splitmix(&state) ^ self.epoch
         cdef uint64_t seed = random_splitmix(&state)
-        end = LAST_TS if seconds is None else min(self.start_ts + int(seconds * 1_000_000_000), LAST_TS)
-        return _Pass(self, seed, round_half_away(self.start_px / self.tick_size), end)
-
-    def chunks(self, start=0):
-        """Begins a pass over the market; see :meth:`EventSource.chunks`."""
-        return from_row(self._chunks(), start)
-
-    def _chunks(self):
-        market = self._begin(self.seconds)
-        while True:
-            rows = np.empty(self.chunk_rows, event_dtype)
-            n = market.fill(rows)
-            if n:
-                yield rows[:n]
-            if n < self.chunk_rows:
-                return
-
-    def generate(self, seconds):
-        """The first seconds of the market in one array.
-
-        Args:
-            seconds: Of market time, at least 0.
-
-        Returns:
-            An ``event_dtype`` array.
-        """
-        market = self._begin(seconds)
-        rows = np.empty(max(8192, int(min(seconds, 1e6) * self.rate * 1500.0)), event_dtype)
-        n = market.fill(rows)
-        while n == len(rows):
-            rows = np.concatenate((rows, np.empty(n, event_dtype)))
-            n += market.fill(rows[n:])
-        return rows[:n].copy() if n < len(rows) // 2 else rows[:n]
+        return _Pass(self, seed, round_half_away(self.start_px / self.tick_size), end).fill

@@ -18,6 +18,7 @@ from bridge.errors import BridgeError
 from engine.backtest.config import L3_FIFO, AssetConfig, StrategyConfig, check_assets, check_strategies
 from engine.core import settings
 from engine.core.errors import ConfigError, NotRunning
+from engine.feeds.generated import START_TS
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
 
 MAX_STRATEGIES = 64
@@ -92,7 +93,7 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     law: str = ""
     agents: bool = True
-    opens: Annotated[int, Meta(ge=0, le=1 << 61)] = 1_704_067_200_000_000_000
+    opens: Annotated[int, Meta(ge=0, le=1 << 61)] = START_TS
 
 
 class ExternalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from engine.backtest.config import BacktestConfig, check
 from engine.backtest.recorder import Recorder
-from engine.backtest.runner import BacktestResult, seat, states_of
+from engine.backtest.result import BacktestResult, result_of
+from engine.backtest.runner import seat
 from engine.core.errors import ConfigError
-from engine.core.settings import config_hash
 from engine.feeds.market import AgentMarket
 from engine.gateways.market import MarketDriver, MarketVenue
 from engine.kernel import Kernel
 from engine.matching.laws import Law
-from engine.strategy.status import StrategyWarning
 
 STEP_NS = 1_000_000_000
 """Market time between two looks at progress and failures."""
@@ -102,24 +100,12 @@ class MarketRunner:
                 self._progress(done / duration)
         kernel.stop()
         driver.finish()
-        seconds = time.perf_counter() - started
-        failures = kernel.failures()
-        for failure in failures:
-            warnings.warn(failure.line(), StrategyWarning, stacklevel=3)
-        return BacktestResult(
-            fills=recorder.fill_array(),
-            orders=recorder.order_array(),
-            equity=recorder.sample_array(),
-            states=states_of(kernel),
-            strategies=kernel.strategy_names,
-            symbols=kernel.symbols,
-            lot_sizes=tuple(asset.lot_size for asset in config.assets),
+        return result_of(
+            config,
+            kernel,
+            recorder,
             events=driver.events,
             first_ts=first,
             last_ts=first + duration,
-            seconds=seconds,
-            config_hash=config_hash(config),
-            seed=config.seed,
-            logs=kernel.take_logs(),
-            failures=failures,
+            seconds=time.perf_counter() - started,
         )

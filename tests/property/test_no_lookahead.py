@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
-from engine.backtest.runner import BacktestResult, BacktestRunner
+from engine.backtest.result import BacktestResult
+from engine.backtest.runner import BacktestRunner
 from engine.core.types import EXCH_EVENT, LOCAL_EVENT
 from tests.kit.markets import LOT_SIZE, TICK_SIZE, random_market
 

@@ -21,6 +21,7 @@ from engine.core.types import (
     event_dtype,
 )
 from engine.feeds.base import EventSource
+from engine.feeds.generated import LAST_TS
 from engine.feeds.simulated import SimulatedMarket
 
 START = 1_704_067_200_000_000_000
@@ -178,7 +179,7 @@ def test_the_statistics_are_those_of_a_busy_perpetual(minute):
 
 
 def test_the_book_agrees_with_itself_step_by_step():
-    market = SimulatedMarket("BTCUSDT", seed=11, rate=5.0)._begin(None)
+    market = SimulatedMarket("BTCUSDT", seed=11, rate=5.0)._begin(LAST_TS).__self__
     rows = np.empty(97, event_dtype)
     for _ in range(1500):
         market.fill(rows)
