@@ -58,8 +58,9 @@ cdef class VenueDriver:
             return self.venue.venue_market(instrument, event)
         code = self.kernel.apply_market(instrument, event, last)
         if code == OK:
-            self.seen(ts, instrument, event)
+            # What the event led to goes out before anybody is told of the event.
             code = self.drain()
+            self.seen(ts, instrument, event)
         return code
 
     cdef int emitted(self, const Output* output) noexcept nogil:
@@ -90,6 +91,7 @@ cdef class VenueDriver:
                 elif code == OK and step.kind == STEP_MARKET:
                     code = self.kernel.apply_market(step.instrument, &step.event, step.last)
                     if code == OK:
+                        code = self.drain()
                         self.seen(ts, step.instrument, &step.event)
             if code == OK:
                 code = self.drain()
@@ -97,17 +99,26 @@ cdef class VenueDriver:
                 return code
 
     cdef int drain(self) noexcept nogil:
-        """Sends requests on their way to the venue and hands everything else on."""
+        """Sends requests on their way to the venue, all of them first, and then hands everything else on."""
         cdef const Order* request
         cdef uint32_t i
+        cdef uint32_t others = 0
         cdef int code
         for i in range(self.kernel.desk.n_outputs):
             request = kernel_request(self.kernel, i)
-            if request != NULL:
-                code = self.venue.venue_request(request, request.local_ts)
-            else:
-                code = self.emitted(&self.kernel.desk.outbox[i])
+            if request == NULL:
+                others += 1
+                continue
+            code = self.venue.venue_request(request, request.local_ts)
             if code != OK:
                 return code
+        for i in range(self.kernel.desk.n_outputs):
+            if others == 0:
+                break
+            if kernel_request(self.kernel, i) == NULL:
+                others -= 1
+                code = self.emitted(&self.kernel.desk.outbox[i])
+                if code != OK:
+                    return code
         self.kernel.take_outputs()
         return OK
