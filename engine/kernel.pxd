@@ -13,10 +13,10 @@ from libc.stdint cimport int64_t, uint16_t
 
 from engine.core.types cimport Event, Order
 from engine.strategy.desk cimport MAX_STRATEGIES, Output  # re-exported: how much a kernel holds and puts out
-from engine.strategy.roster cimport Roster
+from engine.strategy.warden cimport Warden
 
 
-cdef class Kernel(Roster):
+cdef class Kernel(Warden):
     # Inputs. Each returns OK or a ResultCode; a strategy that raises is stopped, not propagated.
     # ERR_OUTBOX_FULL means that nothing was applied: take the outputs and apply it again.
     cdef int apply_market(self, uint16_t instrument, const Event* event, bint last) noexcept nogil
@@ -27,5 +27,3 @@ cdef class Kernel(Roster):
     cdef void take_outputs(self) noexcept nogil
     # Moves engine time forward without any other input.
     cdef void advance(self, int64_t now) noexcept nogil
-
-    cdef object _answer(self, bint success, str message, int slot)

@@ -6,6 +6,7 @@ from engine.book.l2 cimport L2Change, l2_apply
 from engine.book.ladder cimport ladder_touch
 from engine.core.codes cimport ERR_OUTBOX_FULL, ERR_UNKNOWN_INSTRUMENT, OK
 from engine.core.types cimport *
+from engine.risk.scope cimport SCOPE_GLOBAL
 from engine.strategy.audit cimport DESK_AUDITS, desk_audit, desk_hash, desk_must_hold
 from engine.strategy.desk cimport (
     ANY_INSTRUMENT,
@@ -32,6 +33,7 @@ from engine.strategy.desk cimport (
 )
 from engine.strategy.external cimport external_request
 from engine.strategy.views cimport make_state
+from engine.strategy.warden cimport Warden
 
 import msgspec
 import numpy as np
@@ -50,7 +52,7 @@ cdef Output _output
 output_dtype = np.asarray(<Output[:1]>&_output).dtype
 
 
-cdef class Kernel(Roster):
+cdef class Kernel(Warden):
     """Owns all trading state; single writer.
 
     Args:
@@ -189,34 +191,14 @@ cdef class Kernel(Roster):
 
     # --- control ---------------------------------------------------------------------------------
 
-    cdef object _answer(self, bint success, str message, int slot):
-        return ControlResult(
-            success,
-            message,
-            STATE_NAMES[self.desk.slots[slot].state] if slot >= 0 else "",
-            TradingState(self.desk.trading_state).name,
-            self.params(self.names[slot]) if slot >= 0 else {},
-        )
-
     def _all_or(self, name):
         """The slots that a command names: one, or all."""
         return [self.slot_of(name)] if name else list(range(self.desk.n_strategies))
 
-    def _command(self, name, act):
-        """Runs a command on a strategy (or none) and turns a refusal into an answer."""
-        success = False
-        if self.desk.n_outputs > self.desk.outbox_soft:
-            message = "busy: outputs wait to be taken"
-        else:
-            try:
-                message = act()
-                success = True
-            except RingbookError as error:
-                message = str(error)
-        return self._answer(success, message, self.names.index(name) if name in self.names else -1)
-
     def _set_trading(self, action):
         cdef uint8_t state = next_trading(action, self.desk.trading_state)
+        if state < self.desk.scopes[SCOPE_GLOBAL].latch.state:
+            raise ConfigError(f"trading is latched: re-arm it before {action}")
         if self.desk.trading_state != state:
             self.desk.trading_state = state
             desk_emit(&self.desk, OUTPUT_STRATEGY, ANY_STRATEGY, NULL, 0, NULL, True)
@@ -338,35 +320,12 @@ cdef class Kernel(Roster):
                 raise ConfigError(f"{self.names[slot]}.{key}: no parameter of type {type(value).__name__}")
         known.update(params)
 
-    def update_limits(self, name, symbol="", **limits):
-        """Changes risk limits of a strategy in one symbol or in all it trades; those not given stay.
-
-        Args:
-            name: The strategy.
-            symbol: One of its symbols, or empty.
-            **limits: Fields of ``RiskLimits``; ``math.inf`` lifts a limit, None leaves it.
-        """
-
-        def act():
-            slot = self.slot_of(name)
-            try:
-                change = msgspec.convert(limits, RiskLimits)
-            except msgspec.ValidationError as error:
-                raise ConfigError(str(error)) from None
-            chosen = (symbol,) if symbol else self.symbols_of[slot]
-            for i in [self.instrument_of(s) for s in chosen]:
-                self.set_limits(slot, i, self.limits[slot, i].merged(change))
-            desk_emit(&self.desk, OUTPUT_STRATEGY, slot, NULL, 0, NULL, True)
-            return f"limits changed in {', '.join(chosen)}"
-
-        return self._command(name, act)
-
     def query_status(self, name=""):
         """How a strategy is, or the engine."""
 
         def act():
             if name:
-                return self.messages[self.slot_of(name)] or "ok"
+                return self.message_of(self.slot_of(name)) or "ok"
             states = [f"{n} {STATE_NAMES[self.desk.slots[<Py_ssize_t>i].state]}" for i, n in enumerate(self.names)]
             return ", ".join(states) or "no strategies"
 
@@ -488,15 +447,6 @@ cdef class Kernel(Roster):
         """The number of a symbol; ConfigError if it is unknown."""
         return self.instrument_of(symbol)
 
-    def params(self, name):
-        """A strategy's present parameters."""
-        slot = self.slot_of(name)
-        strategy = self.strategies[slot]
-        if isinstance(strategy, Strategy):
-            # Not through the instance: a strategy may well keep something of its own in self.params.
-            return Strategy.params(strategy)
-        return dict(self.params_of[slot]) if strategy is None else strategy.params()
-
     def strategy(self, name):
         """All about a strategy, as ``StrategyInfo``."""
         slot = self.slot_of(name)
@@ -507,7 +457,7 @@ cdef class Kernel(Roster):
         }
         return StrategyInfo(
             name, slot, KIND_NAMES[self.desk.slots[<Py_ssize_t>slot].kind],
-            STATE_NAMES[self.desk.slots[<Py_ssize_t>slot].state], self.messages[slot], self.symbols_of[slot],
+            STATE_NAMES[self.desk.slots[<Py_ssize_t>slot].state], self.message_of(slot), self.symbols_of[slot],
             params, specs,
             {symbol: self.limits[slot, self.instrument_of(symbol)] for symbol in self.symbols_of[slot]},
             self.failed[slot][0].traceback if self.failed[slot] else "",

@@ -111,6 +111,7 @@ cdef enum ReasonCode:
     REASON_UNKNOWN_ORDER = 52
     REASON_REQUEST_IN_FLIGHT = 53
     REASON_UNKNOWN_INSTRUMENT = 54
+    REASON_KILL_SWITCH = 55      # denied by it, or cancelled when it was thrown
 
 cdef struct Order:
     uint64_t order_id            # engine-wide, assigned by the kernel (by the caller in `hbt`)

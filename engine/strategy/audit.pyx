@@ -15,9 +15,12 @@ from engine.core.codes cimport OK
 from engine.core.idmap cimport idmap_check, idmap_find
 from engine.core.pool cimport pool_check, pool_is_live
 from engine.core.types cimport *
+from engine.risk.latch cimport LATCH_CAUSES, Latch
 from engine.risk.position cimport Position
+from engine.risk.scope cimport SCOPE_STRATEGIES
 from engine.strategy.desk cimport (
     KIND_EXTERNAL,
+    MAX_STRATEGIES,
     Cell,
     LiveOrder,
     StrategySlot,
@@ -97,9 +100,24 @@ cdef uint64_t _hash_cell(uint64_t h, const Desk* desk, const Cell* cell) noexcep
     return h
 
 
+cdef inline size_t _scopes(const Desk* desk) noexcept nogil:
+    return <size_t>SCOPE_STRATEGIES + MAX_STRATEGIES + desk.n_instruments
+
+
+cdef uint64_t _hash_latch(uint64_t h, const Latch* latch) noexcept nogil:
+    cdef int cause
+    for cause in range(LATCH_CAUSES):
+        h = _mix(h, latch.states[cause])
+        h = _mix(h, <uint64_t>latch.ts[cause])
+        h = _mix_double(h, latch.limit[cause])
+        h = _mix_double(h, latch.actual[cause])
+    return h
+
+
 cdef uint64_t desk_hash(const Desk* desk) noexcept nogil:
     cdef uint64_t h = 0
     cdef uint16_t s, i
+    cdef size_t n
     h = _mix(h, <uint64_t>desk.now)
     h = _mix(h, desk.next_order_id)
     h = _mix(h, desk.trading_state)
@@ -111,6 +129,9 @@ cdef uint64_t desk_hash(const Desk* desk) noexcept nogil:
         h = _mix(h, <uint64_t>desk.slots[s].timer_interval)
         for i in range(desk.n_instruments):
             h = _hash_cell(h, desk, desk_cell(desk, s, i))
+    for n in range(_scopes(desk) if desk.n_latched != 0 else 0):
+        if desk.scopes[n].latch.state != TRADING_ACTIVE:
+            h = _hash_latch(_mix(h, n), &desk.scopes[n].latch)
     return h
 
 
@@ -160,7 +181,8 @@ cdef int _audit_cell(const Desk* desk, uint16_t s, uint16_t i) except -1:
 cdef int desk_audit(const Desk* desk) except -1:
     """Raises InvariantError on the first inconsistency; for use between inputs."""
     cdef uint16_t s, i
-    cdef uint32_t orders = 0, clients = 0
+    cdef uint32_t orders = 0, clients = 0, latched = 0
+    cdef size_t n
     cdef int64_t timer = INT64_MAX
     cdef const StrategySlot* slot
     _must(pool_check(&desk.orders) == OK, "the order pool is broken")
@@ -178,6 +200,9 @@ cdef int desk_audit(const Desk* desk) except -1:
             _must(slot.timer_due == INT64_MAX, f"strategy {s} has ended and waits for a timer")
         for i in range(desk.n_instruments):
             orders += _audit_cell(desk, s, i)
+    for n in range(_scopes(desk)):
+        latched += desk.scopes[n].latch.state != TRADING_ACTIVE
+    _must(latched == desk.n_latched, f"{latched} scopes are latched, counted {desk.n_latched}")
     _must(timer == desk.next_timer, f"next timer {desk.next_timer}, due {timer}")
     _must(orders == desk.orders.used == desk.ids.used, f"{orders} orders linked, {desk.orders.used} held")
     _must(clients <= orders, f"{clients} client ids for {orders} orders")

@@ -22,12 +22,14 @@ from engine.core.types cimport (
     STATUS_REJECTED,
     STRATEGY_RUNNING,
     TRADING_ACTIVE,
+    TRADING_HALTED,
     Fill,
     Instrument,
     Order,
 )
 from engine.risk.position cimport Position
 from engine.risk.pretrade cimport LimitSet
+from engine.risk.scope cimport SCOPE_GLOBAL, SCOPE_STRATEGIES, Scope
 
 
 cdef enum:
@@ -117,12 +119,14 @@ cdef struct Desk:
     L2Book* books                # local books, one an instrument
     StrategySlot* slots
     Cell* cells                  # MAX_STRATEGIES rows of n_instruments
+    Scope* scopes                # the engine, MAX_STRATEGIES strategies, the instruments
     Output* outbox               # n_outputs of them wait for the driver
     uint32_t n_outputs
     uint32_t outbox_capacity
     uint32_t outbox_soft         # above it new orders are denied and inputs refused until drained
     uint32_t max_orders          # live orders; closing orders have room beyond it
     uint32_t n_denied            # wait for their on_order
+    uint32_t n_latched           # scopes with a latch set: 0 spares every order the look at three of them
     Slab orders                  # LiveOrder records
     IdTable ids                  # order_id to handle
     IdTable* client_ids          # an external strategy's client_order_id to handle
@@ -139,6 +143,14 @@ cdef struct Desk:
 
 cdef inline Cell* desk_cell(const Desk* desk, uint16_t strategy, uint16_t instrument) noexcept nogil:
     return &desk.cells[<size_t>strategy * desk.n_instruments + instrument]
+
+
+cdef inline Scope* desk_strategy_scope(const Desk* desk, uint16_t strategy) noexcept nogil:
+    return &desk.scopes[SCOPE_STRATEGIES + strategy]
+
+
+cdef inline Scope* desk_instrument_scope(const Desk* desk, uint16_t instrument) noexcept nogil:
+    return &desk.scopes[<size_t>SCOPE_STRATEGIES + MAX_STRATEGIES + instrument]
 
 
 cdef inline double book_mid(const L2Book* book) noexcept nogil:
@@ -171,7 +183,12 @@ cdef inline LiveOrder* desk_order(const Desk* desk, uint16_t strategy, uint64_t 
 
 cdef inline bint desk_trading(const Desk* desk, uint16_t strategy) noexcept nogil:
     """Whether new orders of a strategy can pass at all."""
-    return desk.slots[strategy].state == STRATEGY_RUNNING and desk.trading_state == TRADING_ACTIVE
+    return (
+        desk.slots[strategy].state == STRATEGY_RUNNING
+        and desk.trading_state == TRADING_ACTIVE
+        and desk_strategy_scope(desk, strategy).latch.state != TRADING_HALTED
+        and desk.scopes[SCOPE_GLOBAL].latch.state != TRADING_HALTED
+    )
 
 
 cdef int desk_init(

@@ -26,7 +26,8 @@ from engine.core.pool cimport pool_alloc, pool_free_all, pool_init, pool_release
 from engine.core.ticks cimport to_qty
 from engine.core.types cimport *
 from engine.risk.position cimport position_apply
-from engine.risk.pretrade cimport Intent, limits_none, pretrade_check
+from engine.risk.latch cimport latch_cause, latch_reason
+from engine.risk.pretrade cimport Intent, limits_none, pretrade_check, pretrade_reduces
 
 
 # --- life ----------------------------------------------------------------------------------------
@@ -51,13 +52,14 @@ cdef int desk_init(
     desk.books = <L2Book*>calloc(n_instruments, sizeof(L2Book))
     desk.slots = <StrategySlot*>calloc(MAX_STRATEGIES, sizeof(StrategySlot))
     desk.cells = <Cell*>calloc(closers, sizeof(Cell))
+    desk.scopes = <Scope*>calloc(<size_t>SCOPE_STRATEGIES + MAX_STRATEGIES + n_instruments, sizeof(Scope))
     # Megabytes that desk_emit writes whole, field by field: clearing them would be most of a short run's start.
     desk.outbox = <Output*>malloc(desk.outbox_capacity * sizeof(Output))
     desk.client_ids = <IdTable*>calloc(MAX_STRATEGIES, sizeof(IdTable))
     desk.denied = <Order*>calloc(DENIED_CAPACITY, sizeof(Order))
     if (
         desk.instruments == NULL or desk.books == NULL or desk.slots == NULL or desk.cells == NULL
-        or desk.outbox == NULL or desk.client_ids == NULL or desk.denied == NULL
+        or desk.scopes == NULL or desk.outbox == NULL or desk.client_ids == NULL or desk.denied == NULL
         or pool_init(&desk.orders, max_orders + closers, sizeof(LiveOrder)) != OK
         or idmap_init(&desk.ids, max_orders + closers) != OK
     ):
@@ -80,6 +82,7 @@ cdef void desk_free(Desk* desk) noexcept nogil:
     free(desk.books)
     free(desk.slots)
     free(desk.cells)
+    free(desk.scopes)
     free(desk.outbox)
     free(desk.client_ids)
     free(desk.denied)
@@ -205,6 +208,22 @@ cdef void desk_retire(Desk* desk, const ReportEffect* effect) noexcept nogil:
 # --- requests ------------------------------------------------------------------------------------
 
 
+cdef uint8_t _latched(const Desk* desk, const Order* order, bint reduces) noexcept nogil:
+    """The reason of the first scope, from the widest, that is latched against an order, or REASON_NONE."""
+    cdef const Scope* scope
+    cdef int n
+    for n in range(3):
+        if n == 0:
+            scope = &desk.scopes[SCOPE_GLOBAL]
+        elif n == 1:
+            scope = desk_strategy_scope(desk, order.strategy)
+        else:
+            scope = desk_instrument_scope(desk, order.instrument)
+        if scope.latch.state == TRADING_HALTED or (scope.latch.state == TRADING_REDUCING and not reduces):
+            return latch_reason(latch_cause(&scope.latch))
+    return REASON_NONE
+
+
 cdef uint8_t _admit(Desk* desk, const Order* order, int64_t added, uint32_t new_orders) noexcept nogil:
     """The reason to deny an order or a modify that adds to the market, or REASON_NONE."""
     cdef const Instrument* inst = &desk.instruments[order.instrument]
@@ -233,6 +252,10 @@ cdef uint8_t _admit(Desk* desk, const Order* order, int64_t added, uint32_t new_
     intent.open_orders = cell.n_orders
     intent.new_orders = new_orders
     intent.side = order.side
+    if desk.n_latched != 0:
+        reason = _latched(desk, order, pretrade_reduces(&intent))
+        if reason != REASON_NONE:
+            return reason
     reason = pretrade_check(&cell.limits, &intent, desk.trading_state)
     if reason != REASON_NONE:
         return reason
@@ -315,7 +338,11 @@ cdef int desk_modify(
     asked.req = STATUS_REPLACED
     if price_tick == live.order.price_tick and qty <= live.order.leaves_qty and state == STRATEGY_PAUSED:
         # A smaller quantity at the same price only reduces: a paused strategy may still do that.
-        if desk.trading_state == TRADING_HALTED:
+        if desk.n_latched != 0:
+            reason = _latched(desk, &asked, True)
+        if reason != REASON_NONE:
+            pass
+        elif desk.trading_state == TRADING_HALTED:
             reason = REASON_TRADING_HALTED
         elif desk.n_outputs + 2 > desk.outbox_soft:
             reason = REASON_BUSY

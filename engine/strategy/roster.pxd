@@ -30,6 +30,7 @@ cdef class Roster:
     cdef list logs
     cdef readonly Script script          # of the Python strategies
     cdef dict limits                     # (slot, instrument) to RiskLimits
+    cdef dict latched                    # (kind of scope, its name, cause) to LatchInfo
 
     cdef void fan_out(
         self, uint64_t listeners, uint8_t call, uint16_t instrument, const void* data
@@ -64,3 +65,5 @@ cdef class Roster:
     cdef int assign(self, uint16_t slot, object symbols) except -1
     cdef int set_limits(self, uint16_t slot, uint16_t instrument, object limits) except -1
     cdef int begin(self, uint16_t slot) except -1
+    cdef int keep_latches(self, size_t scope, str kind, str name) except -1
+    cdef int apply_latches(self, size_t scope, str kind, str name) except -1

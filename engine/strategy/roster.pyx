@@ -4,12 +4,15 @@ from cpython.exc cimport PyErr_SetInterrupt
 from libc.math cimport isfinite
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from engine.book.l2 cimport l2_free, l2_init
 from engine.core.codes cimport OK
 from engine.core.idmap cimport idmap_init
 from engine.core.types cimport *
+from engine.risk.latch cimport LATCH_CAUSES, Latch, latch_reason, latch_set
 from engine.risk.pretrade cimport limits_from
+from engine.risk.scope cimport SCOPE_STRATEGIES
 from engine.strategy.context cimport Context, make_context
 from engine.strategy.desk cimport (
     ANY_INSTRUMENT,
@@ -39,15 +42,18 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import NamedTuple
 
 from engine.core.errors import CapacityError, ConfigError, StrategyError, raise_for_code
+from engine.core.types import Reason, TradingState
 from engine.risk.limits import UNLIMITED, RiskLimits
 from engine.strategy.base import Strategy
 from engine.strategy.states import may, next_strategy
-from engine.strategy.status import failure
+from engine.strategy.status import LatchInfo, failure
 
 cdef dict _CALLS = {
     "on_book": CALL_BOOK, "on_trade": CALL_TRADE, "on_order": CALL_ORDER, "on_fill": CALL_FILL,
     "on_timer": CALL_TIMER,
 }
+CAUSES = tuple(Reason(latch_reason(cause)).name.lower() for cause in range(LATCH_CAUSES))
+"""What can set a latch, by ``LatchCause``: the spelling of its reason."""
 cdef dict _NAMES = {call: name for name, call in _CALLS.items()}
 
 
@@ -103,7 +109,7 @@ cdef class Roster:
             )
         self.strategies, self.contexts, self.names, self.messages = [], [], [], []
         self.failed, self.symbols_of, self.params_of, self.logs = [], [], [], []
-        self.limits = {}
+        self.limits, self.latched = {}, {}
         self.script = Script()
 
     def __dealloc__(self):
@@ -351,6 +357,8 @@ cdef class Roster:
             raise ConfigError(f"a strategy named {name!r} is there already" if name else "a strategy needs a name")
         slot = self.vacancy(name, kind)
         reused = slot < self.desk.n_strategies
+        if reused:
+            self.keep_latches(SCOPE_STRATEGIES + slot, "strategy", self.names[slot])
         if kind == KIND_EXTERNAL and not reused:
             code = idmap_init(&self.desk.client_ids[slot], self.desk.orders.capacity)
             if code != OK:
@@ -376,7 +384,36 @@ cdef class Roster:
         for i in range(self.desk.n_instruments):
             self.set_limits(slot, i, UNLIMITED if limits is None else limits)
         self.assign(slot, symbols)
+        self.apply_latches(SCOPE_STRATEGIES + slot, "strategy", name)
         return slot
+
+    cdef int keep_latches(self, size_t scope, str kind, str name) except -1:
+        """Puts what breakers have set in a scope under its name, beside what was set by name."""
+        cdef const Latch* latch = &self.desk.scopes[scope].latch
+        cdef int cause
+        for cause in range(LATCH_CAUSES):
+            key = kind, name, CAUSES[cause]
+            if latch.states[cause] != TRADING_ACTIVE and key not in self.latched:
+                self.latched[key] = LatchInfo(
+                    *key, TradingState(latch.states[cause]).name, latch.ts[cause], latch.limit[cause],
+                    latch.actual[cause], "", "risk",
+                )
+        return 0
+
+    cdef int apply_latches(self, size_t scope, str kind, str name) except -1:
+        """Sets a scope's latches to those that are kept under its name."""
+        cdef Latch* latch = &self.desk.scopes[scope].latch
+        cdef int cause
+        if latch.state != TRADING_ACTIVE:
+            self.desk.n_latched -= 1
+        memset(latch, 0, sizeof(Latch))
+        for cause in range(LATCH_CAUSES):
+            info = self.latched.get((kind, name, CAUSES[cause]))
+            if info is not None:
+                latch_set(latch, cause, TradingState[info.state], info.ts, info.limit, info.actual)
+        if latch.state != TRADING_ACTIVE:
+            self.desk.n_latched += 1
+        return 0
 
     cdef int begin(self, uint16_t slot) except -1:
         """Lets a slot run and tells it so."""

@@ -6,7 +6,9 @@ import inspect
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from engine.risk.limits import RiskLimits
 from engine.strategy.params import ParamSpec
@@ -33,6 +35,39 @@ class ControlResult(NamedTuple):
     strategy_state: str
     trading_state: str
     current_params: dict[str, Any]
+
+
+class LatchInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One latch that is set: what was stopped, by what, since when. Plain values, to be kept and restored.
+
+    Attributes:
+        scope: ``global``, ``strategy`` or ``instrument``.
+        name: The strategy's name or the symbol; empty for ``global``.
+        cause: The reason that its denials give, such as ``kill_switch``.
+        state: What it puts the scope into: HALTED or REDUCING.
+        ts: Engine time at which it was set, nanoseconds.
+        limit: The limit that was passed; 0 of a kill switch.
+        actual: The value that passed it; 0 of a kill switch.
+        reason: Why, in the words of whoever set it.
+        who: Who set it; ``risk`` for a breaker.
+    """
+
+    scope: Literal["global", "strategy", "instrument"]
+    name: str
+    cause: str
+    state: Literal["HALTED", "REDUCING"]
+    ts: int
+    limit: float = 0.0
+    actual: float = 0.0
+    reason: str = ""
+    who: str = ""
+
+    def line(self) -> str:
+        """What it says, in one line."""
+        what = f"{self.scope} {self.name}" if self.name else self.scope
+        value = f" ({self.actual:g}, limit {self.limit:g})" if self.limit or self.actual else ""
+        said = f": {self.reason}" if self.reason else ""
+        return f"{what} {self.state} by {self.cause}{value}, set by {self.who or 'nobody named'}{said}"
 
 
 class StrategyInfo(NamedTuple):
