@@ -60,7 +60,7 @@ def extensions() -> list[Extension]:
             Extension(
                 ".".join(relative.with_suffix("").parts),
                 [str(relative)],
-                include_dirs=["engine/core"],
+                include_dirs=["engine/core", "engine/journal"],
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
                 define_macros=macros,

@@ -93,6 +93,22 @@ class NotRunning(RingbookError):
     """No daemon runs in that directory."""
 
 
+class JournalError(RingbookError):
+    """The journal cannot be written or gone on with."""
+
+
+class JournalDamaged(JournalError):
+    """The journal holds what cannot be the result of a crash; the message names segment and offset."""
+
+    def __init__(self, message: str, *, segment: str, offset: int) -> None:
+        self.segment, self.offset = str(segment), offset
+        super().__init__(f"{segment}, offset {offset}: {message}")
+
+
+class JournalLocked(JournalError):
+    """Another process writes the journal in that directory."""
+
+
 _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     10: (OrderIdExists, "an order of that id exists"),
     11: (RequestInProcess, "the order has a request in process"),

@@ -1,0 +1,85 @@
+"""Reads a whole journal: the records of all its segments in order, from any record on."""
+
+import os
+
+cimport cython
+
+from engine.journal.disk cimport record_of
+
+from engine.core.errors import JournalDamaged, JournalError
+from engine.journal.disk import read_segment
+from engine.journal.files import Files, segment_names
+
+
+@cython.final
+cdef class JournalReader:
+    """Gives the records of a journal on disk; iterating yields :class:`~engine.journal.disk.Record`.
+
+    What a journaller appends while it is read is not looked for; a batch that is being written ends it.
+
+    Args:
+        directory: The journal's.
+        after: Number of the record after which to begin; 0 for everything.
+        files: The system's files by default.
+
+    Raises:
+        JournalError: There is no journal, or it does not reach back so far.
+        JournalDamaged: Something in it is broken.
+    """
+
+    def __init__(self, directory, *, uint64_t after=0, files=None):
+        self.files = Files() if files is None else files
+        self.directory = os.fspath(directory)
+        self.after = self.seq = after
+        self.names = segment_names(self.files, self.directory)
+        if not self.names:
+            raise JournalError(f"{self.directory}: no journal is there")
+        headers = [self._header(name) for name in self.names]
+        if headers[0].first_seq > after + 1:
+            raise JournalError(f"{self.directory}: begins with record {headers[0].first_seq}, not {after + 1}")
+        first = max(i for i, header in enumerate(headers) if header.first_seq <= after + 1)
+        self.names = self.names[:first - 1 if first else None:-1]
+
+    def _header(self, name):
+        return read_segment(self.files.read(os.path.join(self.directory, name)), name)
+
+    @property
+    def segment(self):
+        """The :class:`~engine.journal.disk.Segment` of the last record given, or None before the first."""
+        return None if self.current is None else self.current.segment
+
+    @property
+    def sealed(self) -> bool:
+        """Whether what was read last says that the journal ended in good order."""
+        return self.current is not None and self.current.sealed
+
+    cdef int _next_segment(self) except -1:
+        if not self.names:
+            return 0
+        name = self.names.pop()
+        segment = SegmentReader(self.files.read(os.path.join(self.directory, name)), name)
+        if self.current is not None and (
+            segment.checked_seq != self.current.checked_seq or segment.crc != self.current.crc
+            or segment.batch != self.current.batch
+        ):
+            raise JournalDamaged("does not go on where the segment before it ended", segment=name, offset=0)
+        self.current = segment
+        return 1
+
+    cdef int next_record(self, const JournalRecord** record) except -1:
+        while True:
+            if self.current is None or self.current.next_record(record) == 0:
+                if self._next_segment() == 0:
+                    return 0
+            elif record[0].seq > self.after:
+                self.seq = record[0].seq
+                return 1
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef const JournalRecord* record = NULL
+        if self.next_record(&record) == 0:
+            raise StopIteration
+        return record_of(record)
