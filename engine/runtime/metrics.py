@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,10 @@ PAGE_POSITIONS = 4095
 READ_TRIES = 1000
 
 
-def page_path(run: RunDir) -> Path:
-    """Where a run's status page is."""
-    return run.ring_dir / "status.page"
-
-
 def create_page(run: RunDir) -> mmap.mmap:
     """Makes the page of a run and maps it for the engine."""
     size = (PAGE_POSITIONS + 1) * SLOT_BYTES
-    fd = os.open(page_path(run), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = os.open(run.page_file, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(fd, size)
         return mmap.mmap(fd, size)
@@ -49,7 +43,7 @@ def read_page(run: RunDir) -> tuple[np.void, np.ndarray] | None:
         RingCorrupt: The page does not come to rest: its writer died in the middle.
     """
     try:
-        fd = os.open(page_path(run), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(run.page_file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

@@ -109,7 +109,16 @@ class RunDir:
         self.ring_dir = (
             shared / f"ringbook-{os.getuid()}-{digest}" if shared.is_dir() else self.path / "rings"
         )
+        self.page_file = self.ring_dir / "status.page"
         self._lock: int | None = None
+
+    def page_beat(self) -> int:
+        """A number that changes each time the engine writes its status page; 0 before the first time."""
+        try:
+            with self.page_file.open("rb") as page:
+                return int.from_bytes(page.read(8), "little")
+        except OSError:
+            return 0
 
     def ring_path(self, ring: str) -> str:
         """The file of one of :data:`RINGS`."""

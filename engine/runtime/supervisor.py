@@ -1,7 +1,8 @@
 """The daemon's parent process: starts engine, feed and bridge, restarts the last two, and stops in order.
 
 The engine's death ends the daemon, because its state is gone with it; a killed feed goes on at the cursor
-that its ring holds, a killed bridge asks the engine for a snapshot of everything.
+that its ring holds, a killed bridge asks the engine for a snapshot of everything. Under systemd, the watchdog
+hears of us for as long as the engine's own status page is being written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from engine.core.ring import Bell, Ring
 from engine.core.settings import config_hash
 from engine.runtime.config import DaemonConfig
 from engine.runtime.logging import configure
+from engine.runtime.notify import Notifier
 from engine.runtime.records import SLOT_BYTES
 from engine.runtime.rundir import RING_SLOTS, ROLES, RunState
 
@@ -72,6 +74,7 @@ class Supervisor:
         config: The configuration, checked.
         source: The file it came from.
         command: What starts a process; role, run directory, our pid and a descriptor are appended.
+        notifier: Tells systemd how we are; made of our environment by default.
     """
 
     def __init__(
@@ -80,7 +83,11 @@ class Supervisor:
         source: str | Path,
         *,
         command: Sequence[str] = (sys.executable, "-P", "-m", "engine.runtime.processes"),
+        notifier: Notifier | None = None,
     ) -> None:
+        self._notifier = Notifier() if notifier is None else notifier
+        self._next_sign = 0.0
+        self._beat = -1
         self._config = config
         self._run = config.run_dir()
         self._command = command
@@ -139,6 +146,7 @@ class Supervisor:
                 ring.close()
             self._write_state("stopped")
             self._run.release()
+            self._notifier.close()
 
     def _supervise(self, on_ready: Callable[[RunState], None] | None) -> int:
         self._run.write_config(self._config)
@@ -150,6 +158,7 @@ class Supervisor:
                 return self._stop("stopped while it was starting")
         self._write_state("running")
         self._log.info("trading in %s on %s", self._state.mode, self._state.endpoint)
+        self._notifier.ready(f"trading in {self._state.mode} on {self._state.endpoint}")
         if on_ready is not None:
             on_ready(self._state)
         while True:
@@ -159,7 +168,8 @@ class Supervisor:
             if not self._children["engine"].alive:
                 return self._engine_died()
             self._reap_and_restart()
-            self._wait(self._until_respawn())
+            self._sign_of_life()
+            self._wait(self._until_next())
 
     # --- processes ------------------------------------------------------------------------------
 
@@ -262,6 +272,7 @@ class Supervisor:
 
     def _stop(self, why: str) -> int:
         self._write_state("stopping")
+        self._notifier.stopping(why)
         self._log.info("stopping: %s", why)
         limit = time.monotonic() + STOP_LIMIT_S
         self._signals.clear()
@@ -304,8 +315,21 @@ class Supervisor:
 
     # --- waiting --------------------------------------------------------------------------------
 
-    def _until_respawn(self) -> float | None:
+    def _sign_of_life(self) -> None:
+        """Tells the watchdog that we live, if the engine has written its page since the last time."""
+        now = time.monotonic()
+        if self._notifier.interval is None or now < self._next_sign:
+            return
+        self._next_sign = now + self._notifier.interval
+        beat = self._run.page_beat()
+        if beat != self._beat:
+            self._beat = beat
+            self._notifier.alive()
+
+    def _until_next(self) -> float | None:
         times = [child.respawn_at for child in self._children.values() if child.respawn_at is not None]
+        if self._notifier.interval is not None:
+            times.append(self._next_sign)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _wait(self, timeout: float | None) -> None:
