@@ -41,6 +41,7 @@ class BacktestResult:
         strategies: Ids by slot number.
         symbols: Symbols by instrument number.
         lot_sizes: By instrument number.
+        mids: Last middle price by instrument number; NaN without a market.
         events: Rows of data replayed.
         first_ts: Earliest time of the data.
         last_ts: Latest time of the data.
@@ -58,6 +59,7 @@ class BacktestResult:
     strategies: tuple[str, ...]
     symbols: tuple[str, ...]
     lot_sizes: tuple[float, ...]
+    mids: tuple[float, ...]
     events: int
     first_ts: int
     last_ts: int
@@ -168,6 +170,7 @@ def result_of(
         strategies=kernel.strategy_names,
         symbols=kernel.symbols,
         lot_sizes=tuple(asset.lot_size for asset in config.assets),
+        mids=tuple(kernel.book(symbol).mid for symbol in kernel.symbols),
         events=events,
         first_ts=first_ts,
         last_ts=last_ts,

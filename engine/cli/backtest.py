@@ -114,6 +114,9 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of the run")
     parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="keep orders, fills and accounts, for ringbook compare"
+    )
+    parser.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="keep the run there now and then, to go on from a stop"
     )
     parser.add_argument(
@@ -162,6 +165,8 @@ def backtest(args: argparse.Namespace) -> int:
             if told is error:
                 raise
             raise told from error
+    if args.out is not None:
+        _keep(result, config, args.out)
     if show:
         print("\r\033[K", end="", file=sys.stderr)
     print(json.dumps(result.to_json()) if args.json else summary(result))
@@ -170,6 +175,24 @@ def backtest(args: argparse.Namespace) -> int:
         if args.traceback:
             print(failure.traceback, end="", file=sys.stderr)
     return STRATEGY_FAILED if result.failures else 0
+
+
+def _keep(result: BacktestResult, config: BacktestConfig, path: Path) -> None:
+    from engine.reports.session import collect
+
+    collect(
+        "backtest",
+        fills=result.fills,
+        orders=result.orders,
+        strategies=result.strategies,
+        assets=config.assets,
+        mids=result.mids,
+        states=result.states,
+        first_ts=result.first_ts,
+        last_ts=result.last_ts,
+        config_hash=result.config_hash,
+        seed=result.seed,
+    ).save(path)
 
 
 def _runner(args: argparse.Namespace, show: bool) -> BacktestRunner:

@@ -27,6 +27,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "demo": Command("engine.cli.demo", "watch a market maker trade on a simulated market"),
     "backtest": Command("engine.cli.backtest", "replay a recording against a strategy"),
+    "compare": Command("engine.cli.compare", "say why a live or paper session and its backtest differ"),
     "convert": Command("engine.cli.data", "turn a raw capture or a vendor's file into npz"),
     "validate": Command("engine.cli.data", "check a recording for gaps, order and crossed books"),
     "market": Command("engine.cli.market", "fit market laws to recordings and simulate markets by them"),

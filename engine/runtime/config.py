@@ -40,6 +40,7 @@ class EngineSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         status_interval_ms: Wall time between status and position records.
         depth_interval_us: Least wall time between depth batches of an instrument.
         stop_timeout_s: How long a graceful stop waits for the venue's answers.
+        result: The file that an ordered stop writes the session to, for ``ringbook compare``; empty for none.
     """
 
     name: EngineName = DEFAULT_NAME
@@ -50,6 +51,7 @@ class EngineSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status_interval_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100
     depth_interval_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 2_000
     stop_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
+    result: str = ""
 
 
 class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

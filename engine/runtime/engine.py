@@ -17,6 +17,7 @@ from engine.risk.limits import RiskLimits
 from engine.runtime.commands import IN_ORDER, Commands, strategy_blob
 from engine.runtime.config import DaemonConfig
 from engine.runtime.feeder import CLIENT_IS_THERE
+from engine.runtime.keeper import Keeper
 from engine.runtime.loop import LoopCore, Want, catch_sigterm
 from engine.runtime.metrics import create_page
 from engine.runtime.publish import Publisher
@@ -92,6 +93,9 @@ class EngineLoop(LoopCore):
         )
         self._stop_timeout_s = config.engine.stop_timeout_s
         self._log = log
+        self._keeper = Keeper.of_config(config)
+        if self._keeper is not None:
+            self.record_into(self._keeper.recorder)
         self._control_blobs, self._signal_blobs = BlobJoiner(), BlobJoiner()
         self._stopping = False
         self._market_first = False
@@ -176,6 +180,8 @@ class EngineLoop(LoopCore):
 
     def _start(self) -> None:
         self.new_step()
+        if self._keeper is not None:
+            self._keeper.first_ts = self.first_ts()
         self.kernel.start(self.first_ts())
         self.set_started()
         self.drain()
@@ -288,6 +294,7 @@ class EngineLoop(LoopCore):
         Raises:
             StrategyError: Orders are still live although nothing is on its way any more.
         """
+        ended = self.now
         self.new_step()
         self.kernel.stop()
         self.kernel.cancel_orders()
@@ -301,6 +308,8 @@ class EngineLoop(LoopCore):
         self.flush()
         self.tell()
         self.flush()
+        if self._keeper is not None:
+            self._keeper.save(self.kernel, ended)
         live = self.kernel.counters["live_orders"]
         self._log.info(
             "engine stopped", extra={"live_orders": live, "events": self.events, "step": self.step}

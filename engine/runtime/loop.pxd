@@ -16,6 +16,7 @@ does not read at all is not waited for, and new orders are denied with BUSY whil
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from engine.backtest.recorder cimport Recorder
 from engine.core.ring cimport Bell, Ring, SpscRing
 from engine.core.types cimport Event
 from engine.gateways.venue cimport VenueDriver
@@ -44,6 +45,7 @@ cdef enum WantCode:
 
 cdef class LoopDriver(VenueDriver):
     cdef Publisher out
+    cdef Recorder recorder       # of the session's fills and order updates, or None
     cdef int emitted(self, const Output* output) noexcept nogil
     cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil
 

@@ -3,6 +3,7 @@
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 
+from engine.backtest.recorder cimport Recorder
 from engine.core.clock cimport CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_UNSORTED, OK
 from engine.core.ring cimport (
@@ -105,7 +106,7 @@ cdef class LoopDriver(VenueDriver):
 
     cdef int emitted(self, const Output* output) noexcept nogil:
         self.out.output(output)
-        return OK
+        return OK if self.recorder is None else self.recorder.record(output)
 
     cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
         self.out.market(instrument, event)
@@ -203,6 +204,10 @@ cdef class LoopCore:
         with nogil:
             self.code = self.settle(most, &done)
         return done
+
+    def record_into(self, Recorder recorder not None) -> None:
+        """Keeps all fills and order updates from now on, besides telling the rings."""
+        self.driver.recorder = recorder
 
     def set_started(self) -> None:
         """The strategies have been started: market records may come."""
