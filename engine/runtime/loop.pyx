@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 
 from engine.backtest.recorder cimport Recorder
-from engine.core.clock cimport CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
+from engine.core.clock cimport CLOCK_SIMULATED, CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_UNSORTED, OK
 from engine.core.ring cimport (
     SPSC_EMPTY,
@@ -83,6 +83,17 @@ class Want(IntEnum):
     START = WANT_START
     STOP = WANT_STOP
     FAULT = WANT_FAULT
+
+
+def simulate_clock(now: int | None) -> None:
+    """Has all loops of this process see a time that stands still, so that runs repeat.
+
+    Args:
+        now: Nanoseconds of both the wall and the steady clock, or None: the real ones again.
+    """
+    _wall.kind = CLOCK_WALL if now is None else CLOCK_SIMULATED
+    _steady.kind = CLOCK_STEADY if now is None else CLOCK_SIMULATED
+    _wall.now = _steady.now = 0 if now is None else now
 
 
 def catch_sigterm() -> None:
