@@ -19,6 +19,9 @@ from tests.simulation.world import Plant, World
 REPEAT_EVERY = 64
 """Of so many seeds one is run twice: a seed must give the same state."""
 
+PART = 1000
+"""Worlds between two words of the long form."""
+
 
 @dataclass
 class Found:
@@ -87,7 +90,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     seeds = range(args.start, args.start + args.seeds) if args.seed is None else [args.seed]
     began = time.monotonic()
-    found = simulate(seeds)
+    found = Found()
+    for part in range(0, len(seeds), PART):
+        more = simulate(seeds[part : part + PART])
+        found.worlds, found.steps = found.worlds + more.worlds, found.steps + more.steps
+        found.tally += more.tally
+        found.seed, found.error = more.seed, more.error
+        if found.error is not None:
+            break
+        if len(seeds) > PART:
+            print(f"{found.worlds:,} of {len(seeds):,} worlds", file=sys.stderr, flush=True)
     took = time.monotonic() - began
     if found.error is not None:
         traceback.print_exception(found.error)

@@ -12,8 +12,9 @@ import pytest
 from engine.core.types import Status, order_dtype
 from engine.runtime.records import Kind, order_record_dtype, record_dtype
 from tests.simulation import run
+from tests.simulation.plan import Plan
 from tests.simulation.run import main, simulate
-from tests.simulation.world import Plan, World
+from tests.simulation.world import World
 
 SEEDS, SECONDS = 2000, 8.0
 """The short form: so many worlds, or as many as a slow machine gets to in that time."""

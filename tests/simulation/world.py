@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
-from engine.backtest.config import AssetConfig, StrategyConfig
 from engine.core.ring import Bell, Ring
 from engine.core.settings import convert
 from engine.core.types import OrdType, Side, Status, TimeInForce
@@ -24,7 +22,6 @@ from engine.feeds.merge import Merger
 from engine.feeds.simulated import SimulatedMarket
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
-from engine.runtime.config import DaemonConfig, EngineSection, ExternalSection, FeedSection
 from engine.runtime.engine import EngineLoop
 from engine.runtime.logging import configure
 from engine.runtime.loop import simulate_clock
@@ -43,56 +40,15 @@ from engine.runtime.records import (
 from engine.strategy import loader
 from tests.kit.loops import ArraySource
 from tests.simulation.ledger import Broken, Ledger, must
+from tests.simulation.plan import LOT, MOST_LOTS, ORDERS_RESERVE, SYMBOL, Plan, configuration
 
-SYMBOL, TICK, LOT = "BTCUSDT", 0.1, 0.001
 MID_TICK = 600_000
 TRADERS = ("ada", "bob")
 MARKETS = 16
 FORCES = (TimeInForce.GTC, TimeInForce.GTC, TimeInForce.GTX, TimeInForce.IOC, TimeInForce.FOK)
-QUEUES = ("risk_adverse_queue_model", "log_prob_queue_model2", "power_prob_queue_model3")
-ORDERS_RESERVE = 8192
-"""Below this many free slots of ``orders_out`` the engine denies new orders."""
+INCOMING = ("feed", "orders_in", "control_in")
+OUTGOING = ("orders_out", "market_out", "telemetry_out", "control_out")
 REL = 1e-9
-
-
-@dataclass
-class Plan:
-    """What a seed makes of the world: how long, and how likely each fault is in a step."""
-
-    market: bool
-    steps: int
-    orders_in: int
-    filler: int
-    latency_ns: int
-    loss: float
-    stall: float
-    gap: float
-    silence: float
-    hang_up: float
-    command: float
-    most: int
-
-    @classmethod
-    def of(cls, rng: random.Random) -> Plan:
-        """Draws a plan; each fault is absent from half the worlds, so that it also meets the others alone."""
-
-        def some(most: float) -> float:
-            return rng.random() * most if rng.random() < 0.5 else 0.0
-
-        return cls(
-            market=rng.random() < 0.06,
-            steps=rng.randint(4, 12) if rng.random() < 0.9 else 40,
-            orders_in=rng.choice((4, 16, 64)),
-            filler=rng.choice((0, 0, 0, ORDERS_RESERVE - 200)),
-            latency_ns=rng.choice((0, 1_000, 1_000_000, 30_000_000)),
-            loss=some(0.3),
-            stall=some(0.5),
-            gap=some(0.5),
-            silence=some(0.5),
-            hang_up=some(0.2),
-            command=some(0.4),
-            most=rng.randint(1, 40),
-        )
 
 
 @lru_cache(maxsize=MARKETS)
@@ -157,74 +113,53 @@ class World:
 
     def _build(self, seed: int) -> None:
         plan, rng = self.plan, self.rng
-        asset = AssetConfig(
-            symbol=SYMBOL,
-            tick_size=TICK,
-            lot_size=LOT,
-            maker_fee=-0.00005,
-            taker_fee=0.0007,
-            queue_model=rng.choice(QUEUES),
-            exchange=rng.choice(("no_partial_fill_exchange", "partial_fill_exchange")),
-            entry_latency_ns=plan.latency_ns,
-            response_latency_ns=rng.choice((0, plan.latency_ns)),
-        )
-        limits = {"max_position": plan.most * LOT, "max_order_qty": 5 * LOT}
-        self.config = DaemonConfig(
-            engine=EngineSection(max_orders=24, depth_interval_us=0),
-            feed=FeedSection(kind="market" if plan.market else "replay", agents=False, seed=seed),
-            external=ExternalSection(limits=limits),
-            instruments=[asset],
-            strategies=[
-                StrategyConfig(
-                    id="mm",
-                    cls="engine.strategy.native:MarketMaker",
-                    params={
-                        "interval_ns": rng.choice((3_000_000, 20_000_000)),
-                        "half_spread": 0.0,
-                        "order_qty": 3 * LOT,
-                        "max_position": 1000 * LOT,
-                        "grid_num": rng.choice((1, 3)),
-                    },
-                    limits=limits,
-                )
-            ],
-        )
-        self.kernel = Kernel(
-            self.config.instruments, max_orders=24, outbox_size=256, window_ticks=64, seed=seed
-        )
-        chosen = self.config.strategies[0]
-        strategy = loader.create(loader.load(chosen.cls), chosen.params)
-        self.kernel.add_strategy(
-            "mm", strategy, None, convert(chosen.limits, RiskLimits, source="simulation")
-        )
+        self.config = configuration(plan, rng, seed)
         self._limit(0, plan.most)
         sizes = {
             "feed": 1024,
             "orders_in": plan.orders_in,
             "control_in": 64,
             "orders_out": 2 * ORDERS_RESERVE,
+            "market_out": 1024,
+            "telemetry_out": 64,
+            "control_out": 64,
         }
-        sizes |= {"market_out": 1024, "telemetry_out": 64, "control_out": 64}
         # The engine takes what lies in one piece: where a ring wraps must be the same in every run.
         self.rings = {
             name: _ring(name, slots) if name.endswith("_out") else Ring(slots, SLOT_BYTES)
             for name, slots in sizes.items()
         }
-        rings = list(self.rings.values())
-        for ring in rings[3:]:
+        for name in OUTGOING:
             # A world that failed may have left something in it.
-            ring.pop_many()
+            self.rings[name].pop_many()
         if plan.filler:
             # What the bridge has not read yet: the ring is nearly at the reserve that makes the engine busy.
             self.rings["orders_out"].push_many(np.zeros((plan.filler, SLOT_BYTES), np.uint8))
-        out = Publisher(self.kernel, *rings[3:], depth_interval_us=0)
-        log = configure("engine", None, console=False)
-        self.engine = EngineLoop(self.config, self.kernel, out, *rings[:3], Bell(), log)
+        self._start_engine()
         self.feed = _market(rng.randrange(MARKETS)) if not plan.market else None
         self.now = self.config.feed.opens if plan.market else int(self.feed["ts"][0])
 
+    def _start_engine(self) -> None:
+        """The engine as its process makes it, on the rings that are there."""
+        config = self.config
+        self.kernel = Kernel(
+            config.instruments,
+            max_orders=config.engine.max_orders,
+            outbox_size=256,
+            window_ticks=64,
+            seed=config.feed.seed,
+        )
+        for chosen in config.strategies:
+            limits = convert(chosen.limits, RiskLimits, source="simulation")
+            strategy = loader.create(loader.load(chosen.cls), chosen.params)
+            self.kernel.add_strategy(chosen.id, strategy, None, limits)
+        out = Publisher(self.kernel, *(self.rings[name] for name in OUTGOING), depth_interval_us=0)
+        incoming = (self.rings[name] for name in INCOMING)
+        log = configure("engine", None, console=False)
+        self.engine = EngineLoop(config, self.kernel, out, *incoming, Bell(), log)
+
     def _limit(self, slot: int, most: int) -> None:
-        self.ledger.most[slot], self.ledger.most_lots[slot] = most, 5
+        self.ledger.most[slot], self.ledger.most_lots[slot] = most, MOST_LOTS
 
     # --- running ---------------------------------------------------------------------------------
 
