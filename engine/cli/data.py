@@ -28,7 +28,8 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="IN",
         help="raw Binance capture, Databento market-by-order file, NASDAQ ITCH 5.0 file, LOBSTER message "
-        "file (and its orderbook file) or Tardis files of trades and incremental_book_L2; compressed or not",
+        "file (and its orderbook file), Tardis files of trades and incremental_book_L2, or jsonl with "
+        "exch_ts, local_ts, side, price, qty and type; compressed or not",
     )
     parser.add_argument("output", type=Path, metavar="OUT", help="recording to write, OUT.npz")
     parser.add_argument(
@@ -39,7 +40,7 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("binance", "databento", "itch", "lobster", "tardis"),
+        choices=("binance", "databento", "itch", "jsonl", "lobster", "tardis"),
         help="of IN, when its beginning does not tell",
     )
     parser.add_argument("--symbol", help="what to take of a file with several symbols")

@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command("engine.cli.daemon", "start the daemon: engine, feed and bridge"),
     "status": Command("engine.cli.daemon", "say how a running daemon is"),
     "stop": Command("engine.cli.daemon", "stop a running daemon in good order"),
+    "journal": Command("engine.cli.journal", "verify a journal, show its records, export its market data"),
     "tui": Command("engine.cli.tui", "open the terminal UI on a running daemon"),
     "doctor": Command("engine.cli.doctor", "explain what is wrong with a set-up"),
 }

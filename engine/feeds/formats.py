@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from engine.core.errors import DataError
-from engine.feeds import capture, databento, nasdaq, tardis
+from engine.feeds import capture, databento, nasdaq, platform, tardis
 from engine.feeds.capture import Conversion, Progress, text_blocks
 from engine.feeds.dbn import is_databento
 
@@ -17,6 +17,7 @@ FORMATS = {
     "binance": {"opt"},
     "databento": {"symbol"},
     "itch": {"symbol", "day"},
+    "jsonl": {"symbol"},
     "lobster": {"symbol", "day"},
     "tardis": {"symbol", "snapshots"},
 }
@@ -64,6 +65,8 @@ def recognise(path: str | Path) -> str:
     if nasdaq.itch_framing(block) is not None:
         return "itch"
     line = block.split(b"\n", 1)[0]
+    if platform.is_platform(line):
+        return "jsonl"
     if tardis.is_tardis(line):
         return "tardis"
     return "lobster" if nasdaq.is_lobster(line) else "binance"
@@ -102,6 +105,8 @@ def convert(
         return tardis.convert(paths, symbol=options.symbol, snapshots=options.snapshots, **common)
     if form == "itch":
         return nasdaq.convert_itch(path, symbol=options.symbol, day=options.day, **common)
+    if form == "jsonl":
+        return platform.convert(path, symbol=options.symbol, **common)
     if form == "databento":
         return databento.convert(path, symbol=options.symbol, **common)
     return capture.convert(path, opt=options.opt, **common)

@@ -68,6 +68,7 @@ class Scan:
         crc: CRC of that record.
         batch: Number of the last whole batch.
         start: Offset of that batch, 0 without one.
+        last_records: Records in that batch; one that only seals the journal has none.
         sealed: Whether that batch says that the journal ended in good order.
         dirty: Offset behind the last byte after ``end`` that is not zero; ``end`` when all are.
         torn_bytes: Of the records that are valid within the broken batch at ``end``.
@@ -82,6 +83,7 @@ class Scan:
     crc: int
     batch: int
     start: int
+    last_records: int
     sealed: bool
     dirty: int
     torn_bytes: int
@@ -264,7 +266,7 @@ def scan(const unsigned char[::1] data, name) -> Scan:
     cdef const BatchHeader* batch_at
     cdef uint64_t size = data.shape[0], at = header.block, seq = header.first_seq - 1, whole, start = 0
     cdef uint64_t batch = header.first_batch - 1, torn_seq, torn_bytes = 0, count = 0, later = 0, dirty, limit
-    cdef uint32_t crc = header.first_crc, torn_crc, flags = 0
+    cdef uint32_t crc = header.first_crc, torn_crc, flags = 0, last_count = 0
     with nogil:
         while at < size:
             whole = _batch_size(&header, first + at, size - at, seq, crc, batch)
@@ -274,6 +276,7 @@ def scan(const unsigned char[::1] data, name) -> Scan:
             seq += batch_at.count
             crc = batch_at.crc_after
             flags = batch_at.flags
+            last_count = batch_at.count
             batch += 1
             start = at
             at += whole
@@ -296,7 +299,7 @@ def scan(const unsigned char[::1] data, name) -> Scan:
                     &torn_crc, &count
                 )
     return Scan(
-        end=at, seq=seq, crc=crc, batch=batch, start=start, sealed=bool(flags & BATCH_SEAL), dirty=dirty,
+        end=at, seq=seq, crc=crc, batch=batch, start=start, last_records=last_count, sealed=bool(flags & BATCH_SEAL), dirty=dirty,
         torn_bytes=torn_bytes, torn_seq=torn_seq, torn_crc=torn_crc, later=later,
         records=seq + 1 - header.first_seq,
     )

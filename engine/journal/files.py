@@ -73,10 +73,6 @@ class Files:
         """Removes a file."""
         os.unlink(path)
 
-    def truncate(self, fd: int, size: int) -> None:
-        """Cuts a file."""
-        os.ftruncate(fd, size)
-
     def size(self, path: str) -> int:
         """Bytes of a file."""
         return os.stat(path).st_size

@@ -60,17 +60,26 @@ class Journaller:
         self._sizes = Sizes() if sizes is None else sizes
         self._next_try = 0.0
         path = os.fspath(directory)
-        self._lock = lock_directory(self._files, path)
         try:
-            self.found = recover(path, durable_seq=buffer.durable_seq, since=2**63, files=self._files)
-            self._position = _position(buffer, self.found)
-            identity = Identity(buffer.run_id, buffer.build, buffer.config, buffer.max_payload)
-            self._disk = DiskJournal(self.found, identity, self._sizes, self._files)
+            self._lock = lock_directory(self._files, path)
+        except OSError:
+            buffer.set_flag(JournalFlag.HALTED)
+            raise
+        try:
+            self._begin(path)
         except BaseException as error:
             self._files.close(self._lock)
             if isinstance(error, Exception):
                 buffer.set_flag(JournalFlag.HALTED)
             raise
+
+    def _begin(self, path: str) -> None:
+        """Finds the place where disk and buffer meet."""
+        buffer = self._buffer
+        self.found = recover(path, durable_seq=buffer.durable_seq, since=2**63, files=self._files)
+        self._position = _position(buffer, self.found)
+        identity = Identity(buffer.run_id, buffer.build, buffer.config, buffer.max_payload)
+        self._disk = DiskJournal(self.found, identity, self._sizes, self._files)
         last = self.found.segment
         self._sealed = self.found.sealed and last is not None and last.run_id == buffer.run_id
         buffer.set_flag(JournalFlag.HALTED, False)
@@ -110,7 +119,7 @@ class Journaller:
         ending = ended and self._position + len(view) == buffer.head
         start = time.perf_counter_ns()
         done = self._disk.append(view, seal=ending)
-        if done == 0 and len(view):
+        if done is None:
             self._is_full(True)
             return 0
         self._position += done

@@ -2,9 +2,15 @@
 
 import os
 
-cimport cython
+import numpy as np
 
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy
+
+from engine.core.types cimport Event
 from engine.journal.disk cimport record_of
+from engine.journal.wal cimport JOURNAL_HEADER_SIZE, JOURNAL_MARKET
 
 from engine.core.errors import JournalDamaged, JournalError
 from engine.journal.disk import read_segment
@@ -83,3 +89,48 @@ cdef class JournalReader:
         if self.next_record(&record) == 0:
             raise StopIteration
         return record_of(record)
+
+
+cdef struct MarketRow:
+    uint64_t seq
+    int64_t ts
+    uint8_t flags
+    uint8_t _pad
+    uint16_t instrument
+    uint32_t _pad2
+    Event event
+
+cdef MarketRow _row
+market_dtype = np.asarray(<MarketRow[:1]>&_row).dtype
+
+
+def market_chunks(JournalReader reader not None, Py_ssize_t rows=1 << 16):
+    """The market records of a journal, many at a time.
+
+    Args:
+        reader: Where they come from; it is read to its end.
+        rows: The most that a chunk has.
+
+    Yields:
+        Arrays of ``market_dtype``: number, engine time, ring flags, instrument, event.
+    """
+    cdef const JournalRecord* record = NULL
+    cdef MarketRow[::1] out
+    cdef Py_ssize_t n = 0
+    chunk = np.empty(rows, market_dtype)
+    out = chunk
+    while reader.next_record(&record) != 0:
+        if record.type != JOURNAL_MARKET or record.len != JOURNAL_HEADER_SIZE + 8 + sizeof(Event):
+            continue
+        out[n].seq, out[n].flags, out[n].instrument = record.seq, record.flags, record.instrument
+        out[n]._pad = out[n]._pad2 = 0
+        memcpy(&out[n].ts, record + 1, 8)
+        memcpy(&out[n].event, <const char*>(record + 1) + 8, sizeof(Event))
+        n += 1
+        if n == rows:
+            yield chunk
+            chunk = np.empty(rows, market_dtype)
+            out = chunk
+            n = 0
+    if n > 0:
+        yield chunk[:n]

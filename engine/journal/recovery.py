@@ -63,7 +63,7 @@ class Recovered:
 def recover(
     directory: str | os.PathLike[str],
     *,
-    durable_seq: int = 0,
+    durable_seq: int | None = None,
     since: int = 0,
     repair: bool = True,
     files: Files | None = None,
@@ -72,7 +72,7 @@ def recover(
 
     Args:
         directory: The journal's; a missing or empty one is an empty journal.
-        durable_seq: A record that is known to have been durable.
+        durable_seq: The last record that is known to be durable, where that is known.
         since: Segments wholly before this record are not read, only their headers.
         repair: Whether a torn tail may be cut. Only who holds the journal's lock may say so.
         files: The system's files by default.
@@ -93,8 +93,8 @@ def recover(
     if end is None:
         found = Recovered(path, 0, 0, 0, None, 0, False, 0)
     else:
-        found = _settle(files, path, names, *end, data, repair)
-    _check_reach(files, found, durable_seq)
+        found = _settle(files, path, names, *end, data, durable_seq if repair else None, repair)
+    _check_reach(files, found, durable_seq or 0)
     return found
 
 
@@ -109,23 +109,19 @@ def _scan_all(
 ) -> tuple[tuple[Segment, Scan] | None, memoryview]:
     """Header and scan of the last segment, and its bytes; every segment before it is checked."""
     before: tuple[Segment, Scan | None] | None = None
-    data = memoryview(b"")
-    headers = []
-    for name in names:
-        data = memoryview(again(files.read, os.path.join(path, name)))
-        headers.append(read_segment(data, name))
-        if headers[-1].index != int(SEGMENT.fullmatch(name)[1]):
-            raise JournalDamaged(f"is segment {headers[-1].index} by its header", segment=name, offset=0)
+    contents = [memoryview(again(files.read, os.path.join(path, name))) for name in names]
+    headers = [read_segment(data, name) for data, name in zip(contents, names, strict=True)]
     result = None
-    for number, (name, header) in enumerate(zip(names, headers, strict=True)):
+    data = memoryview(b"")
+    for number, (name, header, data) in enumerate(zip(names, headers, contents, strict=True)):
         is_last = number == len(names) - 1
+        if header.index != int(SEGMENT.fullmatch(name)[1]):
+            raise JournalDamaged(f"is segment {header.index} by its header", segment=name, offset=0)
         if before is not None:
             _check_succession(name, header, before)
         if not is_last and headers[number + 1].first_seq <= since:
             before = header, None
             continue
-        if not is_last or number > 0:
-            data = memoryview(again(files.read, os.path.join(path, name)))
         result = scan(data, name)
         if result.later:
             raise JournalDamaged(
@@ -159,7 +155,14 @@ def _check_succession(name: str, header: Segment, before: tuple[Segment, Scan | 
 
 
 def _settle(
-    files: Files, path: str, names: list[str], header: Segment, found: Scan, data: memoryview, repair: bool
+    files: Files,
+    path: str,
+    names: list[str],
+    header: Segment,
+    found: Scan,
+    data: memoryview,
+    durable_seq: int | None,
+    repair: bool,
 ) -> Recovered:
     """Cuts what is torn, and makes sure that the last batch is durable."""
     name = names[-1]
@@ -188,8 +191,9 @@ def _settle(
     try:
         if found.dirty > found.end:
             write_all(files, fd, _mended(header, found, data), found.end)
-        elif found.start:
-            # A failed fdatasync may have left pages that look written: writing them again makes them so.
+        elif durable_seq is not None and found.start and (found.seq > durable_seq or not found.last_records):
+            # Nobody said that the last batch is durable, and a failed fdatasync leaves pages that look as if
+            # they were: written again, they become so. What was durable is never written again.
             write_all(files, fd, [bytes(data[found.start : found.end])], found.start)
         again(files.fdatasync, fd)
     finally:

@@ -104,7 +104,7 @@ class DiskJournal:
 
     # --- batches ----------------------------------------------------------------------------------
 
-    def append(self, records: Buffer, *, seal: bool = False) -> int:
+    def append(self, records: Buffer, *, seal: bool = False) -> int | None:
         """Writes a batch and makes it durable: as many of the records as are whole and fit.
 
         Args:
@@ -112,7 +112,7 @@ class DiskJournal:
             seal: Whether the journal ends with this batch, if all of them fit.
 
         Returns:
-            Bytes of the records that are durable now; 0 when the disk has no room.
+            Bytes of the records that are durable now, None when the disk has no room.
 
         Raises:
             JournalError: The first record is broken or does not follow the last one.
@@ -127,7 +127,7 @@ class DiskJournal:
         if (whole[0] == 0 and len(view)) or self._room < 0:
             # Not even one of them fits.
             if not self._roll():
-                return 0
+                return None
             whole = self._walk(view[: self._room])
         size, seq, crc, count = whole
         flags = SEAL if seal and size == len(records) else 0
@@ -138,7 +138,7 @@ class DiskJournal:
         except OSError as error:
             # Some file systems need room even for what was zeroed before: nothing is lost, try again later.
             if error.errno in NO_ROOM:
-                return 0
+                return None
             raise
         again(self._files.fdatasync, self._fd)
         self._end += BATCH_HEADER_BYTES + size + padding
