@@ -302,6 +302,35 @@ cdef class Journal:
             raise RingCorrupt(f"{self.path}: the journaller's index cannot be right")
         return code == OK
 
+    def append_rows(self, uint16_t type, const unsigned char[:, ::1] payloads, *, uint8_t flags=0) -> int:
+        """Appends a record for each row, without the interpreter in between.
+
+        Args:
+            type: A ``RecordType``.
+            payloads: Shape ``(n, length)``, uint8, C-contiguous.
+            flags: The ring record's, the same for all.
+
+        Returns:
+            How many were appended, from the front.
+
+        Raises:
+            CapacityError: The rows are longer than ``max_payload``.
+            ValueError: The buffer was attached, not created: its engine is another process.
+        """
+        cdef Py_ssize_t done = 0, n = payloads.shape[0]
+        cdef uint32_t size = <uint32_t>payloads.shape[1]
+        self._open()
+        if not self.is_writer:
+            raise ValueError("only who created the buffer appends to it")
+        if payloads.shape[1] > self.writer.max_payload:
+            raise CapacityError(f"a journal record of {payloads.shape[1]} bytes: at most {self.writer.max_payload}")
+        with nogil:
+            while done < n and journal_append_tagged(
+                &self.writer, type, flags, 0, 0, &payloads[done, 0], size, clock_now(&_steady)
+            ) == OK:
+                done += 1
+        return done
+
     def append_time(self, uint16_t type, int64_t ts, bytes body=b"", *, bint reserved=False) -> bool:
         """Appends a record made of an engine time and some bytes, as :meth:`append` does.
 

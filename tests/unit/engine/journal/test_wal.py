@@ -6,6 +6,7 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.core.errors import CapacityError, RingCorrupt
@@ -147,10 +148,24 @@ def test_impossible_sizes_are_refused(tmp_path, kwargs):
     assert os.listdir(tmp_path) == []
 
 
+def test_rows_are_appended_until_the_buffer_is_full(tmp_path):
+    rows = np.random.default_rng(1).integers(0, 256, (2000, 16), dtype=np.uint8)
+    with make(tmp_path, max_payload=16) as journal:
+        done = journal.append_rows(33, rows, flags=9)
+        assert 0 < done < 2000
+        view = journal.pending(0, 1 << 20)
+        assert walk(view, 0, 0)[3] == done == journal.accepted_seq
+        assert bytes(view[32:48]) == rows[0].tobytes()
+        with pytest.raises(CapacityError):
+            journal.append_rows(33, np.zeros((1, 17), np.uint8))
+
+
 def test_only_the_creator_appends(tmp_path):
     with make(tmp_path) as journal, Journal.attach(journal.path) as other:
         with pytest.raises(ValueError, match="created"):
             other.append(33, b"")
+        with pytest.raises(ValueError, match="created"):
+            other.append_rows(33, np.zeros((1, 8), np.uint8))
 
 
 def test_flags_and_end_are_seen_by_the_other_side(tmp_path):
