@@ -1,17 +1,24 @@
 """Control commands: what comes in on ``control_in``, what the engine does, what it answers.
 
-A command is a CONTROL blob ``{"request_id": int, "command": str, ...}``. Fields that are not given have
-their defaults; the rest are those of the bridge protocol's structs:
+A command is a CONTROL blob ``{"request_id": int, "command": str, "who": str, "at": int, ...}``: ``who`` sent
+it, and ``at`` is the wall clock when the bridge took it, so that a journal of commands says so too. Fields
+that are not given have their defaults; the rest are those of the bridge protocol's structs:
 
 ======================  =================================================================================
 ``pause``               ``strategy_id``: one strategy, or all if empty
 ``resume``              ``strategy_id``; empty also ends a halt
 ``emergency_stop``      ``cancel_orders`` (true), ``close_position`` (false)
+``reduce_only``         until ``resume``, only orders that reduce a position pass
 ``cancel_orders``       ``strategy_id``, ``symbol``: empty means all
 ``update_params``       ``strategy_id``, ``params``
-``update_risk_limits``  ``strategy_id``, ``symbol``, ``max_position``, ``max_order_qty``, ``max_notional``,
-                        ``max_open_orders``: null leaves one as it is
+``update_risk_limits``  ``strategy_id``, ``symbol``, and limits by their names, or as a table ``limits``:
+                        null leaves one as it is
+``query_limits``        ``strategy_id``, ``symbol``: the reply's ``details`` have the limits by symbol
 ``query_status``        ``strategy_id``: the strategy's state, or the engine's if empty
+``reconfigure``         what an edited configuration changes, all or nothing: see runtime/reconfigure.py
+``kill``                ``strategy_id`` or ``symbol``, both empty for everything; ``reason``: throws the
+                        kill switch there: only cancels pass, until it is re-armed
+``rearm``               ``switch``: the id of a thrown switch, as ``query_status`` tells it
 ``register``            ``strategy_id``, ``symbols`` (empty: all), ``params``: seats an external trader
 ``disconnect``          ``strategy_id``: an external trader has gone, its orders are cancelled
 ``resync``              tells everything again: a STRATEGY record of each, all live orders, positions, and
@@ -20,15 +27,19 @@ their defaults; the rest are those of the bridge protocol's structs:
 ======================  =================================================================================
 
 The answer is a REPLY blob: ``{"request_id", "success", "message", "strategy_state",
-"trading_state", "current_params", "slot"}``. The slot is that of the strategy named, null without one; the
-header's ``step`` is the engine step that applied the command, before any other input of that step. Operators
-are answered on ``control_out``, so that no flood of orders delays the answer; the bridge's own commands
-(:data:`IN_ORDER`) on ``orders_out``, where the answer comes after all that the command has made.
+"trading_state", "current_params", "slot", "details"}``. The slot is that of the strategy named, null without
+one; the header's ``step`` is the engine step that applied the command, before any other input of that step.
+Operators are answered on ``control_out``, so that no flood of orders delays the answer; the bridge's own
+commands (:data:`IN_ORDER`) on ``orders_out``, where the answer comes after all that the command has made.
+Whoever throws or re-arms a switch is answered when the disk has it, see :mod:`engine.runtime.ledger`.
+
+What a command has changed is told to ``on_change`` with a version, see :mod:`engine.runtime.changes`.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,9 +48,19 @@ import numpy as np
 from engine.core.errors import ConfigError
 from engine.kernel import ControlResult, Kernel, StrategyInfo
 from engine.risk.limits import RiskLimits
+from engine.runtime.changes import Change, differences, moment
+from engine.runtime.reconfigure import Reconfigure
+from engine.runtime.switches import as_plain, find
 
-LIMITS = ("max_position", "max_order_qty", "max_notional", "max_open_orders")
-
+LIMITS = RiskLimits.__struct_fields__
+LIMITED_SYMBOLS = 64
+"""Symbols whose limits one reply has room for."""
+MAX_WHO = 128
+MAX_REASON = 500
+MAX_SWITCHES = 64
+"""Thrown switches that one reply has room for."""
+RECORDED = frozenset({"pause", "resume", "emergency_stop", "reduce_only", "cancel_orders", "kill", "rearm"})
+"""Commands that are recorded as such when they were done; others by the values that they changed."""
 
 PARAMS_BYTES = 16 * 1024
 """What the texts among a strategy's parameters share in a blob: longer ones are cut."""
@@ -59,6 +80,9 @@ class Commands:
         external: Whether external traders may register.
         limits: Risk limits that each of them gets.
         on_register: Told the name and slot of an external trader.
+        on_change: Told each change, as it happens.
+        on_log_level: Told the log level of an edited configuration.
+        version: Of the last change before.
     """
 
     def __init__(
@@ -70,21 +94,30 @@ class Commands:
         external: bool = True,
         limits: RiskLimits | None = None,
         on_register: Callable[[str, int], None] = lambda name, slot: None,
+        on_change: Callable[[Change], None] = lambda change: None,
+        on_log_level: Callable[[str], None] = lambda level: None,
+        version: int = 0,
     ) -> None:
+        self.version = version
         self._kernel = kernel
         self._resync_all, self._stop_all = resync, stop
         self._external, self._limits = external, limits
-        self._on_register = on_register
+        self._on_register, self._on_change, self._on_log_level = on_register, on_change, on_log_level
         self._handlers: dict[str, Callable[[dict[str, Any]], ControlResult]] = {
             "pause": lambda m: kernel.pause(_text(m, "strategy_id")),
             "resume": lambda m: kernel.resume(_text(m, "strategy_id")),
             "emergency_stop": lambda m: kernel.emergency_stop(
                 _flag(m, "cancel_orders", True), _flag(m, "close_position", False)
             ),
+            "reduce_only": lambda m: kernel.reduce_only(),
             "cancel_orders": lambda m: kernel.cancel_orders(_text(m, "strategy_id"), _text(m, "symbol")),
             "update_params": lambda m: kernel.update_params(_text(m, "strategy_id"), _table(m, "params")),
             "update_risk_limits": self._limit,
-            "query_status": lambda m: kernel.query_status(_text(m, "strategy_id")),
+            "query_limits": self._query_limits,
+            "reconfigure": self._reconfigure,
+            "query_status": self._query_status,
+            "kill": self._kill,
+            "rearm": self._rearm,
             "register": self._register,
             "disconnect": lambda m: kernel.disconnect_external(_text(m, "strategy_id")),
             "resync": self._resync,
@@ -106,7 +139,9 @@ class Commands:
             handler = self._handlers.get(str(message.get("command", "")))
             if handler is None:
                 raise ConfigError(f"unknown command {message.get('command')!r}")
-            result = handler(message)
+            who = _who(message)
+            before = self._values(message)
+            result = self._record(message, who, before, handler(message))
         except ConfigError as error:
             result = self._say(False, str(error))
         return self._reply(message, result)
@@ -130,6 +165,7 @@ class Commands:
             "trading_state": result.trading_state,
             "current_params": sendable(result.current_params),
             "slot": self._slot(message),
+            "details": result.details,
         }
 
     def _say(self, success: bool, message: str) -> ControlResult:
@@ -141,12 +177,109 @@ class Commands:
             return None
         return self._kernel.slot(name)
 
+    # --- what changes, and its record -----------------------------------------------------------
+
+    def _values(self, message: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+        """The present values of all that a command might change, by kind of value and strategy."""
+        command, name = message["command"], message.get("strategy_id")
+        params: Any = [name] if command == "update_params" else []
+        limits: Any = [name] if command == "update_risk_limits" else []
+        if command == "reconfigure":
+            params = limits = self._kernel.strategy_names
+        known = self._kernel.strategy_names
+        found = {("params", one): dict(self._kernel.params(one)) for one in params if one in known}
+        for one in limits:
+            if one in known:
+                found["limits", one] = {
+                    f"{symbol}.{field}": getattr(limit, field)
+                    for symbol, limit in self._kernel.strategy(one).limits.items()
+                    for field in LIMITS
+                }
+        return found
+
+    def _record(
+        self, message: dict[str, Any], who: str, before: dict[tuple[str, str], dict[str, Any]], result: Any
+    ) -> ControlResult:
+        first = self.version + 1
+        changed = ((key, differences(before[key], now)) for key, now in self._values(message).items())
+        for (kind, name), values in changed:
+            if values:
+                self._change(message, who, kind, name, values, result.message)
+        if message["command"] in RECORDED and result.success:
+            self._change(message, who, message["command"], _text(message, "strategy_id"), {}, result.message)
+        if self.version < first:
+            return result
+        versions = f"version {first}" if self.version == first else f"versions {first} to {self.version}"
+        return result._replace(message=f"{result.message} ({versions})")
+
+    def _change(
+        self, message: dict[str, Any], who: str, kind: str, name: str, values: dict[str, Any], text: str
+    ) -> None:
+        at = message.get("at")
+        wall = at if isinstance(at, int) and 0 < at < 2**63 else time.time_ns()
+        self.version += 1
+        values = {key: (_json(old), _json(new)) for key, (old, new) in values.items()}
+        self._on_change(
+            Change(
+                version=self.version,
+                ts=moment(wall),
+                step=self._kernel.step,
+                who=who,
+                kind=kind,
+                strategy=name,
+                values=values,
+                message=text[:MAX_MESSAGE],
+            )
+        )
+
     def _limit(self, message: dict[str, Any]) -> ControlResult:
         limits = {name: message[name] for name in LIMITS if message.get(name) is not None}
+        limits |= {name: value for name, value in _table(message, "limits").items() if value is not None}
         for name, value in limits.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 raise ConfigError(f"{name}: {value!r} is not a number")
         return self._kernel.update_limits(_text(message, "strategy_id"), _text(message, "symbol"), **limits)
+
+    def _query_limits(self, message: dict[str, Any]) -> ControlResult:
+        name, symbol = _text(message, "strategy_id"), _text(message, "symbol")
+        info = self._kernel.strategy(name)
+        if symbol and symbol not in info.limits:
+            raise ConfigError(f"{name} does not trade {symbol!r}")
+        limits = {symbol: info.limits[symbol]} if symbol else info.limits
+        shown = {
+            one: {field: value for field in LIMITS if _limiting(value := getattr(limit, field))}
+            for one, limit in list(limits.items())[:LIMITED_SYMBOLS]
+        }
+        more = len(limits) - len(shown)
+        result = self._kernel.query_status(name)
+        text = f"{more} more symbols: name one to see its limits" if more else "ok"
+        return result._replace(message=text, details={"limits": shown})
+
+    def _reconfigure(self, message: dict[str, Any]) -> ControlResult:
+        change = Reconfigure.of(message)
+        change.check(self._kernel, self._limits)
+        if change.external_limits is not None:
+            self._limits = change.external_limits
+        if change.external_enabled is not None:
+            self._external = change.external_enabled
+        if change.log_level:
+            self._on_log_level(change.log_level)
+        return change.apply(self._kernel)
+
+    def _query_status(self, message: dict[str, Any]) -> ControlResult:
+        result = self._kernel.query_status(_text(message, "strategy_id"))
+        return result._replace(details={"switches": as_plain(self._kernel.latches()[:MAX_SWITCHES])})
+
+    def _kill(self, message: dict[str, Any]) -> ControlResult:
+        name, symbol = _text(message, "strategy_id"), _text(message, "symbol")
+        reason = _text(message, "reason")[:MAX_REASON]
+        return self._kernel.kill(name, symbol, reason=reason, who=_who(message))
+
+    def _rearm(self, message: dict[str, Any]) -> ControlResult:
+        info = find(self._kernel.latches(), _text(message, "switch"))
+        strategy = info.name if info.scope == "strategy" else ""
+        symbol = info.name if info.scope == "instrument" else ""
+        return self._kernel.rearm(strategy, symbol, cause=info.cause, who=_who(message))
 
     def _register(self, message: dict[str, Any]) -> ControlResult:
         if not self._external:
@@ -197,6 +330,17 @@ def _plain(value: Any, most: int) -> bool | int | float | str:
     return text.encode("utf-8", "backslashreplace")[:most].decode(errors="ignore")
 
 
+def _json(value: Any) -> Any:
+    """A value as the record of changes has it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None else _plain(value, MAX_MESSAGE)
+
+
+def _limiting(value: Any) -> bool:
+    return value is not None and value != math.inf
+
+
 def strategy_blob(info: StrategyInfo) -> dict[str, Any]:
     """What a STRATEGY blob says of a strategy."""
     values = sendable(info.params)
@@ -225,6 +369,10 @@ def _text(message: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{name}: expected text, not {type(value).__name__}")
     return value
+
+
+def _who(message: dict[str, Any]) -> str:
+    return _text(message, "who")[:MAX_WHO] or "unknown"
 
 
 def _flag(message: dict[str, Any], name: str, default: bool) -> bool:

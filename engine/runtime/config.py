@@ -1,7 +1,8 @@
 """The daemon's configuration: one TOML file, typed, with unknown keys refused.
 
-Sections: ``[engine]``, ``[bridge]``, ``[feed]``, ``[external]``, ``[[instruments]]`` and ``[[strategies]]``;
-the last two are the backtest's own structs, so a strategy moves from a backtest to the daemon unchanged.
+Sections: ``[engine]``, ``[bridge]``, ``[feed]``, ``[external]``, ``[control]``, ``[[instruments]]`` and
+``[[strategies]]``; the last two are the backtest's own structs, so a strategy moves from a backtest to the
+daemon unchanged.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class EngineSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         mode: PAPER trades against the venue model.
         run_dir: Where runs are kept; empty is ``$RINGBOOK_RUN_DIR``, ``$XDG_RUNTIME_DIR/ringbook`` or
             ``/tmp/ringbook-<uid>``. The run itself is in ``<run_dir>/<name>``.
+        log_level: Least level of the log's lines.
         cpu: The CPU that the engine is pinned to; None leaves it to the system.
         max_orders: Live orders there is room for.
         status_interval_ms: Wall time between status and position records.
@@ -46,6 +48,7 @@ class EngineSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: EngineName = DEFAULT_NAME
     mode: Literal["PAPER"] = "PAPER"
     run_dir: str = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     cpu: Annotated[int, Meta(ge=0, le=4095)] | None = None
     max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
     status_interval_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100
@@ -110,6 +113,19 @@ class ExternalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     limits: dict[str, Any] = {}
 
 
+class ControlSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What operators may do.
+
+    Attributes:
+        rearm_token_file: A file whose content whoever re-arms a switch must know; empty asks for no more
+            than the switch's id. Only the file's owner may read it. Throwing a switch never needs it.
+        watch: Whether the configuration file is watched, and what may change live does as it is edited.
+    """
+
+    rearm_token_file: str = ""
+    watch: bool = True
+
+
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A whole daemon."""
 
@@ -117,6 +133,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     bridge: BridgeSection = msgspec.field(default_factory=BridgeSection)
     feed: FeedSection = msgspec.field(default_factory=FeedSection)
     external: ExternalSection = msgspec.field(default_factory=ExternalSection)
+    control: ControlSection = msgspec.field(default_factory=ControlSection)
     instruments: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(max_length=MAX_STRATEGIES)] = []
 
@@ -177,6 +194,7 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         check_endpoint(config.endpoint(), config.bridge.allow_remote)
     except BridgeError as error:
         raise ConfigError(f"{source}: $.bridge.endpoint: {error}") from None
+    _check_token(config.control.rearm_token_file, source)
     for index, asset in enumerate(config.instruments):
         where = f"{source}: $.instruments[{index}]"
         # These belong to the times of one recording; a daemon's clock goes on beside it.
@@ -195,3 +213,20 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         for file in asset.data:
             if not Path(file).expanduser().is_file():
                 raise ConfigError(f"{where}: {file}: no such file")
+
+
+def _check_token(name: str, source: str) -> None:
+    """Refuses a token file that is missing, empty or readable by others."""
+    if not name:
+        return
+    where = f"{source}: $.control.rearm_token_file: {name}"
+    path = Path(name).expanduser()
+    try:
+        mode = path.stat().st_mode
+        empty = not path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
+    if mode & 0o077:
+        raise ConfigError(f"{where}: others may read it (mode {mode & 0o777:o}): chmod 600 it")
+    if empty:
+        raise ConfigError(f"{where}: is empty")

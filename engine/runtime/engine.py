@@ -14,15 +14,17 @@ from engine.core.ring import Bell, Ring
 from engine.core.settings import convert
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
-from engine.runtime.commands import IN_ORDER, Commands, strategy_blob
+from engine.runtime.commands import IN_ORDER, MAX_MESSAGE, Commands, strategy_blob
 from engine.runtime.config import DaemonConfig
 from engine.runtime.feeder import CLIENT_IS_THERE
 from engine.runtime.keeper import Keeper
+from engine.runtime.ledger import Ledger, Ticket
 from engine.runtime.loop import LoopCore, Want, catch_sigterm
 from engine.runtime.metrics import create_page
 from engine.runtime.publish import Publisher
 from engine.runtime.records import BlobJoiner, Kind, record_dtype
 from engine.runtime.rundir import RunDir
+from engine.runtime.switches import SwitchesUnreadable, read_switches, unreadable
 from engine.runtime.venues import of_config
 from engine.strategy import loader
 
@@ -30,6 +32,8 @@ COMMANDS_A_STEP = 32
 SETTLE_EVENTS = 100_000
 """Venue events that an ordered stop waits for at most."""
 MAX_LOG_TEXT = 8192
+KEEPING_S = 0.002
+"""How soon it is looked whether the disk has a switch that somebody waits for."""
 
 
 def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
@@ -67,6 +71,7 @@ class EngineLoop(LoopCore):
         control_in: Ring of commands.
         bell: Rung by the producers of these three.
         log: Where strategies' log lines go, besides telemetry.
+        ledger: Keeps thrown switches and changes on disk; without one they end with the engine.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class EngineLoop(LoopCore):
         control_in: Ring,
         bell: Bell,
         log: logging.Logger,
+        ledger: Ledger | None = None,
     ) -> None:
         self._venue = of_config(config)
         super().__init__(
@@ -97,6 +103,9 @@ class EngineLoop(LoopCore):
         if self._keeper is not None:
             self.record_into(self._keeper.recorder)
         self._control_blobs, self._signal_blobs = BlobJoiner(), BlobJoiner()
+        self._ledger = ledger
+        self._kept = kernel.latches()
+        self._unanswered: list[tuple[Ticket, dict[str, Any]]] = []
         self._stopping = False
         self._market_first = False
         self._commands = Commands(
@@ -106,6 +115,9 @@ class EngineLoop(LoopCore):
             external=config.external.enabled,
             limits=convert(config.external.limits, RiskLimits, source="$.external.limits"),
             on_register=self._registered,
+            on_change=ledger.note if ledger is not None else lambda change: None,
+            on_log_level=lambda level: log.setLevel(level.upper()),
+            version=ledger.version if ledger is not None else 0,
         )
         for slot, name in enumerate(kernel.strategy_names):
             out.set_name(slot, name)
@@ -131,7 +143,9 @@ class EngineLoop(LoopCore):
             depth_interval_us=config.engine.depth_interval_us,
         )
         inputs = (Ring.attach(run.ring_path(name)) for name in ("feed", "orders_in", "control_in"))
-        return cls(config, kernel, out, *inputs, Bell.named(run.bell_path("engine")), log)
+        restore_switches(kernel, run, log)
+        bell = Bell.named(run.bell_path("engine"))
+        return cls(config, kernel, out, *inputs, bell, log, Ledger(run, log))
 
     # --- running --------------------------------------------------------------------------------
 
@@ -160,6 +174,9 @@ class EngineLoop(LoopCore):
         Returns:
             False once it is time to stop.
         """
+        if self._unanswered:
+            self._answer_kept()
+            seconds = KEEPING_S if seconds < 0 else min(seconds, KEEPING_S)
         want = self.run_until_wanted(seconds, skip_control=self._market_first)
         self._market_first = False
         if want == Want.CONTROL:
@@ -204,12 +221,33 @@ class EngineLoop(LoopCore):
             reply = self._answer(message)
             self.drain()
             self._check()
+            ticket = self._keep()
             self.tell()
+            self._note_command(message, reply, step)
+            if ticket is not None:
+                self._unanswered.append((ticket, reply))
+                continue
             in_order = isinstance(message, dict) and str(message.get("command")) in IN_ORDER
             self.out.blob(Kind.REPLY, reply, ring="orders_out" if in_order else "control_out")
-            self._note_command(message, reply, step)
         # A step of the market goes before the next commands, so that a flood of them cannot starve it.
         self._market_first = True
+
+    def _keep(self) -> Ticket | None:
+        """Has the thrown switches kept if they are others than before; None if they are not."""
+        switches = self.kernel.latches()
+        if self._ledger is None or switches == self._kept:
+            return None
+        self._kept = switches
+        return self._ledger.keep(switches)
+
+    def _answer_kept(self) -> None:
+        """Answers those whose switches are kept by now, or never will be."""
+        while self._unanswered and self._unanswered[0][0].done:
+            ticket, reply = self._unanswered.pop(0)
+            if ticket.error:
+                text = f"{reply['message']}; NOT kept for a restart: {ticket.error}"
+                reply = reply | {"message": text[:MAX_MESSAGE]}
+            self.out.blob(Kind.REPLY, reply, ring="control_out")
 
     def _answer(self, message: Any) -> dict[str, Any]:
         try:
@@ -259,7 +297,8 @@ class EngineLoop(LoopCore):
         return True
 
     def tell(self) -> None:
-        """Publishes changed strategies and log lines."""
+        """Publishes changed strategies and log lines, and keeps what a breaker has latched."""
+        self._keep()
         for slot in self.out.changed_strategies():
             info = self.kernel.strategy(self.kernel.strategy_names[slot])
             self.out.blob(Kind.STRATEGY, strategy_blob(info), strategy=slot)
@@ -307,6 +346,9 @@ class EngineLoop(LoopCore):
             settled += done
         self.flush()
         self.tell()
+        if self._ledger is not None:
+            self._ledger.close()
+            self._answer_kept()
         self.flush()
         if self._keeper is not None:
             self._keeper.save(self.kernel, ended)
@@ -316,6 +358,22 @@ class EngineLoop(LoopCore):
         )
         if live:
             raise StrategyError(f"{live} orders are still live after a stop")
+
+
+def restore_switches(kernel: Kernel, run: RunDir, log: logging.Logger) -> None:
+    """Throws the switches that were kept: nothing trades after a restart that did not before.
+
+    Args:
+        kernel: Not started yet.
+        run: The run directory.
+        log: Where to say what is thrown.
+    """
+    try:
+        kernel.restore_latches(read_switches(run.switches_file))
+    except (SwitchesUnreadable, ConfigError) as error:
+        kernel.restore_latches([unreadable(error, time.time_ns())])
+    for info in kernel.latches():
+        log.warning("not re-armed since an earlier run: %s", info.line())
 
 
 def _records(ring: Ring, most: int) -> np.ndarray:

@@ -193,9 +193,10 @@ cdef class Publisher:
         if out.kind == OUTPUT_STRATEGY:
             if out.strategy < MAX_STRATEGIES:
                 self.strategy_changed[out.strategy] = 1
-                self.strategies_changed = True
             else:
                 self.status_due = True
+            # Of trading as a whole too: what has latched it is to be kept.
+            self.strategies_changed = True
             return
         if out.kind == OUTPUT_LOG:
             self.logs_wait = True

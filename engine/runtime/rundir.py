@@ -104,6 +104,9 @@ class RunDir:
         self.config_file = self.path / "config.json"
         self.log_file = self.path / "daemon.log"
         self.console_file = self.path / "console.log"
+        self.changes_file = self.path / "changes.jsonl"
+        self.switches_file = self.path / "kill.json"
+        self.watch_file = self.path / "watch.json"
         shared = Path("/dev/shm")
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         self.ring_dir = (
@@ -204,6 +207,17 @@ class RunDir:
         except (OSError, msgspec.DecodeError):
             return None
 
+    def write_watch(self, report: Any) -> None:
+        """Replaces ``watch.json``, what became of the last edit of the configuration, atomically."""
+        self._replace(self.watch_file, report)
+
+    def read_watch(self) -> dict[str, Any] | None:
+        """What became of the last edit of the configuration; None without one."""
+        try:
+            return msgspec.json.decode(self.watch_file.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.MsgspecError):
+            return None
+
     def write_config(self, config: Any) -> None:
         """Keeps the configuration as loaded, for the processes of the run.
 
@@ -245,6 +259,7 @@ class RunDir:
             socket.unlink(missing_ok=True)
         if not keep_state:
             self.state_file.unlink(missing_ok=True)
+            self.watch_file.unlink(missing_ok=True)
 
 
 def _private_directory(path: Path) -> None:

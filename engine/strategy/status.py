@@ -28,6 +28,7 @@ class ControlResult(NamedTuple):
         strategy_state: The state of the strategy that it named; empty if it named none.
         trading_state: ACTIVE, REDUCING or HALTED.
         current_params: The strategy's parameters after it.
+        details: What else was asked for, as plain values.
     """
 
     success: bool
@@ -35,6 +36,7 @@ class ControlResult(NamedTuple):
     strategy_state: str
     trading_state: str
     current_params: dict[str, Any]
+    details: dict[str, Any] = {}
 
 
 class LatchInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,8 @@ from engine.core.types import BUY_EVENT, DEPTH_EVENT, EXCH_EVENT, LOCAL_EVENT, S
 from engine.feeds.base import EventSource
 from engine.feeds.merge import Merger
 from engine.runtime.config import DaemonConfig, EngineSection, ExternalSection
-from engine.runtime.engine import EngineLoop, make_kernel
+from engine.runtime.engine import EngineLoop, make_kernel, restore_switches
+from engine.runtime.ledger import Ledger
 from engine.runtime.logging import configure
 from engine.runtime.publish import Publisher
 from engine.runtime.records import (
@@ -28,6 +29,7 @@ from engine.runtime.records import (
     order_record_dtype,
     record_dtype,
 )
+from engine.runtime.rundir import RunDir
 
 ALL = 0xFFFF
 
@@ -91,6 +93,7 @@ class Loop:
         assets: ``AssetConfig`` of each; one BTCUSDT by default.
         slots: Slots of rings that are to be smaller or larger than 4096, by name.
         external: ``ExternalSection`` fields.
+        run: A run directory in which thrown switches and changes are kept.
         **engine: ``EngineSection`` fields.
     """
 
@@ -100,6 +103,7 @@ class Loop:
         assets: list[AssetConfig] | None = None,
         slots: dict[str, int] | None = None,
         external: dict[str, Any] | None = None,
+        run: RunDir | None = None,
         **engine: Any,
     ) -> None:
         config = DaemonConfig(
@@ -124,7 +128,11 @@ class Loop:
         self.publisher = Publisher(self.kernel, *out, depth_interval_us=config.engine.depth_interval_us)
         inputs = [self.rings[name] for name in names[:3]]
         log = configure("engine", None, console=False)
-        self.engine = EngineLoop(config, self.kernel, self.publisher, *inputs, self.bell, log)
+        self.ledger = None
+        if run is not None:
+            restore_switches(self.kernel, run, log)
+            self.ledger = Ledger(run, log)
+        self.engine = EngineLoop(config, self.kernel, self.publisher, *inputs, self.bell, log, self.ledger)
         self._joiners = {name: BlobJoiner() for name in names}
         self._request_id = 0
 

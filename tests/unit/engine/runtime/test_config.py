@@ -93,3 +93,19 @@ def test_more_strategies_than_there_is_room_for(tmp_path):
     more = "".join(f'[[strategies]]\nid = "s{i}"\nclass = "a:B"\n' for i in range(64))
     with pytest.raises(ConfigError, match=r"length <= 64 - at `\$.strategies`"):
         load(tmp_path, SIMULATED + more)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "message"),
+    [(None, 0, "No such file"), ("x", 0o644, "others may read it"), ("\n", 0o600, "is empty")],
+)
+def test_a_token_file_that_others_know_or_nobody_is_refused(tmp_path, text, mode, message):
+    token = tmp_path / "token"
+    if text is not None:
+        token.write_text(text)
+        token.chmod(mode)
+    wanted = daemon_config.DaemonConfig(instruments=[])
+    wanted.control.rearm_token_file = str(token)
+    with pytest.raises(ConfigError, match=message) as caught:
+        daemon_config.check(wanted, "d.toml")
+    assert "d.toml: $.control.rearm_token_file" in str(caught.value)
