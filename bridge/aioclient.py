@@ -17,7 +17,7 @@ import zmq
 import zmq.asyncio
 
 from bridge import protocol as p
-from bridge.base import BaseClient
+from bridge.base import BaseClient, limits_message
 from bridge.errors import ConnectionLost, RequestTimeout
 from bridge.iterators import AsyncExecutions, AsyncMessages
 from bridge.streams import Book, OrderState
@@ -236,9 +236,32 @@ class AsyncClient(BaseClient):
     async def update_risk_limits(
         self, strategy_id: str, symbol: str = "", *, timeout: float = 2.0, **limits: Any
     ) -> p.ControlReply:
-        """Changes limits: ``max_position, max_order_qty, max_notional, max_open_orders``."""
-        message = p.UpdateRiskLimits(self._session.new_id(), strategy_id, symbol, **limits)
+        """Changes limits by their names, such as ``max_position``; infinity lifts one."""
+        message = limits_message(self._session.new_id(), strategy_id, symbol, limits)
         return await self._control(message, timeout)
+
+    async def reduce_only(self, timeout: float = 2.0) -> p.ControlReply:
+        """Until ``resume``, only orders that reduce a position pass."""
+        return await self._control(p.ReduceOnly(self._session.new_id()), timeout)
+
+    async def kill(
+        self, strategy_id: str = "", symbol: str = "", reason: str = "", timeout: float = 5.0
+    ) -> p.ControlReply:
+        """Throws the kill switch of a strategy, of an instrument, or of everything; it stays thrown.
+
+        A trader may throw that of its own strategy. Answered once the switch would survive a restart.
+        """
+        channel, own = self._kill_place()
+        message = p.Kill(self._session.new_id(), strategy_id or own, symbol, reason)
+        return await self._control(message, timeout, channel)
+
+    async def rearm(self, switch: str, token: str = "", timeout: float = 5.0) -> p.ControlReply:
+        """Takes a thrown switch back, by the id that ``query_status`` has in ``details["switches"]``."""
+        return await self._control(p.Rearm(self._session.new_id(), switch, token), timeout)
+
+    async def query_limits(self, strategy_id: str, symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """The limits of a strategy, by symbol in ``details["limits"]``."""
+        return await self._control(p.QueryLimits(self._session.new_id(), strategy_id, symbol), timeout)
 
     async def query_status(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
         """The state of a strategy, or of the engine.
@@ -252,9 +275,9 @@ class AsyncClient(BaseClient):
         """
         return await self._control(p.QueryStatus(self._session.new_id(), strategy_id), timeout)
 
-    async def _control(self, message: Any, timeout: float) -> p.ControlReply:
+    async def _control(self, message: Any, timeout: float, channel: str = "control") -> p.ControlReply:
         return await self._wait(
-            message.request_id, lambda future: self._session.request("control", message, future), timeout
+            message.request_id, lambda future: self._session.request(channel, message, future), timeout
         )
 
     async def _wait(self, key: int, begin: Callable[[asyncio.Future[Any]], None], timeout: float) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 from bridge import protocol as p
@@ -133,8 +134,26 @@ class BaseClient:
         """Sends a number to the strategies inside the engine; raises as :meth:`submit`."""
         self._send(p.Signal(name, value, symbol))
 
+    def _kill_place(self) -> tuple[str, str]:
+        """The socket for ``Kill``, and the strategy it means when none is named: a trader's is its own."""
+        hello = self._session.hello
+        return ("orders", hello.strategy_id) if hello.role == "trader" else ("control", "")
+
     def _new_id(self) -> int:
         return self._session.new_id()
 
     def _send(self, message: Any) -> None:
         self._session.send(message)
+
+
+def limits_message(
+    request_id: int, strategy_id: str, symbol: str, limits: dict[str, Any]
+) -> p.UpdateRiskLimits:
+    """Limits by their names as a message: those that have a field of their own go there."""
+    own = {
+        name: value
+        for name, value in limits.items()
+        if name in p.UpdateRiskLimits.__struct_fields__ and value != inf
+    }
+    rest = {name: value for name, value in limits.items() if name not in own}
+    return p.UpdateRiskLimits(request_id, strategy_id, symbol, limits=rest, **own)

@@ -24,7 +24,7 @@ from typing import Any
 import zmq
 
 from bridge import protocol as p
-from bridge.base import BaseClient
+from bridge.base import BaseClient, limits_message
 from bridge.errors import ConnectionLost, RequestTimeout
 from bridge.iterators import END, Messages
 from bridge.streams import Book, OrderState
@@ -220,8 +220,30 @@ class Client(BaseClient):
     def update_risk_limits(
         self, strategy_id: str, symbol: str = "", *, timeout: float = 2.0, **limits: Any
     ) -> p.ControlReply:
-        """Changes limits: ``max_position, max_order_qty, max_notional, max_open_orders``."""
-        return self._control(lambda i: p.UpdateRiskLimits(i, strategy_id, symbol, **limits), timeout)
+        """Changes limits by their names, such as ``max_position``; infinity lifts one."""
+        return self._control(lambda i: limits_message(i, strategy_id, symbol, limits), timeout)
+
+    def reduce_only(self, timeout: float = 2.0) -> p.ControlReply:
+        """Until ``resume``, only orders that reduce a position pass."""
+        return self._control(lambda i: p.ReduceOnly(i), timeout)
+
+    def kill(
+        self, strategy_id: str = "", symbol: str = "", reason: str = "", timeout: float = 5.0
+    ) -> p.ControlReply:
+        """Throws the kill switch of a strategy, of an instrument, or of everything; it stays thrown.
+
+        A trader may throw that of its own strategy. Answered once the switch would survive a restart.
+        """
+        channel, own = self._kill_place()
+        return self._control(lambda i: p.Kill(i, strategy_id or own, symbol, reason), timeout, channel)
+
+    def rearm(self, switch: str, token: str = "", timeout: float = 5.0) -> p.ControlReply:
+        """Takes a thrown switch back, by the id that ``query_status`` has in ``details["switches"]``."""
+        return self._control(lambda i: p.Rearm(i, switch, token), timeout)
+
+    def query_limits(self, strategy_id: str, symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """The limits of a strategy, by symbol in ``details["limits"]``."""
+        return self._control(lambda i: p.QueryLimits(i, strategy_id, symbol), timeout)
 
     def query_status(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
         """The state of a strategy, or of the engine.
@@ -237,13 +259,13 @@ class Client(BaseClient):
 
     # --- the driver --------------------------------------------------------------------------------------
 
-    def _control(self, make: Callable[[int], Any], timeout: float) -> p.ControlReply:
+    def _control(
+        self, make: Callable[[int], Any], timeout: float, channel: str = "control"
+    ) -> p.ControlReply:
         with self._lock:
             request_id = self._session.new_id()
         message = make(request_id)
-        return self._wait(
-            request_id, lambda future: self._session.request("control", message, future), timeout
-        )
+        return self._wait(request_id, lambda future: self._session.request(channel, message, future), timeout)
 
     def _wait(self, key: int, begin: Callable[[Future[Any]], None], timeout: float) -> Any:
         future: Future[Any] = Future()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ class BridgeConfig:
         engine_bell: FIFO on which the bridge wakes the engine.
         allow_remote: Whether a tcp endpoint may be other than loopback; there is no authentication yet.
         heartbeat_misses: Silent ticks after which a client counts as gone.
+        rearm_token_file: File whose content a re-arm must bring with it; empty asks for nothing.
         grace_s: How long after a restart clients of live strategies have to come back.
     """
 
@@ -48,6 +49,14 @@ class BridgeConfig:
     allow_remote: bool = False
     heartbeat_misses: int = p.HEARTBEAT_MISSES
     grace_s: float = 1.0
+    rearm_token_file: str = ""
+
+    def rearm_token(self) -> Callable[[], str] | None:
+        """Reads the token that a re-arm must bring with it, at each; None if it needs none."""
+        if not self.rearm_token_file:
+            return None
+        path = Path(self.rearm_token_file).expanduser()
+        return lambda: path.read_text(encoding="utf-8").strip()
 
     @classmethod
     def of_run(cls, config: DaemonConfig, run: RunDir) -> BridgeConfig:
@@ -69,6 +78,7 @@ class BridgeConfig:
             bell=run.bell_path("bridge"),
             engine_bell=run.bell_path("engine"),
             allow_remote=config.bridge.allow_remote,
+            rearm_token_file=config.control.rearm_token_file,
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import time
 from collections.abc import Callable
 from math import isfinite
 from typing import Any
@@ -20,7 +22,11 @@ COMMANDS: dict[type[p.Message], str] = {
     p.CancelOrders: "cancel_orders",
     p.UpdateParams: "update_params",
     p.UpdateRiskLimits: "update_risk_limits",
+    p.QueryLimits: "query_limits",
     p.QueryStatus: "query_status",
+    p.ReduceOnly: "reduce_only",
+    p.Kill: "kill",
+    p.Rearm: "rearm",
 }
 REPLY_TICKS = 50
 """Ticks that the engine has to answer a command."""
@@ -37,22 +43,31 @@ class Control:
         link: Where commands go.
         sessions: Where replies go.
         epoch: Of this bridge; its requests are numbered from there, unlike those of the bridge before.
+        rearm_token: What a re-arm must bring with it; None asks for nothing.
     """
 
-    def __init__(self, link: EngineLink, sessions: Sessions, epoch: int) -> None:
+    def __init__(
+        self,
+        link: EngineLink,
+        sessions: Sessions,
+        epoch: int,
+        rearm_token: Callable[[], str] | None = None,
+    ) -> None:
         self._link = link
+        self._rearm_token = rearm_token
         self._sessions = sessions
         self._waiting: dict[int, tuple[Answer, int]] = {}
         self._number = epoch // 1000
         self._ticks = 0
 
-    def ask(self, command: str, fields: dict[str, Any], answer: Answer) -> bool:
+    def ask(self, command: str, fields: dict[str, Any], answer: Answer, who: str = "bridge") -> bool:
         """Sends a command to the engine.
 
         Args:
             command: Its name, as runtime/commands.py lists them.
             fields: Its other fields.
             answer: Told the reply.
+            who: Whose command it is.
 
         Returns:
             False when the ring is full: nothing was sent, and ``answer`` is not called.
@@ -61,15 +76,16 @@ class Control:
             ValueError: The command is too long for the ring.
         """
         number = self._number + 1
-        if not self._link.control({"request_id": number, "command": command, **fields}):
+        message = {"request_id": number, "command": command, "who": who, "at": time.time_ns(), **fields}
+        if not self._link.control(message):
             return False
         self._number = number
         self._waiting[number] = (answer, self._ticks + REPLY_TICKS)
         return True
 
     def message(self, peer: Peer, message: Any) -> None:
-        """A command of an admin."""
-        wrong = _wrong_fields(message)
+        """A command of an admin, or a trader's ``Kill`` of its own strategy."""
+        wrong = _wrong_fields(message) or self._forbidden(peer, message)
         if wrong is not None:
             self._sessions.send(peer, p.Error(wrong[0], wrong[1], message.request_id))
             return
@@ -90,14 +106,34 @@ class Control:
                     reply.trading_state,
                     reply.current_params,
                     step,
+                    reply.details,
                 ),
             )
 
+        # A token is for us alone: what goes on is kept in journals.
         fields = {
-            name: value for name, value in msgspec.structs.asdict(message).items() if name != "request_id"
+            name: value
+            for name, value in msgspec.structs.asdict(message).items()
+            if name not in ("request_id", "token")
         }
-        if not self.ask(COMMANDS[type(message)], fields, answer):
+        who = "/".join(filter(None, (peer.hello.strategy_id, peer.hello.client)))
+        if not self.ask(COMMANDS[type(message)], fields, answer, who):
             self._sessions.send(peer, p.Error("busy", "the engine's control ring is full", request_id))
+
+    def _forbidden(self, peer: Peer, message: Any) -> tuple[str, str] | None:
+        """The error code and text of a command that this peer may not send, or None."""
+        if type(message) is p.Kill and peer.channel == "orders":
+            own = peer.hello.strategy_id
+            if not own or message.strategy_id != own or message.symbol:
+                return "forbidden", f"on the order socket a trader kills its own strategy ({own!r}) only"
+        if type(message) is p.Rearm and self._rearm_token is not None:
+            try:
+                expected = self._rearm_token()
+            except OSError as error:
+                return "forbidden", f"control.rearm_token_file cannot be read: {error.strerror}"
+            if not expected or not hmac.compare_digest(expected.encode(), message.token.encode()):
+                return "forbidden", "re-arming needs the token of control.rearm_token_file"
+        return None
 
     def reply(self, reply: ReplyBlob, step: int) -> None:
         """A reply of the engine; one that nobody waits for any more is dropped."""
@@ -126,6 +162,10 @@ def _wrong_fields(message: Any) -> tuple[str, str] | None:
             value = getattr(message, name)
             if value is not None and not (isfinite(value) and value >= 0):
                 return "invalid_params", f"{name} {value!r} must be finite and not below 0"
+        for name, value in message.limits.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not 0 < len(name) <= p.MAX_NAME or not number or not value >= 0:
+                return "invalid_params", f"{name[: p.MAX_NAME]} {value!r} must be a number not below 0"
     for name in ("strategy_id", "symbol"):
         if len(getattr(message, name, "")) > p.MAX_NAME:
             return "bad_message", f"{name} is longer than {p.MAX_NAME}"

@@ -436,7 +436,10 @@ class UpdateParams(Message, frozen=True):
 
 
 class UpdateRiskLimits(Message, frozen=True):
-    """New limits of a strategy in an instrument; ``None`` leaves one as it is."""
+    """New limits of a strategy in an instrument; ``None`` leaves one as it is.
+
+    ``limits`` has any of them by its name, also those that have no field here; infinity lifts one.
+    """
 
     request_id: PositiveId
     strategy_id: Name
@@ -445,17 +448,56 @@ class UpdateRiskLimits(Message, frozen=True):
     max_order_qty: float | None = None
     max_notional: float | None = None
     max_open_orders: int | None = None
+    limits: dict[str, Any] = {}
+
+
+class QueryLimits(Message, frozen=True):
+    """Asks for the limits of a strategy: ``details["limits"]`` of the answer has them by symbol."""
+
+    request_id: PositiveId
+    strategy_id: Name
+    symbol: str = ""
+
+
+class ReduceOnly(Message, frozen=True):
+    """Until trading is resumed, only orders that reduce a position pass."""
+
+    request_id: PositiveId
+
+
+class Kill(Message, frozen=True):
+    """Throws the kill switch of a strategy, of an instrument, or of everything, if neither is named.
+
+    Orders there are cancelled and only cancels pass, over restarts too, until ``Rearm``. A trader may send
+    it on the order socket for its own strategy.
+    """
+
+    request_id: PositiveId
+    strategy_id: str = ""
+    symbol: str = ""
+    reason: Text = ""
+
+
+class Rearm(Message, frozen=True):
+    """Takes one thrown switch back: ``switch`` is its id, as ``QueryStatus`` tells it in ``details``."""
+
+    request_id: PositiveId
+    switch: Name
+    token: Text = ""
 
 
 class QueryStatus(Message, frozen=True):
-    """Asks for the state of a strategy, or of the engine, if unnamed."""
+    """Asks for the state of a strategy, or of the engine, if unnamed, and for the thrown switches."""
 
     request_id: PositiveId
     strategy_id: str = ""
 
 
 class ControlReply(Message, frozen=True):
-    """The engine's answer to a control command; ``step`` is the engine step that applied it."""
+    """The engine's answer to a control command; ``step`` is the engine step that applied it.
+
+    ``details`` is what was asked for: ``switches`` or ``limits``.
+    """
 
     request_id: int
     success: bool
@@ -464,6 +506,7 @@ class ControlReply(Message, frozen=True):
     trading_state: str
     current_params: dict[str, Any]
     step: int
+    details: dict[str, Any] = {}
 
 
 ClientMessage = (
@@ -478,6 +521,7 @@ ClientMessage = (
     | ExecutionReplayRequest
     | SnapshotRequest
     | ReplayRequest
+    | Kill
 )
 """What a client may send on the order socket."""
 
@@ -491,7 +535,11 @@ ControlMessage = (
     | CancelOrders
     | UpdateParams
     | UpdateRiskLimits
+    | QueryLimits
     | QueryStatus
+    | ReduceOnly
+    | Kill
+    | Rearm
     | SnapshotRequest
     | ReplayRequest
 )

@@ -320,6 +320,7 @@ class ReplyBlob(msgspec.Struct):
     trading_state: str = ""
     current_params: dict[str, Any] = {}
     slot: int | None = None
+    details: dict[str, Any] = {}
 
 
 class LogBlob(msgspec.Struct):

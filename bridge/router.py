@@ -250,7 +250,9 @@ class Router:
         if external is None:
             raise Invalid("forbidden", f"a {peer.hello.role} without a strategy does not trade")
         kind = type(message)
-        if kind is p.Submit:
+        if kind is p.Kill:
+            self._control.message(peer, message)
+        elif kind is p.Submit:
             self._submit(peer, external, message)
         elif kind is p.Modify:
             self._modify(external, message)

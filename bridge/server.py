@@ -27,6 +27,7 @@ from bridge.publisher import Publisher
 from bridge.router import Router
 from bridge.sessions import Peer, Sessions
 from engine.core.errors import ConfigError, RingCorrupt
+from engine.runtime import watch
 from engine.runtime.records import BlobJoiner, Kind
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Server:
             raise
         self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, self._publish)
         self.sessions = Sessions(self.publisher, self._welcome, self._send, config.heartbeat_misses)
-        self.control = Control(link, self.sessions, self.epoch)
+        self.control = Control(link, self.sessions, self.epoch, config.rearm_token())
         grace = max(1, round(config.grace_s * 1e9 / p.HEARTBEAT_NS))
         self.router = Router(link, self.sessions, self.control, self.epoch, config.instruments, grace)
         self.sessions.on_trader = self.router.join
@@ -91,6 +92,7 @@ class Server:
         for name in ("orders", "control", "market"):
             self._poller.register(self._sockets[name], zmq.POLLIN)
         self._poller.register(link.bell.fd, zmq.POLLIN)
+        self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / 1e9
         self._next_tick = time.monotonic() + self._interval
 
@@ -287,6 +289,8 @@ class Server:
             self.router.tick()
             if self._must_resync:
                 self.resync()
+            if self.on_tick is not None:
+                self.on_tick()
         return more or len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -315,6 +319,7 @@ def run_bridge(
     stop: Callable[[], bool],
     ready: Callable[[], None] = lambda: None,
     log: Log | None = None,
+    ticking: Callable[[Control], Callable[[], None] | None] = lambda control: None,
 ) -> None:
     """Runs a bridge in this thread until it is told to stop.
 
@@ -323,6 +328,7 @@ def run_bridge(
         stop: Asked at least every heartbeat interval whether to end.
         ready: Called once the sockets are bound.
         log: Where to say what happens; the logger ``ringbook.bridge`` by default.
+        ticking: Makes what is called each heartbeat interval, given what tells the engine commands.
 
     Raises:
         BridgeError: The endpoint is not allowed or is taken.
@@ -337,6 +343,7 @@ def run_bridge(
         link.close()
         raise
     try:
+        server.on_tick = ticking(server.control)
         ready()
         server.run(stop)
     finally:
@@ -367,6 +374,12 @@ def serve(
     bridge = BridgeConfig.of_run(config, run)
     log.info("listening on %s", bridge.endpoint)
     try:
-        run_bridge(bridge, stop=stopped.is_set, ready=ready, log=log)
+        run_bridge(
+            bridge,
+            stop=stopped.is_set,
+            ready=ready,
+            log=log,
+            ticking=lambda control: watch.of_run(config, run, control.ask, log),
+        )
     except BridgeError as error:
         raise ConfigError(f"bridge: {error}") from None

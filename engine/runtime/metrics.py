@@ -19,6 +19,7 @@ from engine.runtime import config as daemon_config
 from engine.runtime.publish import page_head_dtype, page_position_dtype
 from engine.runtime.records import SLOT_BYTES, FeedState
 from engine.runtime.rundir import RunDir
+from engine.runtime.switches import SwitchesUnreadable, as_plain, read_switches, unreadable
 
 PAGE_POSITIONS = 4095
 """Positions that the page has room for."""
@@ -88,11 +89,21 @@ def read(run: RunDir) -> dict[str, Any]:
             role: {"pid": state.pids.get(role), "restarts": count} for role, count in state.restarts.items()
         },
     }
+    report["config_edit"] = run.read_watch()
+    report["switches"] = thrown(run)
     page = read_page(run)
     if page is not None:
         report["engine"] = _engine(page[0])
         report["positions"] = _positions(run, page[1])
     return report
+
+
+def thrown(run: RunDir) -> list[dict[str, Any]]:
+    """The thrown switches that are kept in a run directory, whether or not a daemon runs."""
+    try:
+        return as_plain(read_switches(run.switches_file))
+    except SwitchesUnreadable as error:
+        return as_plain([unreadable(error, 0)])
 
 
 def _engine(head: np.void) -> dict[str, Any]:
@@ -155,6 +166,18 @@ def describe(report: dict[str, Any]) -> str:
             f"  {engine['events']} events, {engine['orders']} order requests, {engine['fills']} fills, "
             f"{engine['denied']} denied"
         )
+    for switch in report.get("switches", ()):
+        place = " ".join(filter(None, (switch["scope"], switch["name"])))
+        said = f": {switch['reason']}" if switch["reason"] else ""
+        lines.append(
+            f"  SWITCH {switch['id']} thrown: {place} {switch['state']} by {switch['cause']}, "
+            f"{switch['who'] or 'nobody named'}{said}"
+        )
+    if edit := report.get("config_edit"):
+        if edit["state"] == "refused":
+            lines.append(f"  the last edit of the configuration was refused: {edit['message']}")
+        if edit["needs_restart"]:
+            lines.append(f"  edited, but not in force until a restart: {', '.join(edit['needs_restart'])}")
     for position in report.get("positions", []):
         pnl = (position["realized_pnl"] or 0.0) + (position["unrealized_pnl"] or 0.0) - position["fee"]
         lines.append(

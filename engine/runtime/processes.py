@@ -75,6 +75,7 @@ def main(argv: list[str]) -> int:
     log = configure(role, run.log_file)
     try:
         config = daemon_config.of_run(run)
+        log.setLevel(config.engine.log_level.upper())
         {"engine": _engine, "feed": _feed, "bridge": _bridge}[role](config, run, log, ready)
         return 0
     except (RingbookError, BridgeError) as error:

@@ -123,6 +123,7 @@ class Supervisor:
         self._state.pid = os.getpid()
         self._run.claim()
         self._log = configure("daemon", self._run.log_file)
+        self._log.setLevel(self._config.engine.log_level.upper())
         wakeup_r, wakeup_w = os.pipe()
         os.set_blocking(wakeup_r, False)
         os.set_blocking(wakeup_w, False)

@@ -270,6 +270,8 @@ def test_goodbye_cancels_orders(engine, bridge):
     wait_until(lambda: not engine.orders)
     assert engine.commands[-1] == {
         "request_id": engine.commands[-1]["request_id"],
+        "who": "bridge",
+        "at": engine.commands[-1]["at"],
         "command": "disconnect",
         "strategy_id": "ext",
     }

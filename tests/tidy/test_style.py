@@ -29,7 +29,7 @@ def name(path: Path) -> str:
 def test_a_file_is_one_idea(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
     # The protocol is one list of messages: cutting it up would hide it.
-    limit = 600 if name(path) == "bridge/protocol.py" else LIMITS[path.suffix]
+    limit = 700 if name(path) == "bridge/protocol.py" else LIMITS[path.suffix]
     assert lines <= limit, f"{lines} lines: split it where its idea splits"
 
 

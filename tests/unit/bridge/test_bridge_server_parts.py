@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge import codec, records
 from bridge import protocol as p
+from bridge.config import BridgeConfig
 from bridge.control import REPLY_TICKS, Control
 from bridge.publisher import RECENT_TRADES, REPLAY_BYTES, REPLAY_MESSAGES, Publisher, Topic
 from bridge.router import Invalid, Router, _units
@@ -144,7 +145,7 @@ def test_registration_waits_for_the_engine():
     command = parts.link.commands[-1]
     assert command == {
         "request_id": command["request_id"], "command": "register", "strategy_id": "mm", "symbols": ["ETH"],
-        "params": {"a": 1},
+        "params": {"a": 1}, "who": "bridge", "at": command["at"],
     }  # fmt: skip
     assert parts.tell(p.Hello(1, "c", "trader", "mm"), b"b").code == "strategy_in_use"
     assert type(parts.reply(slot=2)) is p.Welcome
@@ -564,3 +565,96 @@ def test_a_seat_that_was_given_away_forgets_its_last_owner():
         parts.tell(p.Goodbye(), b"%d" % number)
         parts.reply()
     assert list(parts.router.externals) == ["guest2"]
+
+
+def admin(parts, identity=b"z"):
+    parts.tell(p.Hello(1, "cli:ann", "admin"), identity, "control")
+    return lambda message: parts.tell(message, identity, "control")
+
+
+def test_commands_say_who_sent_them_and_when():
+    parts = Parts()
+    tell = admin(parts)
+    tell(p.Pause(5, "mm"))
+    command = parts.link.commands[-1]
+    assert (command["command"], command["who"], command["strategy_id"]) == ("pause", "cli:ann", "mm")
+    assert command["at"] > 10**18
+    tell(p.Kill(6, symbol="ETH", reason="why"))
+    assert (
+        parts.link.commands[-1] | {"command": "kill", "symbol": "ETH", "reason": "why"}
+        == parts.link.commands[-1]
+    )
+    reply = parts.reply(details={"switches": []})
+    assert (type(reply), reply.request_id, reply.details) == (p.ControlReply, 6, {"switches": []})
+
+
+def test_a_trader_kills_its_own_strategy_and_nothing_else():
+    parts = Parts()
+    parts.trader()
+    before = len(parts.link.commands)
+    for message in (p.Kill(1), p.Kill(1, "other"), p.Kill(1, "mm", "ETH"), p.Kill(1, symbol="ETH")):
+        refused = parts.tell(message)
+        assert (refused.code, refused.request_id) == ("forbidden", 1)
+    assert len(parts.link.commands) == before
+    parts.tell(p.Kill(2, "mm"))
+    assert parts.link.commands[-1]["who"] == "mm/c"
+    assert parts.reply().request_id == 2
+    parts.tell(p.Hello(1, "c", "observer"), b"o")
+    assert parts.tell(p.Kill(3, "mm"), b"o").code == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("token", "sent", "code"),
+    [
+        ("secret", "secret", None),
+        ("secret", "", "forbidden"),
+        ("secret", "secre", "forbidden"),
+        ("s\u00e9cret", "s\u00e9cret", None),
+        ("", "", "forbidden"),
+    ],
+)
+def test_rearming_can_need_a_token_which_the_engine_never_sees(token, sent, code):
+    parts = Parts()
+    parts.control = Control(parts.link, parts.sessions, 5000, lambda: token)
+    parts.sessions.on_message["control"] = parts.control.message
+    parts.router._control = parts.control
+    tell = admin(parts)
+    before = len(parts.link.commands)
+    answer = tell(p.Rearm(9, "1f3a9c07", sent))
+    if code is None:
+        assert "token" not in parts.link.commands[-1]
+        assert parts.link.commands[-1]["switch"] == "1f3a9c07"
+    else:
+        assert (answer.code, answer.request_id) == (code, 9)
+        assert len(parts.link.commands) == before
+    tell(p.Kill(10))
+    assert parts.link.commands[-1]["command"] == "kill"
+
+
+def test_a_token_file_that_cannot_be_read_lets_nobody_rearm(tmp_path):
+    parts = Parts()
+    config = BridgeConfig(
+        endpoint="ipc:///x",
+        engine="e",
+        mode="PAPER",
+        instruments=[],
+        rings={},
+        bell="b",
+        engine_bell="b",
+        rearm_token_file=str(tmp_path / "none"),
+    )
+    parts.control = Control(parts.link, parts.sessions, 5000, config.rearm_token())
+    parts.sessions.on_message["control"] = parts.control.message
+    answer = admin(parts)(p.Rearm(9, "1f3a9c07", "x"))
+    assert (answer.code, "No such file" in answer.message) == ("forbidden", True)
+    (tmp_path / "none").write_text("x\n")
+    assert config.rearm_token()() == "x"
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, True, "1", None])
+def test_limits_by_name_are_numbers(value):
+    parts = Parts()
+    tell = admin(parts)
+    assert tell(p.UpdateRiskLimits(4, "mm", limits={"max_position": value})).code == "invalid_params"
+    tell(p.UpdateRiskLimits(5, "mm", limits={"max_position": float("inf")}))
+    assert parts.link.commands[-1]["limits"] == {"max_position": float("inf")}
