@@ -1,6 +1,7 @@
 """The kernel: inputs, control commands, and its face for Python. Contract and costs are in kernel.pxd."""
 
 from libc.stdint cimport INT64_MAX, uint8_t, uint64_t
+from libc.string cimport memset
 
 from engine.book.l2 cimport L2Change, l2_apply
 from engine.book.ladder cimport ladder_touch
@@ -170,9 +171,11 @@ cdef class Kernel(Warden):
                 self.move(slot, "finish", "")
 
     def touch(self):
-        """Has the books' memory there before it is needed, for a live engine: no update meets a page fault."""
+        """Has the memory of books and outputs there before it is needed, for a live engine: no page faults later."""
         cdef uint16_t i
         cdef int side
+        # A kill of everything is the first to need all of it, and the last that should wait for it.
+        memset(self.desk.outbox, 0, self.desk.outbox_capacity * sizeof(Output))
         for i in range(self.desk.n_instruments):
             for side in range(2):
                 ladder_touch(&self.desk.books[i].ladders[side])

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from bridge.protocol import CancelOrders, EmergencyStop, Pause, Resume, UpdateParams
+from bridge.protocol import CancelOrders, EmergencyStop, Kill, Pause, QueryStatus, Rearm, Resume, UpdateParams
 
 
 class Order(NamedTuple):
@@ -44,6 +44,22 @@ def emergency_stop(cancel: bool, close: bool) -> Order:
     extent = [text for text, wanted in (("cancel orders", cancel), ("close positions", close)) if wanted]
     title = "Emergency stop" + (f" ({', '.join(extent)})" if extent else "")
     return Order(title, EmergencyStop, {"cancel_orders": cancel, "close_position": close})
+
+
+def kill(strategy_id: str = "") -> Order:
+    """Throws the kill switch of a strategy, or of everything."""
+    fields = {"strategy_id": strategy_id, "reason": "from the terminal UI"}
+    return Order(f"Kill {strategy_id or 'everything'}", Kill, fields)
+
+
+def query_switches() -> Order:
+    """Asks which switches are thrown."""
+    return Order("Look for thrown switches", QueryStatus, {})
+
+
+def rearm(switch: str, token: str = "") -> Order:
+    """Takes a thrown switch back."""
+    return Order(f"Re-arm {switch}", Rearm, {"switch": switch, "token": token})
 
 
 def update_param(strategy_id: str, name: str, new: Any) -> Order:
@@ -83,6 +99,8 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("X", "cancel_all", "Cancel all", "Cancel all orders", "of every strategy", TRADING),
     Action("E", "emergency", "STOP", "Emergency stop", "asks first: halts all trading", TRADING, True),
+    Action("K", "kill", "Kill", "Throw the kill switch", "asks first: holds until it is re-armed", TRADING),
+    Action("A", "rearm", "Re-arm", "Re-arm a thrown switch", "lists them first", TRADING),
     Action("1", "panel('positions')", "Positions", "Go to positions", "arrows select strategy, symbol", VIEW),
     Action("2", "panel('ladder')", "Ladder", "Go to the ladder", "left and right change the symbol", VIEW),
     Action("3", "panel('orders')", "Orders", "Go to orders", "live ones first", VIEW),

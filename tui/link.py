@@ -23,7 +23,10 @@ from bridge.protocol import (
     CancelOrders,
     ControlReply,
     EmergencyStop,
+    Kill,
     Pause,
+    QueryStatus,
+    Rearm,
     Resume,
     Snapshot,
     UpdateParams,
@@ -57,6 +60,9 @@ _METHODS: dict[type, str] = {
     EmergencyStop: "emergency_stop",
     CancelOrders: "cancel_orders",
     UpdateParams: "update_params",
+    QueryStatus: "query_status",
+    Kill: "kill",
+    Rearm: "rearm",
 }
 
 
@@ -245,7 +251,7 @@ class Link:
         trading = f", trading {reply.trading_state}" if reply.strategy_state and reply.trading_state else ""
         said = reply.message or ("done" if reply.success else "refused")
         text = f"{said} ({state}{trading}, step {reply.step})"
-        return Answer(Outcome.DONE if reply.success else Outcome.REFUSED, text)
+        return Answer(Outcome.DONE if reply.success else Outcome.REFUSED, text, reply.details)
 
 
 def _unknown(why: str) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bridge import protocol
 from bridge.protocol import OrderUpdate, PositionSnapshot
@@ -75,10 +75,11 @@ class Outcome(StrEnum):
 
 
 class Answer(NamedTuple):
-    """What the engine, or its silence, said to a command."""
+    """What the engine, or its silence, said to a command, and what it was asked for."""
 
     outcome: Outcome
     text: str
+    details: dict[str, Any] = {}
 
 
 class Totals(NamedTuple):

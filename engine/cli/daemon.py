@@ -122,18 +122,21 @@ def _report_start(data: bytes, run_dir: RunDir, as_json: bool) -> int:
 # --- status and stop ----------------------------------------------------------------------------
 
 
-def _where_arguments(parser: argparse.ArgumentParser) -> None:
+def where_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every command that needs to know which daemon."""
     parser.add_argument("--name", default=DEFAULT_NAME, help="the daemon's name (default: %(default)s)")
     parser.add_argument("--run-dir", metavar="DIR", help="where runs are kept, if not in the usual place")
 
 
-def _find(args: argparse.Namespace) -> tuple[RunDir, int | None]:
+def find(args: argparse.Namespace) -> tuple[RunDir, int | None]:
+    """The run directory that a command's arguments name, and the pid of the daemon that runs there."""
     base = Path(args.run_dir) if args.run_dir else default_base()
     run_dir = RunDir(base / args.name)
     return run_dir, run_dir.owner()
 
 
-def _none_runs(run_dir: RunDir, as_json: bool) -> int:
+def none_runs(run_dir: RunDir, as_json: bool) -> int:
+    """Says that no daemon runs, and why the last one ended; the exit code."""
     message = f"no daemon runs in {run_dir.path}"
     state = run_dir.read_state()
     if state is not None and state.message:
@@ -146,7 +149,7 @@ def _none_runs(run_dir: RunDir, as_json: bool) -> int:
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``ringbook status``."""
-    _where_arguments(parser)
+    where_arguments(parser)
     parser.epilog = "example: ringbook status --json"
 
 
@@ -154,9 +157,9 @@ def status(args: argparse.Namespace) -> int:
     """Prints how the daemon is; 1 when none runs."""
     from engine.runtime.metrics import describe, read
 
-    run_dir, pid = _find(args)
+    run_dir, pid = find(args)
     if pid is None:
-        return _none_runs(run_dir, args.json)
+        return none_runs(run_dir, args.json)
     report = read(run_dir)
     print(json.dumps(report) if args.json else describe(report))
     return 0
@@ -164,19 +167,19 @@ def status(args: argparse.Namespace) -> int:
 
 def stop_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``ringbook stop``."""
-    _where_arguments(parser)
+    where_arguments(parser)
     parser.epilog = "example: ringbook stop --name main"
 
 
 def stop(args: argparse.Namespace) -> int:
     """Stops the daemon in good order and waits for its end; 1 when none runs."""
-    run_dir, pid = _find(args)
+    run_dir, pid = find(args)
     if not pid:
-        return _none_runs(run_dir, args.json)
+        return none_runs(run_dir, args.json)
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
-        return _none_runs(run_dir, args.json)
+        return none_runs(run_dir, args.json)
     deadline = time.monotonic() + STOP_WAIT_S
     while run_dir.owner() is not None:
         if time.monotonic() > deadline:

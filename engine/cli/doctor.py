@@ -11,15 +11,23 @@ import platform
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from engine.cli.daemon import find, where_arguments
+
+if TYPE_CHECKING:
+    from engine.runtime.rundir import RunDir
 
 Level = Literal["ok", "warning", "problem"]
 
 PACKAGES = ("numpy", "hftbacktest", "textual", "pyzmq", "msgspec", "clickhouse-driver", "tqdm")
 EXTENSIONS = ("engine.core.types", "engine.core.ring", "engine.book.l2", "engine.kernel")
+PAGE_WAIT_S = 0.5
+"""In which an engine that lives writes its status page."""
 SHARED_MEMORY_BYTES = 64 * 1024 * 1024
 
 
@@ -36,12 +44,13 @@ class Finding:
 def doctor_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``ringbook doctor``."""
     parser.add_argument("--config", type=Path, help="also check this daemon configuration")
+    where_arguments(parser)
     parser.epilog = "example:\n  ringbook doctor --config paper.toml"
 
 
 def doctor(args: argparse.Namespace) -> int:
     """Runs every check; exit code 1 when one found a problem."""
-    findings = list(examine(args.config))
+    findings = list(examine(args.config, find(args)[0]))
     problems = sum(finding.level == "problem" for finding in findings)
     if args.json:
         print(json.dumps({"problems": problems, "findings": [asdict(finding) for finding in findings]}))
@@ -55,11 +64,12 @@ def doctor(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def examine(config: Path | None = None) -> Iterator[Finding]:
+def examine(config: Path | None = None, run: RunDir | None = None) -> Iterator[Finding]:
     """Yields what each check finds; a check that itself breaks is a finding, not a traceback.
 
     Args:
         config: A daemon configuration to check as well.
+        run: The run directory of a daemon to look at as well.
     """
     checks: list[Callable[[], Iterator[Finding]]] = [
         check_python,
@@ -70,11 +80,13 @@ def examine(config: Path | None = None) -> Iterator[Finding]:
         check_terminal,
         check_clock,
     ]
-    for check in checks:
+    named = {check.__name__.removeprefix("check_").replace("_", " "): check for check in checks}
+    if run is not None:
+        named["daemon"] = lambda: check_daemon(run)
+    for name, check in named.items():
         try:
             yield from check()
         except Exception as error:
-            name = check.__name__.removeprefix("check_").replace("_", " ")
             yield Finding(name, "problem", f"the check failed: {type(error).__name__}: {error}")
     if config is not None:
         yield from check_config(config)
@@ -177,12 +189,46 @@ def check_terminal() -> Iterator[Finding]:
 
 def check_clock() -> Iterator[Finding]:
     """The wall clock is plausible; recordings compare it with the exchange's."""
-    import time
-
     if time.time() < 1_704_067_200:
         yield Finding("clock", "problem", "the wall clock is before 2024", "set it: timedatectl set-ntp true")
     else:
         yield Finding("clock", "ok", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
+
+
+def check_daemon(run: RunDir) -> Iterator[Finding]:
+    """A daemon's run: it is alive, trades, has no thrown switch, and runs what its file says."""
+    from engine.runtime.config import of_run
+    from engine.runtime.metrics import read, thrown
+
+    for switch in thrown(run):
+        place = " ".join(filter(None, (switch["scope"], switch["name"])))
+        said = f": {switch['reason']}" if switch["reason"] else ""
+        message = f"{place} is {switch['state']} by {switch['cause']}{said}"
+        yield Finding("daemon", "warning", message, f"ringbook rearm --confirm {switch['id']}")
+    state, pid = run.read_state(), run.owner()
+    if pid is None:
+        why = f"; the last one ended because {state.message}" if state is not None and state.message else ""
+        yield Finding("daemon", "warning" if why else "ok", f"none runs in {run.path}{why}")
+        return
+    report = read(run)
+    wait = PAGE_WAIT_S
+    if run.config_file.exists():
+        # Which may be written less often than that.
+        wait = max(wait, 2e-3 * of_run(run).engine.status_interval_ms)
+    before, _ = run.page_beat(), time.sleep(wait)
+    if report["state"] == "running" and run.page_beat() == before:
+        message = f"the engine of pid {pid} has said nothing for {wait:g} s"
+        yield Finding("daemon", "problem", message, "ringbook logs; if it hangs, kill the daemon")
+    trading = report.get("engine", {}).get("trading_state", "unknown")
+    if trading in ("HALTED", "REDUCING"):
+        yield Finding("daemon", "warning", f"trading is {trading}", "ringbook resume")
+    edit = report.get("config_edit") or {}
+    if edit.get("state") == "refused":
+        yield Finding("daemon", "warning", f"the last edit was refused: {edit['message']}", "edit it again")
+    if edit.get("needs_restart"):
+        waiting = ", ".join(edit["needs_restart"])
+        yield Finding("daemon", "warning", f"edited, not in force: {waiting}", "ringbook stop, ringbook run")
+    yield Finding("daemon", "ok", f"pid {pid}, {report['state']}, trading {trading}")
 
 
 def check_config(path: Path) -> Iterator[Finding]:

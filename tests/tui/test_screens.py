@@ -5,10 +5,22 @@ import pytest
 from bridge import protocol as p
 from tests.kit.tui_app import app_without_bridge, drive, main_screen, screen_text, until
 from tests.kit.tui_feed import Session, scripted_store, status, welcome
-from tui.actions import ACTIONS, TRADING, cancel_orders, emergency_stop, pause, resume, update_param
+from tui.actions import (
+    ACTIONS,
+    TRADING,
+    cancel_orders,
+    emergency_stop,
+    kill,
+    pause,
+    query_switches,
+    rearm,
+    resume,
+    update_param,
+)
 from tui.model import Answer, Outcome
 from tui.screens.emergency import EmergencyDialog
 from tui.screens.help import HelpScreen
+from tui.screens.kill import KillDialog, RearmDialog
 from tui.screens.main import MainScreen
 from tui.screens.params import ParamDialog
 from tui.store import Store
@@ -106,7 +118,7 @@ async def test_no_single_key_stops_trading(session):
         for stray in (*strays, "enter", "space", "escape", "y", "Y", "h"):
             await pilot.press(stray)
             await pilot.pause()
-            assert not [order for order in link.orders if order.kind is p.EmergencyStop], stray
+            assert not [o for o in link.orders if o.kind in (p.EmergencyStop, p.Kill, p.Rearm)], stray
             if not isinstance(app.screen, MainScreen):
                 await pilot.press("escape")
 
@@ -155,6 +167,95 @@ async def test_the_dialog_says_what_is_at_stake():
         await pilot.press("E")
         await pilot.pause()
         assert f"LIVE: {len(store.live_orders)} live orders" in screen_text(app)
+
+
+# --- kill switch ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("keys", "strategy"), [([], ""), (["o"], "mm_fast"), (["o", "o"], "")])
+async def test_two_deliberate_keys_throw_the_kill_switch(session, keys, strategy):
+    app, link, _, _ = session
+    link.answer = Answer(Outcome.DONE, "global killed (HALTED, step 9)")
+    async with drive(app) as pilot:
+        await pilot.press("K")
+        assert isinstance(app.screen, KillDialog)
+        assert "holds over restarts" in screen_text(app)
+        await pilot.press(*keys, "Y")
+        await until(lambda: link.orders)
+        assert link.orders == [kill(strategy)]
+        await until(lambda: "global killed (HALTED, step 9)" in screen_text(app))
+
+
+@pytest.mark.parametrize("key", ["enter", "escape", "n", "y", "space", "K", "x"])
+async def test_no_stray_key_throws_it(session, key):
+    app, link, _, _ = session
+    async with drive(app) as pilot:
+        await pilot.press("K", key)
+        await pilot.pause()
+        assert link.orders == []
+
+
+async def test_without_a_strategy_everything_is_killed():
+    app, link = app_without_bridge(Store())
+    async with drive(app) as pilot:
+        await pilot.press("K", "o", "Y")
+        await until(lambda: link.orders)
+        assert link.orders == [kill()]
+
+
+SWITCHES = [
+    {"id": "1f3a9c07", "scope": "global", "name": "", "state": "HALTED", "cause": "kill_switch",
+     "who": "ann"},
+    {"id": "22222222", "scope": "strategy", "name": "mm_fast", "state": "REDUCING", "cause": "max_drawdown",
+     "who": "risk", "reason": "lost"},
+]  # fmt: skip
+
+
+async def test_a_thrown_switch_is_seen_and_taken_back(session):
+    app, link, _, _ = session
+    link.answer = Answer(Outcome.DONE, "ok", {"switches": SWITCHES})
+    async with drive(app) as pilot:
+        await pilot.press("A")
+        await until(lambda: "strategy mm_fast" in screen_text(app))
+        assert isinstance(app.screen, RearmDialog)
+        assert "REDUCING by max_drawdown, risk: lost" in screen_text(app)
+        await pilot.press("down")
+        await until(lambda: "shift+Y re-arms 22222222" in screen_text(app))
+        await pilot.press("Y")
+        await until(lambda: len(link.orders) == 2)
+        assert link.orders == [query_switches(), rearm("22222222")]
+
+
+async def test_a_token_goes_with_it_and_is_not_shown(session):
+    app, link, _, _ = session
+    link.answer = Answer(Outcome.DONE, "ok", {"switches": SWITCHES[:1]})
+    async with drive(app) as pilot:
+        await pilot.press("A")
+        await until(lambda: "re-arms 1f3a9c07" in screen_text(app))
+        await pilot.press("tab", *"secret")
+        assert "secret" not in screen_text(app)
+        await pilot.press("enter")
+        await until(lambda: len(link.orders) == 2)
+        assert link.orders[1] == rearm("1f3a9c07", "secret")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (Answer(Outcome.DONE, "ok", {"switches": []}), "No switch is thrown."),
+        (Answer(Outcome.NOT_SENT, "not sent: no connection to the engine"), "no connection to the engine"),
+    ],
+)
+async def test_nothing_thrown_or_nobody_to_ask(session, answer, text):
+    app, link, _, _ = session
+    link.answer = answer
+    async with drive(app) as pilot:
+        await pilot.press("A")
+        await until(lambda: text in screen_text(app))
+        await pilot.press("Y")
+        await pilot.press("escape")
+        assert isinstance(app.screen, MainScreen)
+        assert link.orders == [query_switches()]
 
 
 # --- parameters ----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from tui.actions import Order
 from tui.format import age
 from tui.messages import RowChosen, RowPicked, TabAsked
 from tui.screens.emergency import EmergencyDialog
+from tui.screens.kill import KillDialog, RearmDialog
 from tui.screens.params import ParamDialog
 from tui.store import Store
 from tui.widgets.fills import Fills
@@ -207,6 +208,11 @@ class MainScreen(Screen[None]):
     def _send(self, order: Order) -> None:
         self.run_worker(self.app.send(order), group="commands", exit_on_error=False)
 
+    def _ordered(self, order: Order | None) -> None:
+        """A dialog has ended, with a command or without."""
+        if order is not None:
+            self._send(order)
+
     def action_pause(self) -> None:
         """Pauses the selected strategy."""
         self._for_selected(actions.pause)
@@ -233,12 +239,15 @@ class MainScreen(Screen[None]):
 
     def action_emergency(self) -> None:
         """Asks whether to halt trading."""
+        self.app.push_screen(EmergencyDialog(self.store), self._ordered)
 
-        def answered(order: Order | None) -> None:
-            if order is not None:
-                self._send(order)
+    def action_kill(self) -> None:
+        """Asks whether to throw the kill switch."""
+        self.app.push_screen(KillDialog(self.store, self.strategy), self._ordered)
 
-        self.app.push_screen(EmergencyDialog(self.store), answered)
+    def action_rearm(self) -> None:
+        """Lists the thrown switches, to take one back."""
+        self.app.push_screen(RearmDialog(), self._ordered)
 
     def action_edit(self) -> None:
         """Opens the selected strategy's parameters."""

@@ -7,6 +7,9 @@ import json
 import pytest
 
 from engine.cli import doctor, main
+from engine.runtime import rundir
+from engine.runtime.switches import switch_id, write_switches
+from engine.strategy.status import LatchInfo
 
 
 def test_a_sound_setup_has_no_problem(monkeypatch, tmp_path, capsys):
@@ -70,3 +73,64 @@ def test_a_wrong_config_is_explained(tmp_path, capsys, text, expected):
     path.write_text(text)
     assert main.main(["doctor", "--config", str(path)]) == 1
     assert expected in capsys.readouterr().out
+
+
+class Run(rundir.RunDir):
+    """A run that looks as if a daemon had it."""
+
+    def owner(self):
+        return self.pid
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "PAGE_WAIT_S", 0.01)
+    one = Run(tmp_path / "main")
+    one.pid = None
+    one.make()
+    return one
+
+
+def state(run, **changes):
+    fields = {
+        "name": "main", "mode": "PAPER", "state": "running", "pid": 7, "endpoint": "e", "started": 1,
+        "config": "x.toml", "config_hash": "",
+    }  # fmt: skip
+    run.write_state(rundir.RunState(**fields | changes))
+
+
+def found(run):
+    return [(finding.level, finding.message, finding.remedy) for finding in doctor.check_daemon(run)]
+
+
+def test_no_daemon_is_no_problem_but_its_end_may_be(run):
+    assert found(run) == [("ok", f"none runs in {run.path}", "")]
+    state(run, state="stopped", message="the engine died (exit code 7)")
+    ((level, message, _),) = found(run)
+    assert (level, "ended because the engine died" in message) == ("warning", True)
+
+
+def test_thrown_switches_and_edits_that_wait_are_warnings(run):
+    switch = LatchInfo("strategy", "mm", "kill_switch", "HALTED", 7, reason="why")
+    write_switches(run.switches_file, [switch])
+    state(run)
+    run.pid = 7
+    run.write_watch({"state": "refused", "message": "line 2", "needs_restart": ["feed.speed"]})
+    said = found(run)
+    assert said[0][0] == "warning"
+    assert said[0][1:] == (
+        "strategy mm is HALTED by kill_switch: why",
+        f"ringbook rearm --confirm {switch_id(switch)}",
+    )
+    texts = [message for _, message, _ in said]
+    assert "the last edit was refused: line 2" in texts
+    assert "edited, not in force: feed.speed" in texts
+
+
+def test_an_engine_that_says_nothing_is_a_problem(run, monkeypatch):
+    state(run)
+    run.pid = 7
+    assert found(run)[0][:2] == ("problem", "the engine of pid 7 has said nothing for 0.01 s")
+    beats = iter(range(100))
+    monkeypatch.setattr(Run, "page_beat", lambda self: next(beats))
+    assert found(run) == [("ok", "pid 7, running, trading unknown", "")]
