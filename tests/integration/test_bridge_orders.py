@@ -252,6 +252,37 @@ async def test_asyncio_trader_and_admin(engine, bridge):
         executions.close()
 
 
+async def test_both_clients_kill_rearm_and_ask_for_limits(engine, bridge):
+    def last(name):
+        command = engine.commands[-1]
+        assert command["command"] == name
+        return {key: value for key, value in command.items() if key not in ("request_id", "command", "at")}
+
+    async with aioclient.connect(bridge, role="admin", name="ann") as admin:
+        await admin.kill(symbol="BTCUSDT", reason="why")
+        assert last("kill") == {"who": "ann", "strategy_id": "", "symbol": "BTCUSDT", "reason": "why"}
+        await admin.rearm("1f3a9c07", "secret")
+        assert last("rearm") == {"who": "ann", "switch": "1f3a9c07"}
+        await admin.reduce_only()
+        assert last("reduce_only") == {"who": "ann"}
+        await admin.query_limits("mm")
+        assert last("query_limits") == {"who": "ann", "strategy_id": "mm", "symbol": ""}
+        await admin.update_risk_limits("mm", max_position=float("inf"), other=2)
+        assert last("update_risk_limits")["limits"] == {"max_position": float("inf"), "other": 2}
+        assert last("update_risk_limits")["max_position"] is None
+
+    def blocking():
+        with connect(bridge, **TRADER | {"name": "bob"}) as trader:
+            assert trader.kill(reason="mine").success
+            assert last("kill") == {"who": "ext/bob", "strategy_id": "ext", "symbol": "", "reason": "mine"}
+            with pytest.raises(CommandRefused, match="its own strategy"):
+                trader.kill("other")
+            with pytest.raises(CommandRefused, match="connect as admin"):
+                trader.rearm("1f3a9c07")
+
+    await asyncio.to_thread(blocking)
+
+
 async def test_command_without_reply_times_out(engine, bridge):
     from bridge.errors import RequestTimeout
 
