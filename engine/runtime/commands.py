@@ -39,7 +39,6 @@ What a command has changed is told to ``on_change`` with a version, see :mod:`en
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,19 +47,17 @@ import numpy as np
 from engine.core.errors import ConfigError
 from engine.kernel import ControlResult, Kernel, StrategyInfo
 from engine.risk.limits import RiskLimits
-from engine.runtime.changes import Change, differences, moment
+from engine.runtime.audit import Audit, who
+from engine.runtime.changes import Change
 from engine.runtime.reconfigure import Reconfigure
 from engine.runtime.switches import as_plain, find
 
 LIMITS = RiskLimits.__struct_fields__
 LIMITED_SYMBOLS = 64
 """Symbols whose limits one reply has room for."""
-MAX_WHO = 128
 MAX_REASON = 500
 MAX_SWITCHES = 64
 """Thrown switches that one reply has room for."""
-RECORDED = frozenset({"pause", "resume", "emergency_stop", "reduce_only", "cancel_orders", "kill", "rearm"})
-"""Commands that are recorded as such when they were done; others by the values that they changed."""
 
 PARAMS_BYTES = 16 * 1024
 """What the texts among a strategy's parameters share in a blob: longer ones are cut."""
@@ -98,11 +95,11 @@ class Commands:
         on_log_level: Callable[[str], None] = lambda level: None,
         version: int = 0,
     ) -> None:
-        self.version = version
         self._kernel = kernel
+        self._audit = Audit(kernel, on_change, version)
         self._resync_all, self._stop_all = resync, stop
         self._external, self._limits = external, limits
-        self._on_register, self._on_change, self._on_log_level = on_register, on_change, on_log_level
+        self._on_register, self._on_log_level = on_register, on_log_level
         self._handlers: dict[str, Callable[[dict[str, Any]], ControlResult]] = {
             "pause": lambda m: kernel.pause(_text(m, "strategy_id")),
             "resume": lambda m: kernel.resume(_text(m, "strategy_id")),
@@ -139,9 +136,9 @@ class Commands:
             handler = self._handlers.get(str(message.get("command", "")))
             if handler is None:
                 raise ConfigError(f"unknown command {message.get('command')!r}")
-            who = _who(message)
-            before = self._values(message)
-            result = self._record(message, who, before, handler(message))
+            who(message)
+            before = self._audit.values(message)
+            result = self._audit.record(message, before, handler(message))
         except ConfigError as error:
             result = self._say(False, str(error))
         return self._reply(message, result)
@@ -176,61 +173,6 @@ class Commands:
         if not isinstance(name, str) or name not in self._kernel.strategy_names:
             return None
         return self._kernel.slot(name)
-
-    # --- what changes, and its record -----------------------------------------------------------
-
-    def _values(self, message: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-        """The present values of all that a command might change, by kind of value and strategy."""
-        command, name = message["command"], message.get("strategy_id")
-        params: Any = [name] if command == "update_params" else []
-        limits: Any = [name] if command == "update_risk_limits" else []
-        if command == "reconfigure":
-            params = limits = self._kernel.strategy_names
-        known = self._kernel.strategy_names
-        found = {("params", one): dict(self._kernel.params(one)) for one in params if one in known}
-        for one in limits:
-            if one in known:
-                found["limits", one] = {
-                    f"{symbol}.{field}": getattr(limit, field)
-                    for symbol, limit in self._kernel.strategy(one).limits.items()
-                    for field in LIMITS
-                }
-        return found
-
-    def _record(
-        self, message: dict[str, Any], who: str, before: dict[tuple[str, str], dict[str, Any]], result: Any
-    ) -> ControlResult:
-        first = self.version + 1
-        changed = ((key, differences(before[key], now)) for key, now in self._values(message).items())
-        for (kind, name), values in changed:
-            if values:
-                self._change(message, who, kind, name, values, result.message)
-        if message["command"] in RECORDED and result.success:
-            self._change(message, who, message["command"], _text(message, "strategy_id"), {}, result.message)
-        if self.version < first:
-            return result
-        versions = f"version {first}" if self.version == first else f"versions {first} to {self.version}"
-        return result._replace(message=f"{result.message} ({versions})")
-
-    def _change(
-        self, message: dict[str, Any], who: str, kind: str, name: str, values: dict[str, Any], text: str
-    ) -> None:
-        at = message.get("at")
-        wall = at if isinstance(at, int) and 0 < at < 2**63 else time.time_ns()
-        self.version += 1
-        values = {key: (_json(old), _json(new)) for key, (old, new) in values.items()}
-        self._on_change(
-            Change(
-                version=self.version,
-                ts=moment(wall),
-                step=self._kernel.step,
-                who=who,
-                kind=kind,
-                strategy=name,
-                values=values,
-                message=text[:MAX_MESSAGE],
-            )
-        )
 
     def _limit(self, message: dict[str, Any]) -> ControlResult:
         limits = {name: message[name] for name in LIMITS if message.get(name) is not None}
@@ -273,13 +215,13 @@ class Commands:
     def _kill(self, message: dict[str, Any]) -> ControlResult:
         name, symbol = _text(message, "strategy_id"), _text(message, "symbol")
         reason = _text(message, "reason")[:MAX_REASON]
-        return self._kernel.kill(name, symbol, reason=reason, who=_who(message))
+        return self._kernel.kill(name, symbol, reason=reason, who=who(message))
 
     def _rearm(self, message: dict[str, Any]) -> ControlResult:
         info = find(self._kernel.latches(), _text(message, "switch"))
         strategy = info.name if info.scope == "strategy" else ""
         symbol = info.name if info.scope == "instrument" else ""
-        return self._kernel.rearm(strategy, symbol, cause=info.cause, who=_who(message))
+        return self._kernel.rearm(strategy, symbol, cause=info.cause, who=who(message))
 
     def _register(self, message: dict[str, Any]) -> ControlResult:
         if not self._external:
@@ -330,13 +272,6 @@ def _plain(value: Any, most: int) -> bool | int | float | str:
     return text.encode("utf-8", "backslashreplace")[:most].decode(errors="ignore")
 
 
-def _json(value: Any) -> Any:
-    """A value as the record of changes has it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None else _plain(value, MAX_MESSAGE)
-
-
 def _limiting(value: Any) -> bool:
     return value is not None and value != math.inf
 
@@ -369,10 +304,6 @@ def _text(message: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{name}: expected text, not {type(value).__name__}")
     return value
-
-
-def _who(message: dict[str, Any]) -> str:
-    return _text(message, "who")[:MAX_WHO] or "unknown"
 
 
 def _flag(message: dict[str, Any], name: str, default: bool) -> bool:
