@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from bridge.protocol import CancelOrders, EmergencyStop, Kill, Pause, QueryStatus, Rearm, Resume, UpdateParams
+from bridge.protocol import (
+    CancelOrders,
+    EmergencyStop,
+    Kill,
+    Pause,
+    QueryLimits,
+    QueryStatus,
+    Rearm,
+    Resume,
+    UpdateParams,
+    UpdateRiskLimits,
+)
 
 
 class Order(NamedTuple):
@@ -69,6 +80,16 @@ def update_param(strategy_id: str, name: str, new: Any) -> Order:
     )
 
 
+def query_limits(strategy_id: str) -> Order:
+    """Asks for a strategy's risk limits."""
+    return Order(f"Limits of {strategy_id}", QueryLimits, {"strategy_id": strategy_id})
+
+
+def update_limit(strategy_id: str, name: str, new: float) -> Order:
+    """Gives a risk limit of a strategy a new value; infinity lifts it."""
+    return Order(f"Limit {strategy_id} {name}", UpdateRiskLimits, {"strategy_id": strategy_id, name: new})
+
+
 class Action(NamedTuple):
     """A key, what it does, and how it is called in the footer, the palette and the help screen."""
 
@@ -94,6 +115,7 @@ ACTIONS: tuple[Action, ...] = (
         "R", "resume_all", "Resume all", "Resume all strategies", "also ends a halt of the engine", TRADING
     ),
     Action("e", "edit", "Edit", "Change a parameter", "of the selected strategy", TRADING, True),
+    Action("l", "limits", "Limits", "Change a risk limit", "of the selected strategy", TRADING),
     Action(
         "x", "cancel", "Cancel", "Cancel orders of the selected strategy", "all that are live", TRADING, True
     ),

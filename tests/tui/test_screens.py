@@ -12,15 +12,18 @@ from tui.actions import (
     emergency_stop,
     kill,
     pause,
+    query_limits,
     query_switches,
     rearm,
     resume,
+    update_limit,
     update_param,
 )
 from tui.model import Answer, Outcome
 from tui.screens.emergency import EmergencyDialog
 from tui.screens.help import HelpScreen
 from tui.screens.kill import KillDialog, RearmDialog
+from tui.screens.limits import LimitsDialog
 from tui.screens.main import MainScreen
 from tui.screens.params import ParamDialog
 from tui.store import Store
@@ -186,13 +189,15 @@ async def test_two_deliberate_keys_throw_the_kill_switch(session, keys, strategy
         await until(lambda: "global killed (HALTED, step 9)" in screen_text(app))
 
 
-@pytest.mark.parametrize("key", ["enter", "escape", "n", "y", "space", "K", "x"])
-async def test_no_stray_key_throws_it(session, key):
+async def test_no_stray_key_throws_it(session):
     app, link, _, _ = session
     async with drive(app) as pilot:
-        await pilot.press("K", key)
-        await pilot.pause()
-        assert link.orders == []
+        for key in ("enter", "y", "K"):
+            await pilot.press("K", key)
+            await pilot.pause()
+            assert link.orders == [], key
+            if not isinstance(app.screen, MainScreen):
+                await pilot.press("escape")
 
 
 async def test_without_a_strategy_everything_is_killed():
@@ -256,6 +261,49 @@ async def test_nothing_thrown_or_nobody_to_ask(session, answer, text):
         await pilot.press("escape")
         assert isinstance(app.screen, MainScreen)
         assert link.orders == [query_switches()]
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+async def test_limits_are_seen_and_changed(session):
+    app, link, _, _ = session
+    limits = {"BTCUSDT": {"max_position": 0.5}}
+    link.answer = Answer(Outcome.DONE, "limits changed in BTCUSDT", {"limits": limits})
+    async with drive(app) as pilot:
+        await pilot.press("l")
+        await until(lambda: "BTCUSDT: max_position 0.5" in screen_text(app))
+        assert isinstance(app.screen, LimitsDialog)
+        limits["BTCUSDT"]["max_open_orders"] = 3
+        await pilot.press(*"max_open_orders=3", "enter")
+        await until(lambda: "max_open_orders 3" in screen_text(app))
+        assert link.orders[:2] == [query_limits("mm_fast"), update_limit("mm_fast", "max_open_orders", 3)]
+        await pilot.press(*"max_position=none", "enter")
+        await until(lambda: len(link.orders) == 5)
+        assert link.orders[3] == update_limit("mm_fast", "max_position", float("inf"))
+        await pilot.press("escape")
+        assert isinstance(app.screen, MainScreen)
+
+
+async def test_a_limit_that_is_none_is_not_sent(session):
+    app, link, _, _ = session
+    async with drive(app) as pilot:
+        await pilot.press("l")
+        for typed in ("max_position", "=3", "max_position=much", "max_position=-1", "x=nan"):
+            app.screen.query_one("#value").value = typed
+            await pilot.press("enter")
+            await until(lambda: "Not sent" in screen_text(app))
+        assert link.orders == [query_limits("mm_fast")]
+
+
+async def test_a_limit_that_is_refused_stays_to_be_mended(session):
+    app, link, _, _ = session
+    link.answer = Answer(Outcome.REFUSED, "unknown field `x`")
+    async with drive(app) as pilot:
+        await pilot.press("l", *"x=1", "enter")
+        await until(lambda: len(link.orders) == 3)
+        assert isinstance(app.screen, LimitsDialog)
+        assert app.screen.query_one("#value").value == "x=1"
 
 
 # --- parameters ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tui.format import age
 from tui.messages import RowChosen, RowPicked, TabAsked
 from tui.screens.emergency import EmergencyDialog
 from tui.screens.kill import KillDialog, RearmDialog
+from tui.screens.limits import LimitsDialog
 from tui.screens.params import ParamDialog
 from tui.store import Store
 from tui.widgets.fills import Fills
@@ -240,6 +241,13 @@ class MainScreen(Screen[None]):
     def action_emergency(self) -> None:
         """Asks whether to halt trading."""
         self.app.push_screen(EmergencyDialog(self.store), self._ordered)
+
+    def action_limits(self) -> None:
+        """Opens the selected strategy's risk limits."""
+        if self.strategy:
+            self.app.push_screen(LimitsDialog(self.strategy))
+        else:
+            self.app.notify("No strategy is known yet.", severity="warning")
 
     def action_kill(self) -> None:
         """Asks whether to throw the kill switch."""
