@@ -30,6 +30,8 @@ COMMANDS: dict[type[p.Message], str] = {
 }
 REPLY_TICKS = 50
 """Ticks that the engine has to answer a command."""
+MAX_TEXTS = 16
+"""Texts in one limit, such as hours."""
 LIMITS = ("max_position", "max_order_qty", "max_notional", "max_open_orders")
 
 Answer = Callable[[ReplyBlob | None, int], None]
@@ -163,10 +165,18 @@ def _wrong_fields(message: Any) -> tuple[str, str] | None:
             if value is not None and not (isfinite(value) and value >= 0):
                 return "invalid_params", f"{name} {value!r} must be finite and not below 0"
         for name, value in message.limits.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not 0 < len(name) <= p.MAX_NAME or not number or not value >= 0:
-                return "invalid_params", f"{name[: p.MAX_NAME]} {value!r} must be a number not below 0"
+            if not 0 < len(name) <= p.MAX_NAME or not _is_limit(value):
+                return "invalid_params", f"{name[: p.MAX_NAME]} {value!r:.100} is no limit"
     for name in ("strategy_id", "symbol"):
         if len(getattr(message, name, "")) > p.MAX_NAME:
             return "bad_message", f"{name} is longer than {p.MAX_NAME}"
     return None
+
+
+def _is_limit(value: Any) -> bool:
+    """Whether a value may be a limit: a number not below 0, a truth value, a text or a list of some."""
+    if isinstance(value, list | tuple):
+        return len(value) <= MAX_TEXTS and all(isinstance(text, str) and _is_limit(text) for text in value)
+    if isinstance(value, str):
+        return len(value) <= p.MAX_NAME
+    return isinstance(value, int | float) and value >= 0

@@ -11,7 +11,9 @@ from msgspec.structs import asdict
 
 from engine.core.errors import ConfigError
 from engine.kernel import ControlResult, Kernel
+from engine.risk.limits import RiskLimits
 from engine.runtime.changes import Change, differences, moment
+from engine.runtime.lifting import limiting
 
 MAX_TEXT = 2000
 MAX_WHO = 128
@@ -120,8 +122,13 @@ def _changed(kind: str, before: dict[str, Any], now: dict[str, Any]) -> dict[str
         f"{symbol}.{name}": change
         for symbol, limits in now.items()
         if limits != before[symbol]
-        for name, change in differences(asdict(before[symbol]), asdict(limits)).items()
+        for name, change in differences(_set(before[symbol]), _set(limits)).items()
     }
+
+
+def _set(limits: RiskLimits) -> dict[str, Any]:
+    """The limits that limit anything; the others are None."""
+    return {name: value if limiting(name, value) else None for name, value in asdict(limits).items()}
 
 
 def _json(value: Any) -> Any:

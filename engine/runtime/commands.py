@@ -38,7 +38,6 @@ What a command has changed is told to ``on_change`` with a version, see :mod:`en
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +48,7 @@ from engine.kernel import ControlResult, Kernel, StrategyInfo
 from engine.risk.limits import RiskLimits
 from engine.runtime.audit import Audit, who
 from engine.runtime.changes import Change
+from engine.runtime.lifting import lifted, limiting
 from engine.runtime.reconfigure import Reconfigure
 from engine.runtime.switches import as_plain, find
 
@@ -177,10 +177,8 @@ class Commands:
     def _limit(self, message: dict[str, Any]) -> ControlResult:
         limits = {name: message[name] for name in LIMITS if message.get(name) is not None}
         limits |= {name: value for name, value in _table(message, "limits").items() if value is not None}
-        for name, value in limits.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-                raise ConfigError(f"{name}: {value!r} is not a number")
-        return self._kernel.update_limits(_text(message, "strategy_id"), _text(message, "symbol"), **limits)
+        name, symbol = _text(message, "strategy_id"), _text(message, "symbol")
+        return self._kernel.update_limits(name, symbol, **lifted(limits))
 
     def _query_limits(self, message: dict[str, Any]) -> ControlResult:
         name, symbol = _text(message, "strategy_id"), _text(message, "symbol")
@@ -189,7 +187,7 @@ class Commands:
             raise ConfigError(f"{name} does not trade {symbol!r}")
         limits = {symbol: info.limits[symbol]} if symbol else info.limits
         shown = {
-            one: {field: value for field in LIMITS if _limiting(value := getattr(limit, field))}
+            one: {field: value for field in LIMITS if limiting(field, value := getattr(limit, field))}
             for one, limit in list(limits.items())[:LIMITED_SYMBOLS]
         }
         more = len(limits) - len(shown)
@@ -270,10 +268,6 @@ def _plain(value: Any, most: int) -> bool | int | float | str:
     except Exception as error:
         text = f"{type(value).__name__} without a text: {type(error).__name__}"
     return text.encode("utf-8", "backslashreplace")[:most].decode(errors="ignore")
-
-
-def _limiting(value: Any) -> bool:
-    return value is not None and value != math.inf
 
 
 def strategy_blob(info: StrategyInfo) -> dict[str, Any]:

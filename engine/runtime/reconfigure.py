@@ -14,7 +14,6 @@ changed, so that what an operator has set by hand meanwhile stays:
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +21,7 @@ import msgspec
 from engine.core.errors import ConfigError
 from engine.kernel import ControlResult, Kernel
 from engine.risk.limits import RiskLimits
+from engine.runtime.lifting import lifted
 from engine.strategy import params as parameters
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -32,7 +32,7 @@ class Reconfigure(msgspec.Struct, kw_only=True):
     """The command's fields."""
 
     params: dict[str, dict[str, Any]] = {}
-    limits: dict[str, dict[str, float | int | None]] = {}
+    limits: dict[str, dict[str, Any]] = {}
     external_limits: RiskLimits | None = None
     external_enabled: bool | None = None
     log_level: LogLevel | Literal[""] = ""
@@ -94,14 +94,8 @@ class Reconfigure(msgspec.Struct, kw_only=True):
 
 
 def _lifted(limits: dict[str, Any], name: str) -> dict[str, Any]:
-    """Limits as the kernel takes them: what is null is lifted."""
-    made = {field: math.inf if value is None else value for field, value in limits.items()}
-    whole = {field: value for field, value in made.items() if value != math.inf}
+    """Limits as the kernel takes them; whose they are is in the message of an error."""
     try:
-        msgspec.convert(whole, RiskLimits)
-    except msgspec.ValidationError as error:
+        return lifted(limits)
+    except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
-    unknown = sorted(set(made) - set(RiskLimits.__struct_fields__))
-    if unknown:
-        raise ConfigError(f"{name}: unknown limit {', '.join(unknown)}")
-    return made

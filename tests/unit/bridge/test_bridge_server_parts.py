@@ -651,10 +651,12 @@ def test_a_token_file_that_cannot_be_read_lets_nobody_rearm(tmp_path):
     assert config.rearm_token()() == "x"
 
 
-@pytest.mark.parametrize("value", [float("nan"), -1.0, True, "1", None])
-def test_limits_by_name_are_numbers(value):
+@pytest.mark.parametrize("value", [float("nan"), -1.0, None, "x" * 65, [1], ["x"] * 17, [["x"]], {"x": 1}])
+def test_limits_by_name_are_numbers_texts_or_truth_values(value):
     parts = Parts()
     tell = admin(parts)
     assert tell(p.UpdateRiskLimits(4, "mm", limits={"max_position": value})).code == "invalid_params"
     tell(p.UpdateRiskLimits(5, "mm", limits={"max_position": float("inf")}))
     assert parts.link.commands[-1]["limits"] == {"max_position": float("inf")}
+    tell(p.UpdateRiskLimits(6, "mm", limits={"reduce_only": True, "session_hours": ["08:00-16:30"]}))
+    assert parts.link.commands[-1]["limits"]["session_hours"] == ["08:00-16:30"]

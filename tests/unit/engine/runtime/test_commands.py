@@ -77,7 +77,7 @@ def test_limits_change_and_those_that_are_null_stay(loop):
         (
             "update_risk_limits",
             {"strategy_id": "mm", "max_position": "1"},
-            "max_position: '1' is not a number",
+            "got `str` - at `$.max_position`",
         ),
         ("update_risk_limits", {"strategy_id": "mm", "max_position": -1.0}, "max_position"),
         ("register", {"strategy_id": "mm"}, "mm is a strategy inside the engine"),

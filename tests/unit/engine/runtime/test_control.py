@@ -90,10 +90,13 @@ def test_limits_are_recorded_likewise_and_can_be_lifted(loop, run):
     answer(loop, "update_risk_limits", strategy_id="mm", limits={"max_position": math.inf})
     shown = answer(loop, "query_limits", strategy_id="mm")
     assert shown["details"] == {"limits": {"BTCUSDT": {"max_open_orders": 3}}}
+    answer(loop, "update_risk_limits", strategy_id="mm", limits={"max_open_orders": math.inf})
+    assert answer(loop, "query_limits", strategy_id="mm")["details"] == {"limits": {"BTCUSDT": {}}}
     assert [one.values for one in changes(loop, run)] == [
         {"BTCUSDT.max_position": (None, 0.5)},
         {"BTCUSDT.max_position": (0.5, 0.25), "BTCUSDT.max_open_orders": (None, 3)},
         {"BTCUSDT.max_position": (0.25, None)},
+        {"BTCUSDT.max_open_orders": (3, None)},
     ]
 
 
@@ -102,8 +105,9 @@ def test_limits_are_recorded_likewise_and_can_be_lifted(loop, run):
     [
         ({"max_nothing": 1.0}, "max_nothing"),
         ({"max_position": -1.0}, "max_position"),
-        ({"max_position": math.nan}, "max_position: nan is not a number"),
-        ({"max_position": True}, "max_position: True is not a number"),
+        ({"max_position": math.nan}, "max_position"),
+        ({"max_position": True}, "got `bool` - at `$.max_position`"),
+        ({"max_open_orders": 2.5}, "max_open_orders"),
         ({"max_position": 0.5, "max_notional": 0.0}, "max_notional"),
     ],
 )
@@ -202,6 +206,7 @@ def test_an_edit_changes_parameters_limits_and_externals_at_once(run):
         ({"params": {"mm": {"nope": None}}}, "mm: unknown parameter nope"),
         ({"params": {"nobody": {}}}, "unknown strategy 'nobody'"),
         ({"limits": {"mm": {"max_position": -1.0}}}, "mm: Expected `float` >= 0"),
+        ({"limits": {"mm": {"max_open_orders": 0.5}}}, "mm: Expected `int | null`"),
         ({"limits": {"mm": {"nope": None}}}, "mm: unknown limit nope"),
         ({"limits": {"nobody": {}}}, "unknown strategy 'nobody'"),
         ({"limits": 7}, "Expected `object`"),
