@@ -44,6 +44,9 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
         "backtest", type=Path, metavar="BACKTEST", help="file of a backtest of the same period"
     )
     parser.add_argument(
+        "--strategy", action="append", metavar="ID", help="compare this one only; repeat for more"
+    )
+    parser.add_argument(
         "--window-ms",
         type=float,
         default=1000.0,
@@ -71,9 +74,12 @@ def compare(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and not 0 <= value < math.inf:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is not 0 or more")
+    live, backtest = load(args.live), load(args.backtest)
+    if args.strategy:
+        live, backtest = live.only(args.strategy), backtest.only(args.strategy)
     found = split(
-        load(args.live),
-        load(args.backtest),
+        live,
+        backtest,
         window_ns=int(args.window_ms * 1e6),
         slack_ns=int(args.slack_ms * 1e6),
     )

@@ -12,7 +12,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,29 @@ class Session:
     last_ts: int
     config_hash: str
     seed: int
+
+    def only(self, strategies: Iterable[str]) -> Session:
+        """The session as if no others had traded.
+
+        Args:
+            strategies: Names of those that stay.
+
+        Raises:
+            DataError: The session has none of that name.
+        """
+        names = list(strategies)
+        for name in names:
+            if name not in self.strategies:
+                raise DataError(
+                    f"no strategy {name!r} in the {self.kind} session, only {list(self.strategies)}"
+                )
+        slots = [slot for slot, name in enumerate(self.strategies) if name in names]
+        return replace(
+            self,
+            fills=self.fills[np.isin(self.fills["strategy"], slots)],
+            orders=self.orders[np.isin(self.orders["strategy"], slots)],
+            accounts=tuple(one for one in self.accounts if one.strategy in names),
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes the file, whole or not at all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from engine.cli.main import main
@@ -79,3 +80,22 @@ def test_what_cannot_be_compared_is_one_line(files, tmp_path, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"] == "DataError"
     assert captured.err.count("\n") == 1
+
+
+def test_one_strategy_of_a_session_is_compared_alone(files, tmp_path, capsys):
+    one = load(files["base"])
+    fills, orders = one.fills.copy(), one.orders.copy()
+    fills["strategy"] = orders["strategy"] = 1
+    both = tmp_path / "both.npz"
+    replace(
+        one,
+        strategies=("c", "d"),
+        fills=np.concatenate([one.fills, fills]),
+        orders=np.concatenate([one.orders, orders]),
+        accounts=(*one.accounts, replace(one.accounts[0], strategy="d")),
+    ).save(both)
+    assert main(["compare", str(both), files["base"]]) == 2
+    assert "d trades BTCUSDT in the live session only" in capsys.readouterr().err
+    assert main(["compare", str(both), files["base"], "--strategy", "c", "--within", "0"]) == 0
+    assert main(["compare", str(both), files["base"], "--strategy", "d"]) == 2
+    assert "no strategy 'd' in the backtest session, only ['c']" in capsys.readouterr().err
