@@ -7,11 +7,10 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.core.errors import ConfigError, DataError, JournalDamaged, JournalError
+from engine.core.errors import ConfigError, DataError, JournalError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +23,7 @@ def journal_arguments(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
     _part(parts, "verify", "check every record of a journal and say where it ends")
     dump = _part(parts, "dump", "print records, one line of JSON each")
-    dump.add_argument("--after", type=_count, default=0, metavar="SEQ", help="begin after this record")
+    dump.add_argument("--after", type=_count, metavar="SEQ", help="begin after this record")
     dump.add_argument("--limit", type=_count, metavar="N", help="print at most so many")
     dump.add_argument("--type", metavar="TYPE", help="only these: MARKET, CONTROL, FILL, ...")
     export = _part(parts, "export", "write the market data as a recording")
@@ -77,6 +76,7 @@ def journal(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from engine.journal.files import Files, segment_names
+    from engine.journal.reader import JournalReader
     from engine.journal.recovery import recover
     from engine.journal.snapshots import list_snapshots, read_snapshot
 
@@ -87,7 +87,7 @@ def _verify(args: argparse.Namespace) -> int:
     snapshots = [read_snapshot(item.path) for item in list_snapshots(files, directory)]
     counts: Counter[str] = Counter()
     first = None
-    for record in _whole_records(args.directory, found.seq - found.kept):
+    for record in JournalReader(args.directory):
         first = record.seq if first is None else first
         counts[_type_name(record)] += 1
     summary = {
@@ -113,19 +113,6 @@ def _type_name(record: Record) -> str:
     from engine.journal.export import type_name
 
     return type_name(record.type)
-
-
-def _whole_records(directory: Path, last: int) -> Iterator[Record]:
-    """All records up to the last one of a whole batch, from the first one that is still there."""
-    from engine.journal.disk import read_segment
-    from engine.journal.files import Files, segment_names
-    from engine.journal.reader import JournalReader
-
-    names = segment_names(Files(), str(directory))
-    if not names:
-        raise JournalError(f"{directory}: no journal is there")
-    first = read_segment(Files().read(str(directory / names[0])), names[0]).first_seq
-    yield from itertools.islice(JournalReader(directory, after=first - 1), max(0, last - first + 1))
 
 
 def _verify_text(summary: dict[str, Any]) -> str:
@@ -160,24 +147,13 @@ def _dump(args: argparse.Namespace) -> int:
         wanted = names.get(args.type.upper())
         if wanted is None:
             raise ConfigError(f"--type {args.type}: none of {', '.join(names)}")
-    # A journal that has forgotten its first records begins with the first that it has.
-    reader = JournalReader(args.directory, after=args.after) if args.after else _all_records(args.directory)
+    reader = JournalReader(args.directory, after=args.after)
     found = (record for record in reader if wanted is None or record.type == wanted)
-    try:
-        for record in itertools.islice(found, args.limit):
-            print(json.dumps(as_dict(record)))
-    except JournalDamaged as error:
-        # A torn end is no damage: everything before it has been printed.
-        from engine.journal.recovery import recover
-
-        recover(args.directory, repair=False)
-        print(f"ringbook: {error}: torn, the next start cuts it", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _all_records(directory: Path) -> Iterator[Record]:
-    return _whole_records(directory, 1 << 62)
+    for record in itertools.islice(found, args.limit):
+        print(json.dumps(as_dict(record)))
+    if reader.torn:
+        print("ringbook: the journal ends in a torn batch; the next start cuts it", file=sys.stderr)
+    return 1 if reader.torn else 0
 
 
 # --- export ----------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ cdef class SegmentReader:
     cdef readonly uint64_t seq          # of the last record given
     cdef readonly uint64_t batch_end    # offset behind the last batch that was read
     cdef readonly bint sealed
+    cdef readonly bint torn             # something that is no whole batch lies behind its last one
     cdef uint64_t checked_seq
     cdef uint32_t crc
     cdef uint64_t batch

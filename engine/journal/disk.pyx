@@ -336,12 +336,14 @@ class Record:
 cdef class SegmentReader:
     """Gives a segment's records in order; iterating yields :class:`Record`.
 
+    A broken batch with nothing whole behind it ends it: recovery would cut there too.
+
     Args:
-        data: The whole file, which must stay as it is.
+        data: The whole file; what is appended to it while it is read may or may not be seen.
         name: Of the file, for messages.
 
     Raises:
-        JournalDamaged: The header is damaged.
+        JournalDamaged: The header is damaged; while reading, that a batch is.
     """
 
     def __init__(self, const unsigned char[::1] data not None, name):
@@ -358,7 +360,7 @@ cdef class SegmentReader:
         return read_segment(self.data, self.name)
 
     cdef int _next_batch(self) except -1:
-        cdef uint64_t size = self.data.shape[0], whole = 0
+        cdef uint64_t size = self.data.shape[0], whole = 0, later
         cdef const BatchHeader* header
         self.at = self.end = self.batch_end
         if self.at >= size:
@@ -366,9 +368,16 @@ cdef class SegmentReader:
         header = <const BatchHeader*>&self.data[self.at]
         whole = _batch_size(&self.header, &self.data[self.at], size - self.at, self.checked_seq, self.crc, self.batch)
         if whole == 0:
-            if _all_zero(&self.data[self.at], size - self.at):
-                return 0
-            raise JournalDamaged("a batch is broken", segment=self.name, offset=self.at)
+            later = _later_batch(
+                &self.header, &self.data[0], self.at + self.header.block, size, self.batch + 1
+            )
+            if later != 0:
+                raise JournalDamaged(
+                    f"broken, with a whole batch at offset {later} behind it", segment=self.name, offset=self.at
+                )
+            # Torn, or just being written: in either case not yet a part of the journal.
+            self.torn = not _all_zero(&self.data[self.at], size - self.at)
+            return 0
         self.batch += 1
         self.crc, self.checked_seq = header.crc_after, self.checked_seq + header.count
         self.sealed = (header.flags & BATCH_SEAL) != 0

@@ -18,6 +18,16 @@ LOCK = "journal.lock"
 TEMPORARY = ".new"
 """What the names of unfinished files end with: recovery removes them."""
 
+# On a Mac only F_FULLFSYNC makes the disk empty its own cache.
+_FULL = getattr(fcntl, "F_FULLFSYNC", None)
+
+
+def _sync_all(fd: int) -> None:
+    os.fsync(fd) if _FULL is None else fcntl.fcntl(fd, _FULL)
+
+
+_sync_data = getattr(os, "fdatasync", _sync_all)
+
 Buffer: TypeAlias = "bytes | bytearray | memoryview | mmap.mmap"
 Result = TypeVar("Result")
 
@@ -51,11 +61,11 @@ class Files:
 
     def fdatasync(self, fd: int) -> None:
         """Makes a file's bytes durable."""
-        getattr(os, "fdatasync", os.fsync)(fd)
+        _sync_data(fd)
 
     def fsync(self, fd: int) -> None:
         """Makes a file's bytes and length durable."""
-        os.fsync(fd)
+        _sync_all(fd)
 
     def sync_directory(self, directory: str) -> None:
         """Makes the names in a directory durable."""

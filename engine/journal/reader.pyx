@@ -21,11 +21,11 @@ from engine.journal.files import Files, segment_names
 cdef class JournalReader:
     """Gives the records of a journal on disk; iterating yields :class:`~engine.journal.disk.Record`.
 
-    What a journaller appends while it is read is not looked for; a batch that is being written ends it.
+    A torn batch at the end, or one that is just being written, ends it (``torn``).
 
     Args:
         directory: The journal's.
-        after: Number of the record after which to begin; 0 for everything.
+        after: Number of the record after which to begin; by default the first that is still there.
         files: The system's files by default.
 
     Raises:
@@ -33,14 +33,16 @@ cdef class JournalReader:
         JournalDamaged: Something in it is broken.
     """
 
-    def __init__(self, directory, *, uint64_t after=0, files=None):
+    def __init__(self, directory, *, after=None, files=None):
         self.files = Files() if files is None else files
         self.directory = os.fspath(directory)
-        self.after = self.seq = after
         self.names = segment_names(self.files, self.directory)
         if not self.names:
             raise JournalError(f"{self.directory}: no journal is there")
         headers = [self._header(name) for name in self.names]
+        if after is None:
+            after = headers[0].first_seq - 1
+        self.after = self.seq = after
         if headers[0].first_seq > after + 1:
             raise JournalError(f"{self.directory}: begins with record {headers[0].first_seq}, not {after + 1}")
         first = max(i for i, header in enumerate(headers) if header.first_seq <= after + 1)
@@ -53,6 +55,11 @@ cdef class JournalReader:
     def segment(self):
         """The :class:`~engine.journal.disk.Segment` of the last record given, or None before the first."""
         return None if self.current is None else self.current.segment
+
+    @property
+    def torn(self) -> bool:
+        """Whether something that is no whole batch lies behind what was read last."""
+        return self.current is not None and self.current.torn
 
     @property
     def sealed(self) -> bool:

@@ -187,6 +187,8 @@ class DiskJournal:
                 spare.written += piece
                 size -= piece
             if spare.written < self._sizes.segment:
+                # A little at a time, so that no commit ever waits for a whole segment of zeros.
+                again(self._files.fdatasync, spare.fd)
                 return False
             again(self._files.fsync, spare.fd)
         except OSError:

@@ -18,12 +18,6 @@ class Inode:
     durable: bytes = b""
     pending: list[tuple[int, bytes]] = field(default_factory=list)
 
-    def sync(self) -> None:
-        """Everything written so far is durable from here on."""
-        if self.pending or len(self.durable) != len(self.data):
-            self.durable = bytes(self.data)
-            self.pending = []
-
 
 NameOp = tuple[str, str, "str | Inode | None"]
 
@@ -177,24 +171,23 @@ class MemoryFiles(Files):
 
 
 class Fault:
-    """Makes the n-th of the calls fail, once, or every one from there on.
+    """Makes the n-th of the calls fail, once.
 
     Args:
         at: Number of the call, from 0.
         what: An errno, or ``"short"`` for a write of one byte.
-        lasting: Whether all later calls fail too, where that fault is one of writing or syncing.
     """
 
-    WRITES = ("create", "pwritev", "fdatasync", "fsync", "sync_directory", "rename")
-
-    def __init__(self, at: int, what: int | str, *, lasting: bool = False) -> None:
-        self.at, self.what, self.lasting = at, what, lasting
+    def __init__(self, at: int, what: int | str) -> None:
+        self.at, self.what = at, what
         self.calls = 0
+        self.names: list[str] = []
         self.failed: str | None = None
 
     def __call__(self, name: str) -> int | None:
         number, self.calls = self.calls, self.calls + 1
-        if number != self.at and not (self.lasting and number > self.at and name in self.WRITES):
+        self.names.append(name)
+        if number != self.at:
             return None
         if self.what == "short":
             return 1 if name == "pwritev" else None

@@ -40,11 +40,11 @@ def assert_same_sides(rows: np.ndarray, expected: np.ndarray) -> None:
 
 
 def tear(journal) -> None:
-    """As a loss of power in the middle of a batch: its second half is gone."""
-    path = sorted(journal.glob("journal-0*.seg"))[-1]
+    """As a loss of power in the middle of the last batch: its end is gone."""
+    path = max(journal.glob("journal-0*.seg"))
     data = bytearray(path.read_bytes())
     end = len(data.rstrip(b"\0"))
-    data[end // 2 : end] = bytes(end - end // 2)
+    data[end - 10 : end] = bytes(10)
     path.write_bytes(data)
 
 
@@ -62,12 +62,16 @@ def test_verify_counts_what_is_there(capsys, journal, events):
 
 
 def test_a_torn_end_is_said_and_not_touched(capsys, tmp_path, events):
-    write_journal(tmp_path, {"BTCUSDT": events}, end=False)
+    write_journal(tmp_path, {"BTCUSDT": events})
     tear(tmp_path / "journal")
     before = {path: path.read_bytes() for path in (tmp_path / "journal").iterdir()}
     code, out, _ = run(capsys, "journal", "verify", tmp_path / "journal")
     assert code == 1
     assert "TORN" in out
+    code, out, err = run(capsys, "journal", "dump", tmp_path / "journal")
+    assert code == 1
+    assert json.loads(out.splitlines()[0])["type"] == "META"
+    assert "torn batch" in err
     assert before == {path: path.read_bytes() for path in (tmp_path / "journal").iterdir()}
 
 

@@ -120,20 +120,22 @@ class Story:
         assert [record.body for record in records] == self.bodies[after:]
 
 
-def calls_of_the_story(tmp_path) -> int:
+def calls_of_the_story(tmp_path) -> list[str]:
     fault = Fault(-1, errno.EIO)
     story = Story(tmp_path, fault)
     story.check(story.tell())
     assert story.failures == 0
-    return fault.calls
+    return fault.names
 
 
 @pytest.mark.parametrize("what", [errno.EIO, errno.ENOSPC, errno.EINTR, "short"])
 def test_each_system_call_fails_once(tmp_path, what):
     calls = calls_of_the_story(tmp_path)
-    assert calls > 200
+    assert len(calls) > 200
     hit = set()
-    for at in range(calls):
+    for at, name in enumerate(calls):
+        if what == "short" and name != "pwritev":
+            continue
         fault = Fault(at, what)
         story = Story(tmp_path, fault)
         found = story.tell()
@@ -141,23 +143,10 @@ def test_each_system_call_fails_once(tmp_path, what):
         story.check(found)
         hit.add(fault.failed)
         if what in (errno.EINTR, "short"):
-            assert story.failures == 0, f"call {at}: {fault.failed}"
-    if what == "short":
-        return
-    assert hit >= {
-        "makedirs",
-        "listdir",
-        "create",
-        "open",
-        "pwritev",
-        "fdatasync",
-        "fsync",
-        "sync_directory",
-        "rename",
-        "size",
-        "lock",
-        "read",
-    }
+            assert story.failures == 0, f"call {at}: {name}"
+    if what != "short":
+        # The last calls of the list are those of the check, which no fault meets.
+        assert hit >= set(calls)
 
 
 def test_after_a_failed_fdatasync_nothing_is_called_durable_any_more(tmp_path):
