@@ -303,7 +303,7 @@ cdef class Journal:
         return code == OK
 
     def append_rows(self, uint16_t type, const unsigned char[:, ::1] payloads, *, uint8_t flags=0) -> int:
-        """Appends a record for each row, without the interpreter in between.
+        """Appends a record for each row, without the interpreter in between; all have one ``t_mono``, now.
 
         Args:
             type: A ``RecordType``.
@@ -319,6 +319,7 @@ cdef class Journal:
         """
         cdef Py_ssize_t done = 0, n = payloads.shape[0]
         cdef uint32_t size = <uint32_t>payloads.shape[1]
+        cdef int64_t now = clock_now(&_steady)
         self._open()
         if not self.is_writer:
             raise ValueError("only who created the buffer appends to it")
@@ -326,7 +327,7 @@ cdef class Journal:
             raise CapacityError(f"a journal record of {payloads.shape[1]} bytes: at most {self.writer.max_payload}")
         with nogil:
             while done < n and journal_append_tagged(
-                &self.writer, type, flags, 0, 0, &payloads[done, 0], size, clock_now(&_steady)
+                &self.writer, type, flags, 0, 0, &payloads[done, 0], size, now
             ) == OK:
                 done += 1
         return done
