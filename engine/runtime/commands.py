@@ -198,13 +198,16 @@ class Commands:
     def _reconfigure(self, message: dict[str, Any]) -> ControlResult:
         change = Reconfigure.of(message)
         change.check(self._kernel, self._limits)
+        result = change.apply(self._kernel)
+        if not result.success:
+            return result
         if change.external_limits is not None:
             self._limits = change.external_limits
         if change.external_enabled is not None:
             self._external = change.external_enabled
         if change.log_level:
             self._on_log_level(change.log_level)
-        return change.apply(self._kernel)
+        return result
 
     def _query_status(self, message: dict[str, Any]) -> ControlResult:
         result = self._kernel.query_status(_text(message, "strategy_id"))

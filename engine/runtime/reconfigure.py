@@ -14,6 +14,8 @@ changed, so that what an operator has set by hand meanwhile stays:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -78,19 +80,48 @@ class Reconfigure(msgspec.Struct, kw_only=True):
                     self.limits[name] = _lifted(changed, name)
 
     def apply(self, kernel: Kernel) -> ControlResult:
-        """Changes everything; what was checked can fail in a strategy's own ``on_params`` only.
+        """Changes everything; what was changed is taken back when the kernel refuses a part after all.
 
         Args:
             kernel: As for :meth:`check`.
 
         Returns:
-            The answer, which names every refusal.
+            The answer; a refusal says why.
         """
-        results = [kernel.update_params(name, values) for name, values in self.params.items()]
-        results += [kernel.update_limits(name, **limits) for name, limits in self.limits.items()]
-        refused = [result.message for result in results if not result.success]
-        message = "; ".join(refused) if refused else "the edited configuration is in force"
-        return kernel.query_status()._replace(success=not refused, message=message)
+        undo: list[Callable[[], Any]] = []
+        for do, back in self._steps(kernel):
+            result = do()
+            if not result.success:
+                for step in reversed(undo):
+                    step()
+                return kernel.query_status()._replace(success=False, message=result.message)
+            undo.append(back)
+        return kernel.query_status()._replace(message="the edited configuration is in force")
+
+    def _steps(self, kernel: Kernel) -> Iterator[tuple[Callable[[], ControlResult], Callable[[], Any]]]:
+        """Each change, and what takes it back."""
+        for name, limits in self.limits.items():
+            before = kernel.strategy(name).limits
+            yield (
+                partial(kernel.update_limits, name, **limits),
+                partial(_restore, kernel, name, limits, before),
+            )
+        for name, values in self.params.items():
+            present = kernel.params(name)
+            old = {key: present[key] for key in values}
+            yield partial(kernel.update_params, name, values), partial(kernel.update_params, name, old)
+
+
+def _restore(kernel: Kernel, name: str, fields: Iterable[str], before: dict[str, RiskLimits]) -> None:
+    """Gives a strategy some of its limits back: at once where all symbols had the same, else one by one."""
+    for field in fields:
+        old = {symbol: lifted({field: getattr(limits, field)}) for symbol, limits in before.items()}
+        first = next(iter(old.values()))
+        if all(value == first for value in old.values()):
+            kernel.update_limits(name, **first)
+            continue
+        for symbol, value in old.items():
+            kernel.update_limits(name, symbol, **value)
 
 
 def _lifted(limits: dict[str, Any], name: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pytest
 from engine.backtest.config import StrategyConfig
 from engine.core.types import Reason, Side, Status
 from engine.runtime.changes import read
+from engine.runtime.lifting import limiting
+from engine.runtime.reconfigure import Reconfigure
 from engine.runtime.records import Kind
 from engine.runtime.rundir import RunDir
 from engine.runtime.switches import read_switches
@@ -222,6 +224,42 @@ def test_an_edit_that_is_wrong_anywhere_changes_nothing(loop, fields, message):
     reply = answer(loop, "reconfigure", **whole)
     assert (reply["success"], message in reply["message"]) == (False, True), reply["message"]
     assert (loop.kernel.state_hash(), loop.kernel.params("mm"), loop.kernel.strategy("mm").limits) == before
+
+
+class Refusing:
+    """A kernel that refuses the parameters of a strategy after all."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def __getattr__(self, name):
+        return getattr(self.kernel, name)
+
+    def update_params(self, name, values):
+        return self.kernel.update_params("nobody", values)
+
+
+def test_what_the_kernel_refuses_after_all_takes_the_rest_back():
+    loop = Loop(MAKER, assets=[asset("A"), asset("B")])
+    kernel = loop.kernel
+    kernel.update_limits("mm", "A", max_position=1.0)
+    kernel.update_limits("mm", max_notional=100.0)
+    before = kernel.strategy("mm").limits
+    change = Reconfigure(
+        limits={"mm": {"max_position": 5.0, "max_notional": 7.0, "max_open_orders": 3}},
+        params={"mm": {"half_spread": 9.0}},
+    )
+    change.check(kernel, None)
+    result = change.apply(Refusing(kernel))
+    assert (result.success, result.message.startswith("unknown strategy 'nobody'")) == (False, True)
+    after = kernel.strategy("mm").limits
+    for symbol in ("A", "B"):
+        for field in ("max_position", "max_notional", "max_open_orders"):
+            old, new = getattr(before[symbol], field), getattr(after[symbol], field)
+            assert new == old or (old is None and not limiting(field, new))
+    assert kernel.params("mm")["half_spread"] == 2.0
+    assert change.apply(kernel).success
+    assert kernel.strategy("mm").limits["B"].max_notional == 7.0
 
 
 def test_an_edit_of_what_has_ended_needs_a_restart(loop):
