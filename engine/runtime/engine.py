@@ -259,7 +259,7 @@ class EngineLoop(LoopCore):
 
     def _note_command(self, message: Any, reply: dict[str, Any], step: int) -> None:
         fields = message if isinstance(message, dict) else {}
-        if fields.get("command") in ("query_status", "resync"):
+        if fields.get("command") in ("query_status", "query_limits", "resync"):
             return
         words = [str(fields[name])[:64] for name in ("command", "strategy_id") if fields.get(name)]
         extra = {"step": step, "success": reply["success"]}
