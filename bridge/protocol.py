@@ -188,6 +188,9 @@ class Execution(Message, frozen=True):
     is_maker: bool
     reason: str
     step: int
+    deny_code: str = ""
+    limit: float = 0.0
+    actual: float = 0.0
 
 
 class ExecutionReplayRequest(Message, frozen=True):
@@ -247,6 +250,9 @@ class OrderUpdate(Message, frozen=True):
     leaves_qty: float
     reason: str
     step: int
+    deny_code: str = ""
+    limit: float = 0.0
+    actual: float = 0.0
 
 
 class Fill(Message, frozen=True):

@@ -23,6 +23,7 @@ from engine.core.types import (
     fill_dtype,
     order_dtype,
 )
+from engine.risk.codes import DENY_CODES
 from engine.runtime.records import (
     LEVELS_PER_RECORD,
     PAYLOAD_DTYPES,
@@ -49,6 +50,7 @@ DepthRow = namedtuple("DepthRow", ("n_bids", "n_asks", "exch_ts", "levels"))
 EventFields = namedtuple("EventFields", event_dtype.names, rename=True)
 
 STATUS = {int(code): code.name for code in Status}
+DENIED = int(Status.DENIED)
 REASON = {int(code): "" if code == Reason.NONE else code.name.lower() for code in Reason}
 TIF: dict[int, p.TimeInForce] = {int(code): code.name for code in TimeInForce}
 ORDER_TYPE: dict[int, p.OrderType] = {int(OrdType.LIMIT): "limit", int(OrdType.MARKET): "market"}
@@ -140,6 +142,13 @@ def as_records(slots: np.ndarray) -> np.ndarray:
     return slots.view(record_dtype).reshape(-1)
 
 
+def denial(order: OrderFields) -> tuple[str, float, float]:
+    """Deny code, limit and value of a denied request; empty of any other order."""
+    if order.status != DENIED:
+        return "", 0.0, 0.0
+    return DENY_CODES.get(order.reason, ""), order.queue_ahead, order.queue_traded
+
+
 def order_update(
     row: OrderRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str
 ) -> p.OrderUpdate:
@@ -163,6 +172,7 @@ def order_update(
         row.leaves_qty,
         REASON[order.reason],
         header.step,
+        *denial(order),
     )
 
 
@@ -201,6 +211,7 @@ def execution(
         bool(order.is_maker) and executed,
         REASON[order.reason],
         header.step,
+        *denial(order),
     )
 
 

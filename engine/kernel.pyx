@@ -462,7 +462,7 @@ cdef class Kernel(Warden):
             name, slot, KIND_NAMES[self.desk.slots[<Py_ssize_t>slot].kind],
             STATE_NAMES[self.desk.slots[<Py_ssize_t>slot].state], self.message_of(slot), self.symbols_of[slot],
             params, specs,
-            {symbol: self.limits[slot, self.instrument_of(symbol)] for symbol in self.symbols_of[slot]},
+            {symbol: self.limits_of(name, symbol) for symbol in self.symbols_of[slot]},
             self.failed[slot][0].traceback if self.failed[slot] else "",
         )
 

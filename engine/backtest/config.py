@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from engine.core import settings
 from engine.core.errors import ConfigError
+from engine.risk.limits import RiskConfig, check_scope
 
 Positive = Annotated[float, Meta(gt=0)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=3_600_000_000_000)]
@@ -156,12 +157,14 @@ class BacktestConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         assets: At least one.
         strategies: At least one.
         seed: What strategies read as ``ctx.seed``; part of the result.
+        risk: Limits over all strategies: of everything, and by instrument.
         max_orders: Live orders the kernel and each venue model have room for.
         equity_sample_ns: Interval of the equity samples; 0 takes none.
     """
 
     assets: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(min_length=1, max_length=1024)]
+    risk: RiskConfig = RiskConfig()
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     max_orders: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
     equity_sample_ns: Annotated[int, Meta(ge=0, lt=2**62)] = 0
@@ -255,6 +258,29 @@ def check_strategies(strategies: list[StrategyConfig], symbols: list[str], sourc
                 raise ConfigError(f"{where}.symbols: {symbol!r} is none of {', '.join(symbols)}")
 
 
+def check_risk(risk: RiskConfig, symbols: list[str], source: str) -> None:
+    """Checks what single fields cannot say about limits over all strategies.
+
+    Args:
+        risk: What was read.
+        symbols: The symbols that exist.
+        source: The file, for messages.
+
+    Raises:
+        ConfigError: A limit does not go with the others or is not for its section, or a symbol is unknown.
+    """
+    try:
+        where = "$.risk.limits"
+        check_scope(risk.limits, everything=True)
+        for symbol, limits in risk.instruments.items():
+            where = f"$.risk.instruments.{symbol}"
+            if symbol not in symbols:
+                raise ConfigError(f"{symbol!r} is none of {', '.join(symbols)}")
+            check_scope(limits, everything=False)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {where}: {error}") from None
+
+
 def _plain(config: BacktestConfig, source: str) -> Any:
     try:
         return msgspec.to_builtins(config)
@@ -271,3 +297,4 @@ def check(config: BacktestConfig, source: str = "configuration") -> None:
     settings.convert(_plain(config, source), type(config), source=source)
     check_assets(config.assets, source)
     check_strategies(config.strategies, [asset.symbol for asset in config.assets], source)
+    check_risk(config.risk, [asset.symbol for asset in config.assets], source)

@@ -237,6 +237,10 @@ def seat(kernel: Kernel, config: BacktestConfig, source: str = "configuration") 
     Raises:
         ConfigError: A strategy does not load, or has no such parameter or limit.
     """
+    try:
+        kernel.set_risk(config.risk)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: $.risk: {error}") from None
     for index, entry in enumerate(config.strategies):
         where = f"{source}: $.strategies[{index}]"
         try:

@@ -112,6 +112,25 @@ cdef enum ReasonCode:
     REASON_REQUEST_IN_FLIGHT = 53
     REASON_UNKNOWN_INSTRUMENT = 54
     REASON_KILL_SWITCH = 55      # denied by it, or cancelled when it was thrown
+    REASON_RESTRICTED_INSTRUMENT = 56
+    REASON_SESSION_HOURS = 57
+    REASON_BOOK_UNSYNCED = 58
+    REASON_CROSSED_BOOK = 59
+    REASON_STALE_MARKET_DATA = 60
+    REASON_CLOCK_SANITY = 61
+    REASON_PRICE_COLLAR = 62
+    REASON_MAX_GROSS_NOTIONAL = 63
+    REASON_MAX_OPEN_NOTIONAL = 64
+    REASON_BUYING_POWER = 65
+    REASON_ORDER_RATE = 66
+    REASON_MESSAGE_RATE = 67
+    REASON_MAX_ORDER_TO_TRADE_RATIO = 68
+    REASON_DUPLICATE_CONTENT = 69
+    REASON_SELF_TRADE_PREVENTION = 70
+    REASON_MAX_DAILY_LOSS = 71
+    REASON_MAX_DRAWDOWN = 72
+    REASON_REPEAT_EXECUTION_THROTTLE = 73
+    REASON_REJECT_RATE_BREAKER = 74
 
 cdef struct Order:
     uint64_t order_id            # engine-wide, assigned by the kernel (by the caller in `hbt`)
@@ -124,8 +143,8 @@ cdef struct Order:
     int64_t cum_exec_qty         # lots executed so far
     int64_t exch_ts              # when the venue last touched it
     int64_t local_ts             # when its last request was sent
-    double queue_ahead           # queue model: estimated quantity in front
-    double queue_traded          # queue model: traded at the level since its last depth change
+    double queue_ahead           # queue model: estimated quantity in front; of a DENIED request, the limit
+    double queue_traded          # traded at the level since its last depth change; of a DENIED request, the value
     double fee                   # of the last execution; negative is a rebate
     uint32_t next_handle         # intrusive list links, owned by whoever holds the slab
     uint32_t prev_handle
@@ -138,7 +157,7 @@ cdef struct Order:
     uint8_t req                  # request in flight: NONE, NEW, CANCELED or REPLACED; REJECTED in a reply
     uint8_t is_maker             # of the last execution
     uint8_t reason               # ReasonCode of the last change
-    uint8_t flags
+    uint8_t flags                # of a DENIED request: whose limit, as in risk/scope.pxd
     uint8_t _pad[4]              # named, so that copies carry it and equal orders are equal bytes
 
 cdef struct Fill:

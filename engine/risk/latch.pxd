@@ -9,14 +9,22 @@ from libc.stdint cimport int64_t, uint8_t
 
 from engine.core.types cimport (
     REASON_KILL_SWITCH,
+    REASON_MAX_DAILY_LOSS,
+    REASON_MAX_DRAWDOWN,
     REASON_NONE,
+    REASON_REJECT_RATE_BREAKER,
+    REASON_REPEAT_EXECUTION_THROTTLE,
     TRADING_ACTIVE,
 )
 
 
 cdef enum LatchCause:
     LATCH_KILL = 0
-    LATCH_CAUSES = 1             # how many there are
+    LATCH_DAILY_LOSS = 1
+    LATCH_DRAWDOWN = 2
+    LATCH_REJECTS = 3
+    LATCH_REPEATS = 4
+    LATCH_CAUSES = 5             # how many there are
 
 
 cdef struct Latch:
@@ -31,7 +39,13 @@ cdef inline uint8_t latch_reason(int cause) noexcept nogil:
     """The reason of a denial by a latch of this cause."""
     if cause == LATCH_KILL:
         return REASON_KILL_SWITCH
-    return REASON_NONE
+    if cause == LATCH_DAILY_LOSS:
+        return REASON_MAX_DAILY_LOSS
+    if cause == LATCH_DRAWDOWN:
+        return REASON_MAX_DRAWDOWN
+    if cause == LATCH_REJECTS:
+        return REASON_REJECT_RATE_BREAKER
+    return REASON_REPEAT_EXECUTION_THROTTLE if cause == LATCH_REPEATS else REASON_NONE
 
 
 cdef inline void _latch_settle(Latch* latch) noexcept nogil:

@@ -11,8 +11,8 @@ that are not given have their defaults; the rest are those of the bridge protoco
 ``reduce_only``         until ``resume``, only orders that reduce a position pass
 ``cancel_orders``       ``strategy_id``, ``symbol``: empty means all
 ``update_params``       ``strategy_id``, ``params``
-``update_risk_limits``  ``strategy_id``, ``symbol``, and limits by their names, or as a table ``limits``:
-                        null leaves one as it is
+``update_risk_limits``  ``strategy_id`` (empty: of all strategies), ``symbol``, and limits by their names, or
+                        as a table ``limits``: null leaves one as it is
 ``query_limits``        ``strategy_id``, ``symbol``: the reply's ``details`` have the limits by symbol
 ``query_status``        ``strategy_id``: the strategy's state, or the engine's if empty
 ``reconfigure``         what an edited configuration changes, all or nothing: see runtime/reconfigure.py

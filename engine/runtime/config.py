@@ -1,8 +1,8 @@
 """The daemon's configuration: one TOML file, typed, with unknown keys refused.
 
-Sections: ``[engine]``, ``[bridge]``, ``[feed]``, ``[external]``, ``[control]``, ``[[instruments]]`` and
-``[[strategies]]``; the last two are the backtest's own structs, so a strategy moves from a backtest to the
-daemon unchanged.
+Sections: ``[engine]``, ``[bridge]``, ``[feed]``, ``[external]``, ``[control]``, ``[risk]``,
+``[[instruments]]`` and ``[[strategies]]``; the last three are the backtest's own structs, so a strategy moves
+from a backtest to the daemon unchanged.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ from msgspec import Meta
 
 from bridge.config import check_endpoint
 from bridge.errors import BridgeError
-from engine.backtest.config import L3_FIFO, AssetConfig, StrategyConfig, check_assets, check_strategies
+from engine.backtest.config import (
+    L3_FIFO,
+    AssetConfig,
+    StrategyConfig,
+    check_assets,
+    check_risk,
+    check_strategies,
+)
 from engine.core import settings
 from engine.core.errors import ConfigError, NotRunning
 from engine.feeds.generated import START_TS
+from engine.risk.limits import RiskConfig
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
 
 MAX_STRATEGIES = 64
@@ -134,6 +142,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     feed: FeedSection = msgspec.field(default_factory=FeedSection)
     external: ExternalSection = msgspec.field(default_factory=ExternalSection)
     control: ControlSection = msgspec.field(default_factory=ControlSection)
+    risk: RiskConfig = RiskConfig()
     instruments: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(max_length=MAX_STRATEGIES)] = []
 
@@ -190,6 +199,7 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
             where = f"{source}: $.instruments[{index}].queue_model"
             raise ConfigError(f"{where}: {L3_FIFO} is for backtests: live feeds are market by price")
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
+    check_risk(config.risk, [asset.symbol for asset in config.instruments], source)
     try:
         check_endpoint(config.endpoint(), config.bridge.allow_remote)
     except BridgeError as error:

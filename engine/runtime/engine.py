@@ -47,6 +47,10 @@ def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
         ConfigError: A strategy cannot be loaded, or a parameter or limit is wrong; file and key are named.
     """
     kernel = Kernel(config.instruments, max_orders=config.engine.max_orders, seed=config.feed.seed)
+    try:
+        kernel.set_risk(config.risk)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: $.risk: {error}") from None
     for index, chosen in enumerate(config.strategies):
         where = f"{source}: $.strategies[{index}]"
         limits = convert(chosen.limits, RiskLimits, source=f"{where}.limits")

@@ -29,6 +29,8 @@ def _nothing(field: inspect.Field) -> Any:
 
 NOTHING: dict[str, Any] = {field.name: _nothing(field) for field in inspect.type_info(RiskLimits).fields}
 """By limit, the value that lifts it; None for what says how another one works."""
+# Of these the smallest value limits least.
+NOTHING |= {"duplicate_window_ns": 0, "cancel_reserve": 0}
 
 
 def lifted(limits: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from engine.core.pool cimport pool_check, pool_is_live
 from engine.core.types cimport *
 from engine.risk.latch cimport LATCH_CAUSES, Latch
 from engine.risk.position cimport Position
+from engine.risk.pretrade cimport LimitSet, ScopeState
 from engine.risk.scope cimport SCOPE_STRATEGIES
 from engine.strategy.desk cimport (
     KIND_EXTERNAL,
@@ -86,13 +87,19 @@ cdef uint64_t _hash_position(uint64_t h, const Position* p) noexcept nogil:
     return _mix(h, <uint64_t>p.num_trades)
 
 
+cdef uint64_t _hash_words(uint64_t h, const void* words, size_t size) noexcept nogil:
+    cdef const uint64_t* at = <const uint64_t*>words
+    cdef size_t n
+    for n in range(size // sizeof(uint64_t)):
+        h = _mix(h, at[n])
+    return h
+
+
 cdef uint64_t _hash_cell(uint64_t h, const Desk* desk, const Cell* cell) noexcept nogil:
     cdef uint32_t handle = cell.head
     h = _hash_position(h, &cell.position)
-    h = _mix(h, <uint64_t>cell.limits.max_order_qty)
-    h = _mix(h, <uint64_t>cell.limits.max_position)
-    h = _mix_double(h, cell.limits.max_notional)
-    h = _mix(h, cell.limits.max_open_orders)
+    if cell.limits.mask != 0:
+        h = _hash_words(h, &cell.limits, sizeof(LimitSet))
     h = _mix(h, cell.trades | (<uint64_t>cell.close_tries << 8) | (<uint64_t>cell.n_orders << 16))
     while handle != 0:
         h = _hash_order(h, desk_live(desk, handle))
@@ -129,7 +136,10 @@ cdef uint64_t desk_hash(const Desk* desk) noexcept nogil:
         h = _mix(h, <uint64_t>desk.slots[s].timer_interval)
         for i in range(desk.n_instruments):
             h = _hash_cell(h, desk, desk_cell(desk, s, i))
-    for n in range(_scopes(desk) if desk.n_latched != 0 else 0):
+    for n in range(_scopes(desk) if desk.counting or desk.n_latched != 0 else 0):
+        if desk.scopes[n].limits.mask != 0:
+            h = _hash_words(_mix(h, n), &desk.scopes[n].limits, sizeof(LimitSet))
+            h = _hash_words(h, &desk.scopes[n].state, sizeof(ScopeState))
         if desk.scopes[n].latch.state != TRADING_ACTIVE:
             h = _hash_latch(_mix(h, n), &desk.scopes[n].latch)
     return h

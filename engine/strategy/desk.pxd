@@ -28,13 +28,14 @@ from engine.core.types cimport (
     Order,
 )
 from engine.risk.position cimport Position
-from engine.risk.pretrade cimport LimitSet
+from engine.risk.pretrade cimport Denial, LimitSet
 from engine.risk.scope cimport SCOPE_GLOBAL, SCOPE_STRATEGIES, Scope
 
 
 cdef enum:
     MAX_STRATEGIES = 64
     DENIED_CAPACITY = 256
+    TRIPPED_CAPACITY = 16
     CANCEL_TRIES = 3             # how often a cancel of our own is repeated when the venue refuses it
     CLOSE_TRIES = 5              # how often a closing order is repeated until the position is flat
     ANY_INSTRUMENT = 0xffff      # in desk_cancel_all and in a cancel request without client_order_id
@@ -90,15 +91,24 @@ cdef struct Cell:
     uint32_t tail
     uint8_t trades               # the strategy named this instrument
     uint8_t close_tries          # closing orders left to send until flat
+    uint8_t active               # in desk.active
+    int64_t own_bid              # no live buy is priced above it, no sell below own_ask; 0 without one
+    int64_t own_ask
 
 # A record of the order table: the order, and what only the desk needs to know of it.
 cdef struct LiveOrder:
     Order order
     int64_t venue_tick           # as the venue last confirmed it: comes back when a modify is rejected
     int64_t venue_qty
+    int64_t value_tick           # what a market order is valued at
     uint8_t cancel_reason        # why its cancel was asked for
     uint8_t cancel_tries         # to be cancelled, as soon as no request is in flight
     uint8_t _pad[6]
+
+# A cell that has had an order or a fill.
+cdef struct ActiveCell:
+    uint16_t strategy
+    uint16_t instrument
 
 # What a report did, for the callbacks; `live` is 0 for an order that the table did not hold.
 cdef struct ReportEffect:
@@ -127,6 +137,12 @@ cdef struct Desk:
     uint32_t max_orders          # live orders; closing orders have room beyond it
     uint32_t n_denied            # wait for their on_order
     uint32_t n_latched           # scopes with a latch set: 0 spares every order the look at three of them
+    uint32_t n_active
+    uint32_t n_tripped           # breakers that want the orders of their scope cancelled
+    uint32_t tripped[TRIPPED_CAPACITY]   # scopes by number
+    ActiveCell* active
+    uint64_t limits_mask         # LimitBit of all limits that are set anywhere
+    bint counting                # some scope has a limit, so scopes count
     Slab orders                  # LiveOrder records
     IdTable ids                  # order_id to handle
     IdTable* client_ids          # an external strategy's client_order_id to handle
@@ -151,6 +167,16 @@ cdef inline Scope* desk_strategy_scope(const Desk* desk, uint16_t strategy) noex
 
 cdef inline Scope* desk_instrument_scope(const Desk* desk, uint16_t instrument) noexcept nogil:
     return &desk.scopes[<size_t>SCOPE_STRATEGIES + MAX_STRATEGIES + instrument]
+
+
+cdef inline void desk_activate(Desk* desk, uint16_t strategy, uint16_t instrument) noexcept nogil:
+    """Lists a cell among those that sums of values and losses go through."""
+    cdef Cell* cell = desk_cell(desk, strategy, instrument)
+    if not cell.active:
+        cell.active = True
+        desk.active[desk.n_active].strategy = strategy
+        desk.active[desk.n_active].instrument = instrument
+        desk.n_active += 1
 
 
 cdef inline double book_mid(const L2Book* book) noexcept nogil:
@@ -217,6 +243,8 @@ cdef int desk_close(Desk* desk, uint16_t strategy, uint16_t instrument) noexcept
 cdef void desk_set_timer(Desk* desk, uint16_t strategy, int64_t interval, int64_t first) noexcept nogil
 cdef void desk_find_next_timer(Desk* desk) noexcept nogil
 cdef void desk_deny(Desk* desk, Order* order, uint8_t prev_status, uint8_t reason) noexcept nogil
+# The same, with the limit and the value that passed it.
+cdef void desk_refuse(Desk* desk, Order* order, uint8_t prev_status, const Denial* why) noexcept nogil
 # Cancels an order now, or as soon as its request in flight is answered.
 cdef void desk_want_cancel(Desk* desk, LiveOrder* live, uint8_t reason) noexcept nogil
 # After the callbacks: desk_retire(desk, effect).

@@ -23,11 +23,21 @@ from engine.core.codes cimport (
 )
 from engine.core.idmap cimport idmap_free, idmap_init, idmap_insert, idmap_remove
 from engine.core.pool cimport pool_alloc, pool_free_all, pool_init, pool_release
-from engine.core.ticks cimport to_qty
 from engine.core.types cimport *
 from engine.risk.position cimport position_apply
-from engine.risk.latch cimport latch_cause, latch_reason
-from engine.risk.pretrade cimport Intent, limits_none, pretrade_check, pretrade_reduces
+from engine.risk.latch cimport LATCH_CAUSES, latch_cause, latch_reason
+from engine.risk.pretrade cimport LIMIT_SELF_TRADE, deny
+from engine.strategy.admission cimport (
+    admission_count,
+    admission_executed,
+    admission_quotes,
+    admission_rejected,
+    admission_sent,
+    admit,
+    admit_latched,
+    market_tick,
+    open_lots,
+)
 
 
 # --- life ----------------------------------------------------------------------------------------
@@ -48,10 +58,13 @@ cdef int desk_init(
     # One input may cancel every live order, close every position and stop every strategy.
     desk.outbox_soft = outbox_size
     desk.outbox_capacity = outbox_size + 2 * (max_orders + closers) + 4 * MAX_STRATEGIES + 16
+    # And trip every breaker of every scope.
+    desk.outbox_capacity += LATCH_CAUSES * (SCOPE_STRATEGIES + MAX_STRATEGIES + n_instruments)
     desk.instruments = <Instrument*>calloc(n_instruments, sizeof(Instrument))
     desk.books = <L2Book*>calloc(n_instruments, sizeof(L2Book))
     desk.slots = <StrategySlot*>calloc(MAX_STRATEGIES, sizeof(StrategySlot))
     desk.cells = <Cell*>calloc(closers, sizeof(Cell))
+    desk.active = <ActiveCell*>calloc(closers, sizeof(ActiveCell))
     desk.scopes = <Scope*>calloc(<size_t>SCOPE_STRATEGIES + MAX_STRATEGIES + n_instruments, sizeof(Scope))
     # Megabytes that desk_emit writes whole, field by field: clearing them would be most of a short run's start.
     desk.outbox = <Output*>malloc(desk.outbox_capacity * sizeof(Output))
@@ -59,13 +72,11 @@ cdef int desk_init(
     desk.denied = <Order*>calloc(DENIED_CAPACITY, sizeof(Order))
     if (
         desk.instruments == NULL or desk.books == NULL or desk.slots == NULL or desk.cells == NULL
-        or desk.scopes == NULL or desk.outbox == NULL or desk.client_ids == NULL or desk.denied == NULL
+        or desk.scopes == NULL or desk.active == NULL or desk.outbox == NULL or desk.client_ids == NULL or desk.denied == NULL
         or pool_init(&desk.orders, max_orders + closers, sizeof(LiveOrder)) != OK
         or idmap_init(&desk.ids, max_orders + closers) != OK
     ):
         return ERR_NO_MEMORY
-    for i in range(closers):
-        limits_none(&desk.cells[i].limits)
     for i in range(MAX_STRATEGIES):
         desk.slots[i].timer_due = INT64_MAX
     return OK
@@ -83,6 +94,7 @@ cdef void desk_free(Desk* desk) noexcept nogil:
     free(desk.slots)
     free(desk.cells)
     free(desk.scopes)
+    free(desk.active)
     free(desk.outbox)
     free(desk.client_ids)
     free(desk.denied)
@@ -125,14 +137,26 @@ cdef bint desk_emit(
 
 cdef void _emit_request(Desk* desk, const Order* order, uint8_t prev_status) noexcept nogil:
     desk.requests += 1
+    if desk.counting:
+        admission_sent(desk, order)
     desk_emit(desk, OUTPUT_REQUEST, order.strategy, order, prev_status, NULL, True)
     desk_emit(desk, OUTPUT_ORDER, order.strategy, order, prev_status, NULL, True)
 
 
 cdef void desk_deny(Desk* desk, Order* order, uint8_t prev_status, uint8_t reason) noexcept nogil:
+    cdef Denial why
+    why.scope = 0
+    deny(&why, reason, 0.0, 0.0)
+    desk_refuse(desk, order, prev_status, &why)
+
+
+cdef void desk_refuse(Desk* desk, Order* order, uint8_t prev_status, const Denial* why) noexcept nogil:
     """Says no to a request: DENIED with prev_status NONE never lived, with another the order goes on."""
     order.status = STATUS_DENIED
-    order.reason = reason
+    order.reason = why.reason
+    order.flags = why.scope
+    order.queue_ahead = why.limit
+    order.queue_traded = why.actual
     desk.denials += 1
     desk_emit(desk, OUTPUT_ORDER, order.strategy, order, prev_status, NULL, False)
     if desk.slots[order.strategy].calls & CALL_ORDER and desk.n_denied < DENIED_CAPACITY:
@@ -143,19 +167,15 @@ cdef void desk_deny(Desk* desk, Order* order, uint8_t prev_status, uint8_t reaso
 # --- the order table -----------------------------------------------------------------------------
 
 
-cdef inline int64_t _open_lots(const Order* order) noexcept nogil:
-    """What an order could still execute: during a modify, the larger of the old and the new quantity."""
-    if order.req == STATUS_REPLACED and order.qty > order.leaves_qty:
-        return order.qty
-    return order.leaves_qty
-
-
-cdef inline void _count(Desk* desk, const Order* order, int64_t sign) noexcept nogil:
+cdef inline void _count(Desk* desk, const LiveOrder* live, int sign) noexcept nogil:
+    cdef const Order* order = &live.order
     cdef Cell* cell = desk_cell(desk, order.strategy, order.instrument)
     if order.side > 0:
-        cell.open_buy += sign * _open_lots(order)
+        cell.open_buy += sign * open_lots(order)
     else:
-        cell.open_sell += sign * _open_lots(order)
+        cell.open_sell += sign * open_lots(order)
+    if desk.counting:
+        admission_count(desk, live, sign)
 
 
 cdef void _insert(Desk* desk, const Order* order) noexcept nogil:
@@ -166,6 +186,7 @@ cdef void _insert(Desk* desk, const Order* order) noexcept nogil:
     live.order = order[0]
     live.venue_tick = order.price_tick
     live.venue_qty = order.qty
+    live.value_tick = market_tick(desk, order) if order.order_type == ORDER_MARKET else 0
     live.order.next_handle = 0
     live.order.prev_handle = cell.tail
     if cell.tail != 0:
@@ -174,7 +195,10 @@ cdef void _insert(Desk* desk, const Order* order) noexcept nogil:
         cell.head = handle
     cell.tail = handle
     cell.n_orders += 1
-    _count(desk, order, 1)
+    desk_activate(desk, order.strategy, order.instrument)
+    _count(desk, live, 1)
+    if desk.limits_mask & LIMIT_SELF_TRADE:
+        admission_quotes(cell, order)
     idmap_insert(&desk.ids, order.order_id, handle)
     if order.client_order_id != 0:
         idmap_insert(&desk.client_ids[order.strategy], order.client_order_id, handle)
@@ -208,64 +232,6 @@ cdef void desk_retire(Desk* desk, const ReportEffect* effect) noexcept nogil:
 # --- requests ------------------------------------------------------------------------------------
 
 
-cdef uint8_t _latched(const Desk* desk, const Order* order, bint reduces) noexcept nogil:
-    """The reason of the first scope, from the widest, that is latched against an order, or REASON_NONE."""
-    cdef const Scope* scope
-    cdef int n
-    for n in range(3):
-        if n == 0:
-            scope = &desk.scopes[SCOPE_GLOBAL]
-        elif n == 1:
-            scope = desk_strategy_scope(desk, order.strategy)
-        else:
-            scope = desk_instrument_scope(desk, order.instrument)
-        if scope.latch.state == TRADING_HALTED or (scope.latch.state == TRADING_REDUCING and not reduces):
-            return latch_reason(latch_cause(&scope.latch))
-    return REASON_NONE
-
-
-cdef uint8_t _admit(Desk* desk, const Order* order, int64_t added, uint32_t new_orders) noexcept nogil:
-    """The reason to deny an order or a modify that adds to the market, or REASON_NONE."""
-    cdef const Instrument* inst = &desk.instruments[order.instrument]
-    cdef const L2Book* book = &desk.books[order.instrument]
-    cdef Cell* cell = desk_cell(desk, order.strategy, order.instrument)
-    cdef int64_t tick = order.price_tick
-    cdef Intent intent
-    cdef uint8_t reason
-    if desk.slots[order.strategy].state != STRATEGY_RUNNING:
-        return REASON_STRATEGY_NOT_RUNNING
-    if not cell.trades:
-        return REASON_UNKNOWN_INSTRUMENT
-    if order.qty <= 0:
-        return REASON_INVALID_QTY
-    if order.order_type == ORDER_MARKET:
-        tick = book.best_ask_tick if order.side > 0 else book.best_bid_tick
-        if tick == INVALID_MAX_TICK or tick == INVALID_MIN_TICK:
-            return REASON_NO_MARKET
-    elif tick <= 0:
-        return REASON_INVALID_PRICE
-    intent.qty = order.qty
-    intent.added = added
-    intent.position = cell.position.lots
-    intent.open_side = cell.open_buy if order.side > 0 else cell.open_sell
-    intent.notional = instrument_amount(inst, to_px(tick, inst.tick_size), to_qty(order.qty, inst.lot_size))
-    intent.open_orders = cell.n_orders
-    intent.new_orders = new_orders
-    intent.side = order.side
-    if desk.n_latched != 0:
-        reason = _latched(desk, order, pretrade_reduces(&intent))
-        if reason != REASON_NONE:
-            return reason
-    reason = pretrade_check(&cell.limits, &intent, desk.trading_state)
-    if reason != REASON_NONE:
-        return reason
-    if desk.busy or desk.n_outputs + 2 > desk.outbox_soft:
-        return REASON_BUSY
-    if new_orders > 0 and desk.orders.used >= desk.max_orders:
-        return REASON_BUSY
-    return REASON_NONE
-
-
 cdef void _draft(
     Desk* desk, Order* order, uint16_t strategy, uint16_t instrument, int side, int64_t price_tick,
     int64_t qty, int order_type, int time_in_force
@@ -290,12 +256,15 @@ cdef uint64_t desk_submit(
     int order_type, int time_in_force, uint64_t client_order_id
 ) noexcept nogil:
     cdef Order order
+    cdef Denial why
     cdef uint8_t reason
     _draft(desk, &order, strategy, instrument, side, price_tick, qty, order_type, time_in_force)
     order.client_order_id = client_order_id
-    reason = _admit(desk, &order, qty, 1)
+    reason = admit(desk, &order, NULL, qty, &why)
+    if desk.n_tripped != 0:
+        _after_trips(desk)
     if reason != REASON_NONE:
-        desk_deny(desk, &order, STATUS_NONE, reason)
+        desk_refuse(desk, &order, STATUS_NONE, &why)
         return 0
     _insert(desk, &order)
     _emit_request(desk, &order, STATUS_NONE)
@@ -326,6 +295,7 @@ cdef int desk_modify(
     cdef Order asked
     cdef uint8_t reason = REASON_NONE
     cdef uint8_t state = desk.slots[strategy].state
+    cdef Denial why
     if live == NULL or order_ended(&live.order):
         return ERR_ORDER_NOT_FOUND
     if live.order.req != STATUS_NONE:
@@ -338,25 +308,30 @@ cdef int desk_modify(
     asked.req = STATUS_REPLACED
     if price_tick == live.order.price_tick and qty <= live.order.leaves_qty and state == STRATEGY_PAUSED:
         # A smaller quantity at the same price only reduces: a paused strategy may still do that.
+        why.scope = 0
         if desk.n_latched != 0:
-            reason = _latched(desk, &asked, True)
-        if reason != REASON_NONE:
-            pass
-        elif desk.trading_state == TRADING_HALTED:
-            reason = REASON_TRADING_HALTED
-        elif desk.n_outputs + 2 > desk.outbox_soft:
-            reason = REASON_BUSY
+            reason = admit_latched(desk, &asked, True, &why)
+        if reason == REASON_NONE and desk.trading_state == TRADING_HALTED:
+            reason = deny(&why, REASON_TRADING_HALTED, 0.0, 0.0)
+        elif reason == REASON_NONE and desk.n_outputs + 2 > desk.outbox_soft:
+            reason = deny(&why, REASON_BUSY, <double>desk.outbox_soft, <double>desk.n_outputs)
     else:
-        reason = _admit(desk, &asked, _open_lots(&asked) - live.order.leaves_qty, 0)
+        reason = admit(desk, &asked, live, open_lots(&asked) - live.order.leaves_qty, &why)
+    if desk.n_tripped != 0:
+        # The breaker has had this order cancelled as well.
+        _after_trips(desk)
+        reason = admit_latched(desk, &asked, False, &why)
     if reason != REASON_NONE:
-        desk_deny(desk, &asked, live.order.status, reason)
+        desk_refuse(desk, &asked, live.order.status, &why)
         return ERR_DENIED
-    _count(desk, &live.order, -1)
+    _count(desk, live, -1)
     live.venue_tick = live.order.price_tick
     live.venue_qty = live.order.qty
     asked.local_ts = desk.now
     live.order = asked
-    _count(desk, &live.order, 1)
+    _count(desk, live, 1)
+    if desk.limits_mask & LIMIT_SELF_TRADE:
+        admission_quotes(desk_cell(desk, strategy, asked.instrument), &asked)
     _emit_request(desk, &live.order, live.order.status)
     return OK
 
@@ -403,6 +378,26 @@ cdef uint32_t desk_cancel_all(Desk* desk, uint16_t strategy, uint16_t instrument
     return found
 
 
+cdef void _after_trips(Desk* desk) noexcept nogil:
+    """Cancels the orders of scopes that a breaker has just latched, and tells of it."""
+    cdef uint32_t n
+    cdef size_t scope
+    cdef uint16_t strategy, instrument
+    cdef uint8_t reason
+    for n in range(desk.n_tripped):
+        scope = desk.tripped[n]
+        strategy = ANY_STRATEGY
+        instrument = ANY_INSTRUMENT
+        if scope >= SCOPE_STRATEGIES + MAX_STRATEGIES:
+            instrument = <uint16_t>(scope - SCOPE_STRATEGIES - MAX_STRATEGIES)
+        elif scope >= SCOPE_STRATEGIES:
+            strategy = <uint16_t>(scope - SCOPE_STRATEGIES)
+        reason = latch_reason(latch_cause(&desk.scopes[scope].latch))
+        desk_emit(desk, OUTPUT_STRATEGY, strategy, NULL, 0, NULL, True)
+        desk_cancel_all(desk, strategy, instrument, reason)
+    desk.n_tripped = 0
+
+
 # --- timers --------------------------------------------------------------------------------------
 
 
@@ -441,6 +436,9 @@ cdef void _execute(Desk* desk, const Order* report, ReportEffect* effect) noexce
         &desk_cell(desk, order.strategy, order.instrument).position, inst, order.side,
         report.exec_price_tick, report.exec_qty, report.fee,
     )
+    desk_activate(desk, order.strategy, order.instrument)
+    if desk.counting:
+        admission_executed(desk, order, report.exec_qty)
     memset(fill, 0, sizeof(Fill))
     fill.exch_ts = report.exch_ts
     fill.local_ts = desk.now
@@ -526,6 +524,8 @@ cdef int _stray(Desk* desk, const Order* report, ReportEffect* effect) noexcept 
     _execute(desk, report, effect)
     desk_emit(desk, OUTPUT_ORDER, report.strategy, report, STATUS_NONE, NULL, True)
     desk_emit(desk, OUTPUT_FILL, report.strategy, report, STATUS_NONE, &effect.fill, True)
+    if desk.n_tripped != 0:
+        _after_trips(desk)
     return OK
 
 
@@ -547,8 +547,10 @@ cdef int desk_report(Desk* desk, const Order* report, ReportEffect* effect) noex
     effect.live = idmap_find(&desk.ids, report.order_id)
     effect.prev_status = live.order.status
     effect.changed = True
-    _count(desk, &live.order, -1)
+    _count(desk, live, -1)
     if report.req == STATUS_REJECTED:
+        if desk.counting and live.order.req != STATUS_CANCELED:
+            admission_rejected(desk, &live.order)
         _reject(live)
     else:
         _update(live, report)
@@ -566,10 +568,14 @@ cdef int desk_report(Desk* desk, const Order* report, ReportEffect* effect) noex
         live.order.req = STATUS_NONE
         _unlink(desk, &live.order)
     else:
-        _count(desk, &live.order, 1)
+        _count(desk, live, 1)
+        if desk.limits_mask & LIMIT_SELF_TRADE:
+            admission_quotes(desk_cell(desk, live.order.strategy, live.order.instrument), &live.order)
     effect.order = live.order
     desk_emit(desk, OUTPUT_ORDER, report.strategy, &live.order, effect.prev_status, NULL, True)
     if effect.executed:
         desk_emit(desk, OUTPUT_FILL, report.strategy, &live.order, effect.prev_status, &effect.fill, True)
+    if desk.n_tripped != 0:
+        _after_trips(desk)
     _follow_up(desk, effect)
     return OK

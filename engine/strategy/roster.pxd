@@ -29,7 +29,8 @@ cdef class Roster:
     cdef list params_of                  # of external strategies
     cdef list logs
     cdef readonly Script script          # of the Python strategies
-    cdef dict limits                     # (slot, instrument) to RiskLimits
+    cdef dict limits                     # (slot, instrument) to RiskLimits on single orders
+    cdef dict scope_limits               # scope number to RiskLimits
     cdef dict latched                    # (kind of scope, its name, cause) to LatchInfo
 
     cdef void fan_out(
@@ -62,8 +63,11 @@ cdef class Roster:
     cdef int slot_of(self, object name) except -1
     cdef int vacancy(self, str name, uint8_t kind) except -1
     cdef int seat(self, str name, uint8_t kind, object strategy, object symbols, object limits) except -1
+    cdef int must_add_up(self, object limits, object instruments) except -1
+    cdef int take_limits(self, uint16_t slot, object limits, object instruments) except -1
     cdef int assign(self, uint16_t slot, object symbols) except -1
     cdef int set_limits(self, uint16_t slot, uint16_t instrument, object limits) except -1
+    cdef int set_scope_limits(self, size_t scope, object limits, object instruments) except -1
     cdef int begin(self, uint16_t slot) except -1
     cdef int keep_latches(self, size_t scope, str kind, str name) except -1
     cdef int apply_latches(self, size_t scope, str kind, str name) except -1

@@ -11,8 +11,9 @@ from engine.core.codes cimport OK
 from engine.core.idmap cimport idmap_init
 from engine.core.types cimport *
 from engine.risk.latch cimport LATCH_CAUSES, Latch, latch_reason, latch_set
-from engine.risk.pretrade cimport limits_from
-from engine.risk.scope cimport SCOPE_STRATEGIES
+from engine.risk.pretrade cimport LIMITS_LOSS, NS_PER_DAY, LimitSet, ScopeState, limits_from
+from engine.risk.scope cimport SCOPE_STRATEGIES, Scope
+from engine.strategy.admission cimport admission_equity, admission_recount
 from engine.strategy.context cimport Context, make_context
 from engine.strategy.desk cimport (
     ANY_INSTRUMENT,
@@ -43,7 +44,7 @@ from typing import NamedTuple
 
 from engine.core.errors import CapacityError, ConfigError, StrategyError, raise_for_code
 from engine.core.types import Reason, TradingState
-from engine.risk.limits import UNLIMITED, RiskLimits
+from engine.risk.limits import MONEY, UNLIMITED, RiskLimits, check_limits
 from engine.strategy.base import Strategy
 from engine.strategy.states import may, next_strategy
 from engine.strategy.status import LatchInfo, failure
@@ -109,7 +110,7 @@ cdef class Roster:
             )
         self.strategies, self.contexts, self.names, self.messages = [], [], [], []
         self.failed, self.symbols_of, self.params_of, self.logs = [], [], [], []
-        self.limits, self.latched = {}, {}
+        self.limits, self.scope_limits, self.latched = {}, {}, {}
         self.script = Script()
 
     def __dealloc__(self):
@@ -306,6 +307,39 @@ cdef class Roster:
         self.limits[slot, instrument] = limits
         return 0
 
+    cdef int set_scope_limits(self, size_t scope, object limits, object instruments) except -1:
+        """Limits of a scope over instruments (their numbers); its counters are the caller's to take anew."""
+        cdef Scope* of = &self.desk.scopes[scope]
+        cdef uint64_t before = of.limits.mask
+        cdef Instrument* inst = &self.desk.instruments[<size_t>instruments[0]]
+        limits_from(&of.limits, limits, inst)
+        self.scope_limits[scope] = limits
+        if of.limits.mask & LIMITS_LOSS and not before & LIMITS_LOSS:
+            # A loss counts from when it is first limited.
+            of.state.day = self.desk.now // NS_PER_DAY
+            of.state.last_equity = admission_equity(&self.desk, scope)
+            of.state.day_equity = of.state.peak_equity = of.state.last_equity
+        return 0
+
+    cdef int must_add_up(self, object limits, object instruments) except -1:
+        """Refuses sums of money over instruments that settle in the quote and in the coin."""
+        if len({self.desk.instruments[<size_t>i].asset_kind for i in instruments}) > 1:
+            for name in MONEY:
+                if getattr(limits, name) is not None:
+                    raise ConfigError(f"{name}: linear and inverse instruments settle in different currencies")
+        return 0
+
+    cdef int take_limits(self, uint16_t slot, object limits, object instruments) except -1:
+        """The limits of a strategy that takes its seat."""
+        cdef uint16_t i
+        memset(&self.desk.scopes[SCOPE_STRATEGIES + slot].state, 0, sizeof(ScopeState))
+        memset(&self.desk.scopes[SCOPE_STRATEGIES + slot].limits, 0, sizeof(LimitSet))
+        for i in range(self.desk.n_instruments):
+            self.set_limits(slot, i, limits.of_orders())
+        self.set_scope_limits(SCOPE_STRATEGIES + slot, limits.of_sums(), instruments)
+        admission_recount(&self.desk)
+        return 0
+
     cdef int assign(self, uint16_t slot, object symbols) except -1:
         """Gives a slot its symbols, and its callbacks their instruments."""
         cdef uint64_t bit = <uint64_t>1 << slot
@@ -355,6 +389,9 @@ cdef class Roster:
             raise ConfigError(f"{name}: a strategy needs symbols, each once, not {symbols!r}")
         if not name or name in self.names:
             raise ConfigError(f"a strategy named {name!r} is there already" if name else "a strategy needs a name")
+        if limits is not None:
+            check_limits(limits)
+            self.must_add_up(limits.of_sums(), instruments)
         slot = self.vacancy(name, kind)
         reused = slot < self.desk.n_strategies
         if reused:
@@ -381,8 +418,7 @@ cdef class Roster:
             column[slot:slot + 1] = [value]
         if not reused:
             self.desk.n_strategies += 1
-        for i in range(self.desk.n_instruments):
-            self.set_limits(slot, i, UNLIMITED if limits is None else limits)
+        self.take_limits(slot, UNLIMITED if limits is None else limits, instruments)
         self.assign(slot, symbols)
         self.apply_latches(SCOPE_STRATEGIES + slot, "strategy", name)
         return slot

@@ -24,6 +24,7 @@ from engine.strategy.desk cimport book_mid, order_ended
 from typing import NamedTuple
 
 from engine.core.types import OrdType, Reason, Side, Status, TimeInForce
+from engine.risk.codes import DENY_CODES, SCOPES
 
 # Calling an IntEnum costs ten times what indexing a tuple does.
 cdef dict _SIDES = {1: Side.BUY, -1: Side.SELL, 0: None}
@@ -284,6 +285,26 @@ cdef class OrderView:
     def reason(self):
         """Why the order ended or was denied."""
         return _REASONS[self.order.reason]
+
+    @property
+    def deny_code(self):
+        """Of a denied request: its reason with the category in front, such as ``RISK_MAX_POSITION``; else empty."""
+        return DENY_CODES.get(self.order.reason, "") if self.order.status == STATUS_DENIED else ""
+
+    @property
+    def limit(self):
+        """Of a denied request: the limit that stood against it, in the limit's own unit; 0 without one."""
+        return self.order.queue_ahead if self.order.status == STATUS_DENIED else 0.0
+
+    @property
+    def actual(self):
+        """Of a denied request: the value that would have passed the limit."""
+        return self.order.queue_traded if self.order.status == STATUS_DENIED else 0.0
+
+    @property
+    def scope(self):
+        """Of a denied request: whose limit it was, ``order``, ``strategy``, ``instrument`` or ``global``; else empty."""
+        return SCOPES[self.order.flags] if self.order.status == STATUS_DENIED else ""
 
     @property
     def order_type(self):

@@ -3,8 +3,18 @@
 from libc.stdint cimport uint16_t
 
 from engine.core.types cimport *
-from engine.risk.latch cimport LATCH_KILL, Latch, latch_clear
+from engine.risk.latch cimport (
+    LATCH_DAILY_LOSS,
+    LATCH_DRAWDOWN,
+    LATCH_KILL,
+    LATCH_REJECTS,
+    LATCH_REPEATS,
+    Latch,
+    latch_clear,
+)
+from engine.risk.pretrade cimport ScopeState
 from engine.risk.scope cimport SCOPE_GLOBAL, SCOPE_STRATEGIES
+from engine.strategy.admission cimport admission_equity, admission_recount
 from engine.strategy.desk cimport (
     ANY_INSTRUMENT,
     ANY_STRATEGY,
@@ -18,7 +28,7 @@ import msgspec
 
 from engine.core.errors import ConfigError, RingbookError
 from engine.core.types import TradingState
-from engine.risk.limits import RiskLimits
+from engine.risk.limits import UNLIMITED, RiskLimits, check_limits, check_scope
 from engine.strategy.base import Strategy
 from engine.strategy.roster import CAUSES
 from engine.strategy.status import STATE_NAMES, ControlResult, LatchInfo
@@ -176,8 +186,19 @@ cdef class Warden(Roster):
     cdef int unlatch(self, size_t scope, int cause) except -1:
         """Takes one cause away from a scope."""
         cdef Latch* latch = &self.desk.scopes[scope].latch
+        cdef ScopeState* state = &self.desk.scopes[scope].state
         if latch_clear(latch, cause) and latch.state == TRADING_ACTIVE:
             self.desk.n_latched -= 1
+        # What tripped a breaker must not trip it again at once: losses and buckets count from now.
+        state.last_equity = admission_equity(&self.desk, scope)
+        if cause == LATCH_DAILY_LOSS:
+            state.day_equity = state.last_equity
+        elif cause == LATCH_DRAWDOWN:
+            state.peak_equity = state.last_equity
+        elif cause == LATCH_REJECTS:
+            state.reject_due = 0
+        elif cause == LATCH_REPEATS:
+            state.repeat_due = 0
         return 0
 
     cdef object message_of(self, uint16_t slot):
@@ -228,25 +249,71 @@ cdef class Warden(Roster):
 
     # --- limits ----------------------------------------------------------------------------------
 
-    def update_limits(self, name, symbol="", **limits):
-        """Changes risk limits of a strategy in one symbol or in all it trades; those not given stay.
+    def limits_of(self, strategy="", symbol=""):
+        """The present ``RiskLimits``: of a strategy in a symbol, of a strategy, of an instrument, or of everything."""
+        if strategy and symbol:
+            slot, i = self.slot_of(strategy), self.instrument_of(symbol)
+            return self.limits[slot, i].merged(self.scope_limits[SCOPE_STRATEGIES + slot])
+        return self.scope_limits.get(self._scope_of(strategy, symbol), UNLIMITED)
+
+    def set_risk(self, config):
+        """Sets the limits of a ``RiskConfig``: of everything, and of instruments; for use before the start.
+
+        Raises:
+            ConfigError: A limit is wrong or a symbol unknown; nothing has changed then.
+        """
+        self._set_scopes({("", ""): config.limits} | {("", symbol): it for symbol, it in config.instruments.items()})
+
+    def _set_scopes(self, limits):
+        everywhere = list(range(self.desk.n_instruments))
+        for (_, symbol), those in limits.items():
+            check_scope(those, everything=not symbol)
+            self.must_add_up(those, [self.instrument_of(symbol)] if symbol else everywhere)
+        for (_, symbol), those in limits.items():
+            over = [self.instrument_of(symbol)] if symbol else everywhere
+            self.set_scope_limits(self._scope_of("", symbol), those, over)
+        admission_recount(&self.desk)
+
+    def update_limits(self, name="", symbol="", **limits):
+        """Changes risk limits, all or none of them; those not given stay.
 
         Args:
-            name: The strategy.
-            symbol: One of its symbols, or empty.
-            **limits: Fields of ``RiskLimits``; ``math.inf`` lifts a limit, None leaves it.
+            name: A strategy, in one symbol or in all it trades. Without it, the limits over all strategies
+                are meant: of the symbol, or of everything if that is empty too.
+            symbol: A symbol, or empty.
+            **limits: Fields of ``RiskLimits``; ``math.inf`` lifts a number, false a condition, 0 a
+                duplicate window, an empty list the sessions; None leaves a limit as it is.
         """
 
         def act():
-            slot = self.slot_of(name)
             try:
                 change = msgspec.convert(limits, RiskLimits)
             except msgspec.ValidationError as error:
                 raise ConfigError(str(error)) from None
-            chosen = (symbol,) if symbol else self.symbols_of[slot]
-            for i in [self.instrument_of(s) for s in chosen]:
-                self.set_limits(slot, i, self.limits[slot, i].merged(change))
-            desk_emit(&self.desk, OUTPUT_STRATEGY, slot, NULL, 0, NULL, True)
-            return f"limits changed in {', '.join(chosen)}"
+            if name:
+                where = self._update_strategy(self.slot_of(name), symbol, change)
+                desk_emit(&self.desk, OUTPUT_STRATEGY, self.slot_of(name), NULL, 0, NULL, True)
+            else:
+                where = symbol or "everything"
+                self._set_scopes({("", symbol): self.limits_of("", symbol).merged(change)})
+            return f"limits changed in {where}"
 
         return self._command(name, act)
+
+    def _update_strategy(self, slot, symbol, change):
+        orders, sums = change.of_orders(), change.of_sums()
+        scope = SCOPE_STRATEGIES + slot
+        chosen = (symbol,) if symbol else self.symbols_of[slot]
+        cells = {i: self.limits[slot, i].merged(orders) for i in [self.instrument_of(s) for s in chosen]}
+        if symbol and sums.given():
+            names = ", ".join(sums.given())
+            raise ConfigError(f"{names}: of the strategy as a whole, in all its symbols; name none")
+        sums = self.scope_limits[scope].merged(sums)
+        for limits in (sums, *cells.values()):
+            check_limits(limits)
+        self.must_add_up(sums, [self.instrument_of(s) for s in self.symbols_of[slot]])
+        self.set_scope_limits(scope, sums, [self.instrument_of(s) for s in self.symbols_of[slot]])
+        for i, limits in cells.items():
+            self.set_limits(slot, i, limits)
+        admission_recount(&self.desk)
+        return ", ".join(chosen)
