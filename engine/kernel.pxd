@@ -12,7 +12,8 @@ someone does. Bad case: a Python strategy that listens to every book of a busy f
 from libc.stdint cimport int64_t, uint16_t
 
 from engine.core.types cimport Event, Order
-from engine.strategy.desk cimport MAX_STRATEGIES, Output  # re-exported: how much a kernel holds and puts out
+# Re-exported: how much a kernel holds and puts out.
+from engine.strategy.desk cimport MAX_STRATEGIES, OUTPUT_FILL, OUTPUT_ORDER, OUTPUT_REQUEST, Output  # re-exported
 from engine.strategy.warden cimport Warden
 
 

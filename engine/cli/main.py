@@ -31,6 +31,9 @@ COMMANDS: dict[str, Command] = {
     "convert": Command("engine.cli.data", "turn a raw capture or a vendor's file into npz"),
     "validate": Command("engine.cli.data", "check a recording for gaps, order and crossed books"),
     "market": Command("engine.cli.market", "fit market laws to recordings and simulate markets by them"),
+    "replay": Command(
+        "engine.cli.replay", "repeat a daemon's run from its journal, and check that it is the same"
+    ),
     "run": Command("engine.cli.daemon", "start the daemon: engine, feed and bridge"),
     "status": Command("engine.cli.daemon", "say how a running daemon is"),
     "stop": Command("engine.cli.daemon", "stop a running daemon in good order"),

@@ -17,6 +17,7 @@ cdef enum ResultCode:
     ERR_CORRUPT = 23
     ERR_BAD_SIZE = 24
     ERR_NO_SPACE = 25
+    ERR_JOURNAL_HALTED = 26
     # 40-59: books
     ERR_BAD_TICK = 40
     ERR_BAD_QTY = 41

@@ -105,6 +105,10 @@ class JournalDamaged(JournalError):
         super().__init__(f"{segment}, offset {offset}: {message}")
 
 
+class ReplayDiverged(JournalError):
+    """A replay came to something else than the run it repeats; the message names the record."""
+
+
 class JournalLocked(JournalError):
     """Another process writes the journal in that directory."""
 
@@ -121,6 +125,7 @@ _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     23: (RingCorrupt, "header or indices are corrupt"),
     24: (CapacityError, "bad size"),
     25: (CapacityError, "the temporary directory has no room for the log of a run"),
+    26: (JournalError, "the journal's disk has failed: nothing may be taken any more"),
     40: (DataError, "price is not a tick of the book"),
     41: (DataError, "quantity is not a number of lots"),
     42: (InvariantError, "invariant broken"),

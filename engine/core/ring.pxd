@@ -56,6 +56,7 @@ cdef extern from "spsc.h" nogil:
 
     int spsc_peek(SpscRing* ring, void** first, uint64_t* n) noexcept
     void spsc_consume(SpscRing* ring, uint64_t n) noexcept
+    uint64_t spsc_consumed(const SpscRing* ring) noexcept
     uint64_t spsc_consumer_cursor(const SpscRing* ring) noexcept
     void spsc_set_consumer_cursor(SpscRing* ring, uint64_t cursor) noexcept
 

@@ -258,6 +258,11 @@ static inline void spsc_consume(SpscRing *ring, uint64_t n) {
     atomic_store_explicit(&ring->header->tail, tail + n, SPSC_CONSUME_ORDER);
 }
 
+/* Slots consumed since the ring was made. */
+static inline uint64_t spsc_consumed(const SpscRing *ring) {
+    return atomic_load_explicit(&ring->header->tail, memory_order_relaxed);
+}
+
 static inline uint64_t spsc_consumer_cursor(const SpscRing *ring) {
     return atomic_load_explicit(&ring->header->consumer_cursor, memory_order_acquire);
 }

@@ -64,5 +64,6 @@ cdef struct Floor:
 cdef class MarketVenue(Venue):
     cdef Floor* floors
     cdef readonly uint16_t n_instruments
-    cdef readonly list markets   # of each instrument, which own agents and matcher
+    # Of each instrument, which own agents and matcher: a tuple, because the collector empties lists early.
+    cdef readonly tuple markets
     cdef dict numbers            # instrument by symbol

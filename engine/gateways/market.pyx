@@ -1,5 +1,6 @@
 """The market within, pushed in time by the engine loop; market.pxd says what it is."""
 
+cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -336,6 +337,7 @@ cdef int _arrive(Floor* floor, SimOrder* request, int64_t now) noexcept nogil:
 
 # --- the venue -----------------------------------------------------------------------------------------
 
+@cython.no_gc_clear
 cdef class MarketVenue(Venue):
     """Markets for some instruments, on which strategies trade with agents and with each other.
 
@@ -353,7 +355,7 @@ cdef class MarketVenue(Venue):
         cdef Floor* floor
         cdef uint32_t i
         self.has_market = True
-        self.markets = list(markets)
+        self.markets = tuple(markets)
         self.numbers = {asset.symbol: i for i, asset in enumerate(assets)}
         self.floors = <Floor*>PyMem_Calloc(max(len(assets), 1), sizeof(Floor))
         if self.floors == NULL:

@@ -6,7 +6,7 @@ the feed and what venues do share one order (see ``item_key``), the backtest's, 
 fills at any speed. Asking costs one virtual call an item; everything else is the venue's.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from engine.core.types cimport Event, Order
 from engine.kernel cimport Kernel, Output
@@ -64,6 +64,9 @@ cdef class Venue:
 cdef class VenueDriver:
     cdef Kernel kernel
     cdef Venue venue
+    cdef bint counting               # outputs are counted and hashed
+    cdef readonly uint64_t n_outputs
+    cdef readonly uint64_t outputs_hash
 
     # One item of the stream, after everything that is due before it.
     cdef int item(
@@ -73,5 +76,7 @@ cdef class VenueDriver:
     cdef int catch_up(self, int64_t until, int64_t until_key) noexcept nogil
     # Requests to the venue, the rest to `emitted`; the outbox is empty afterwards.
     cdef int drain(self) noexcept nogil
+    # Counts and hashes what is in the outbox, so that a replay can be held against the run it repeats.
+    cdef void count_outputs(self) noexcept nogil
     cdef int emitted(self, const Output* output) noexcept nogil
     cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil

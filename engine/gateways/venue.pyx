@@ -1,11 +1,21 @@
 """Venues as the engine loop sees them, and the driver of a kernel against one; see venue.pxd."""
 
-from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 
 from engine.backtest.local cimport kernel_report, kernel_request
 from engine.core.codes cimport ERR_BAD_EVENT, ERR_INVALID_REQUEST, OK
-from engine.core.types cimport Event, Order
-from engine.kernel cimport Kernel, Output
+from engine.core.types cimport Event, Fill, Order
+from engine.kernel cimport OUTPUT_FILL, OUTPUT_ORDER, OUTPUT_REQUEST, Kernel, Output
+
+
+cdef inline uint64_t _mixed(uint64_t h, const void* data, size_t size) noexcept nogil:
+    """Hashes whole words; the records have no bytes that nobody sets."""
+    cdef const uint64_t* words = <const uint64_t*>data
+    cdef size_t i
+    for i in range(size // sizeof(uint64_t)):
+        h = (h ^ words[i]) * <uint64_t>0x9E3779B97F4A7C15
+        h ^= h >> 32
+    return h
 
 
 cdef class Venue:
@@ -120,5 +130,22 @@ cdef class VenueDriver:
                 code = self.emitted(&self.kernel.desk.outbox[i])
                 if code != OK:
                     return code
+        if self.counting:
+            self.count_outputs()
         self.kernel.take_outputs()
         return OK
+
+    cdef void count_outputs(self) noexcept nogil:
+        cdef const Output* output
+        cdef uint64_t h = self.outputs_hash
+        cdef uint32_t i
+        for i in range(self.kernel.desk.n_outputs):
+            output = &self.kernel.desk.outbox[i]
+            h ^= output.kind | <uint64_t>output.prev_status << 8 | <uint64_t>output.strategy << 16
+            h = _mixed(h, &output.ts, sizeof(int64_t) + sizeof(uint64_t))
+            if output.kind == OUTPUT_FILL:
+                h = _mixed(h, &output.fill, sizeof(Fill))
+            elif output.kind == OUTPUT_REQUEST or output.kind == OUTPUT_ORDER:
+                h = _mixed(h, &output.order, sizeof(Order))
+        self.outputs_hash = h
+        self.n_outputs += self.kernel.desk.n_outputs

@@ -93,6 +93,9 @@ cdef enum JournalType:
     JOURNAL_OUTPUT = 36          # time, count, hash: of all outputs before this one
     JOURNAL_SNAPSHOT = 37        # time, hash: a snapshot of this state is on disk
     JOURNAL_END = 38             # time: the run ended in good order
+    JOURNAL_START = 39           # input: time; the market begins
+    JOURNAL_STOP = 40            # input: time; strategies end, all orders are cancelled
+    JOURNAL_RESUMED = 41         # time, records taken from the rings of commands, orders and the feed
 
 cdef struct TimerPayload:
     int64_t ts

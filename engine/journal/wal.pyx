@@ -76,6 +76,9 @@ class RecordType(IntEnum):
     OUTPUT = JOURNAL_OUTPUT
     SNAPSHOT = JOURNAL_SNAPSHOT
     END = JOURNAL_END
+    START = JOURNAL_START
+    STOP = JOURNAL_STOP
+    RESUMED = JOURNAL_RESUMED
 
 
 class JournalFlag(IntFlag):

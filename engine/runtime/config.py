@@ -134,6 +134,20 @@ class ControlSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     watch: bool = True
 
 
+class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The journal of the engine's inputs, from which a killed engine is brought back.
+
+    Attributes:
+        dir: Where journals are kept, each run's in a directory of its own; empty for none.
+        buffer_mb: Size of the buffer in shared memory, a power of two: what the disk may lag behind.
+        segment_mb: Size of the files.
+    """
+
+    dir: str = ""
+    buffer_mb: Annotated[int, Meta(ge=1, le=1 << 14)] = 64
+    segment_mb: Annotated[int, Meta(ge=1, le=1 << 14)] = 64
+
+
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A whole daemon."""
 
@@ -143,6 +157,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     external: ExternalSection = msgspec.field(default_factory=ExternalSection)
     control: ControlSection = msgspec.field(default_factory=ControlSection)
     risk: RiskConfig = RiskConfig()
+    journal: JournalSection = msgspec.field(default_factory=JournalSection)
     instruments: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(max_length=MAX_STRATEGIES)] = []
 
@@ -198,6 +213,8 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         if instrument.queue_model == L3_FIFO:
             where = f"{source}: $.instruments[{index}].queue_model"
             raise ConfigError(f"{where}: {L3_FIFO} is for backtests: live feeds are market by price")
+    if config.journal.buffer_mb & (config.journal.buffer_mb - 1):
+        raise ConfigError(f"{source}: $.journal.buffer_mb: {config.journal.buffer_mb} is no power of two")
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
     check_risk(config.risk, [asset.symbol for asset in config.instruments], source)
     try:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from engine.core.errors import ConfigError, DataError, RingCorrupt, StrategyError, raise_for_code
+from engine.core.errors import ConfigError, DataError, StrategyError
 from engine.core.ring import Bell, Ring
 from engine.core.settings import convert
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
+from engine.runtime.applying import Applying
 from engine.runtime.commands import IN_ORDER, MAX_MESSAGE, Commands, strategy_blob
 from engine.runtime.config import DaemonConfig
 from engine.runtime.feeder import CLIENT_IS_THERE
+from engine.runtime.inputs import CONTROL_IN, ORDERS_IN, Mark
 from engine.runtime.keeper import Keeper
 from engine.runtime.ledger import Ledger, Ticket
-from engine.runtime.loop import LoopCore, Want, catch_sigterm
+from engine.runtime.loop import Want, catch_sigterm
 from engine.runtime.metrics import create_page
 from engine.runtime.publish import Publisher
 from engine.runtime.records import BlobJoiner, Kind, record_dtype
@@ -63,7 +65,7 @@ def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
     return kernel
 
 
-class EngineLoop(LoopCore):
+class EngineLoop(Applying):
     """The loop with commands, signals, logs, start and stop.
 
     Args:
@@ -110,7 +112,7 @@ class EngineLoop(LoopCore):
         self._ledger = ledger
         self._kept = kernel.latches()
         self._unanswered: list[tuple[Ticket, dict[str, Any]]] = []
-        self._stopping = False
+        self._stopping = self._replaying = False
         self._market_first = False
         self._commands = Commands(
             kernel,
@@ -119,7 +121,7 @@ class EngineLoop(LoopCore):
             external=config.external.enabled,
             limits=convert(config.external.limits, RiskLimits, source="$.external.limits"),
             on_register=self._registered,
-            on_change=ledger.note if ledger is not None else lambda change: None,
+            on_change=self._changed,
             on_log_level=lambda level: log.setLevel(level.upper()),
             version=ledger.version if ledger is not None else 0,
         )
@@ -147,7 +149,6 @@ class EngineLoop(LoopCore):
             depth_interval_us=config.engine.depth_interval_us,
         )
         inputs = (Ring.attach(run.ring_path(name)) for name in ("feed", "orders_in", "control_in"))
-        restore_switches(kernel, run, log)
         bell = Bell.named(run.bell_path("engine"))
         return cls(config, kernel, out, *inputs, bell, log, Ledger(run, log))
 
@@ -195,39 +196,49 @@ class EngineLoop(LoopCore):
             self._fault()
         return want != Want.STOP and not self._stopping
 
+    def replay(self, replaying: bool) -> None:
+        """Begins or ends a replay, whose outputs and changes are known already.
+
+        Args:
+            replaying: Whether what follows has happened before. At the end the switches are kept once more,
+                because the run may have been killed before it had kept its last.
+        """
+        self._replaying = replaying
+        self.mute(replaying)
+        if not replaying and self._ledger is not None:
+            self._kept = self.kernel.latches()
+            self._ledger.keep(self._kept)
+
+    def switches_restored(self) -> None:
+        """The switches of an earlier run have been thrown, and are kept already."""
+        self._kept = self.kernel.latches()
+
+    def _changed(self, change: Any) -> None:
+        if self._ledger is not None and not self._replaying:
+            self._ledger.note(change)
+
     def ask_stop(self) -> None:
         """Makes :meth:`turn` return False."""
         self._stopping = True
 
     def _start(self) -> None:
         self.new_step()
-        if self._keeper is not None:
-            self._keeper.first_ts = self.first_ts()
-        self.kernel.start(self.first_ts())
-        self.set_started()
-        self.drain()
-        self._check()
+        ts = self.first_ts()
+        if self.take_mark(Mark.START, ts):
+            self.apply_start(ts)
+        self.check()
 
     def _control(self) -> None:
-        """Applies the waiting commands, all at the start of one step, and answers them."""
-        step = self.new_step()
-        for record in _records(self.control_in, COMMANDS_A_STEP):
-            if record["kind"] != Kind.CONTROL:
+        """Applies the waiting commands, all in one step, and answers them."""
+        self.new_step()
+        for record in self._blobs(CONTROL_IN, COMMANDS_A_STEP):
+            answered = self.apply_command(record)
+            if answered is None:
                 continue
-            try:
-                message = self._control_blobs.add(record)
-            except RingCorrupt as error:
-                # The half of a command whose sender was killed in the middle of it.
-                self._log.warning("dropped a command: %s", error)
-                continue
-            if message is None:
-                continue
-            reply = self._answer(message)
-            self.drain()
-            self._check()
+            message, reply = answered
             ticket = self._keep()
             self.tell()
-            self._note_command(message, reply, step)
+            self._note_command(message, reply)
             if ticket is not None:
                 self._unanswered.append((ticket, reply))
                 continue
@@ -253,42 +264,40 @@ class EngineLoop(LoopCore):
                 reply = reply | {"message": text[:MAX_MESSAGE]}
             self.out.blob(Kind.REPLY, reply, ring="control_out")
 
-    def _answer(self, message: Any) -> dict[str, Any]:
-        try:
-            return self._commands.handle(message)
-        except Exception as error:
-            # Whatever a client sends, and whatever fault of ours it finds, must not end the engine.
-            self._log.exception("a command failed: %s", error)
-            return self._commands.failed(message, error)
-
-    def _note_command(self, message: Any, reply: dict[str, Any], step: int) -> None:
+    def _note_command(self, message: Any, reply: dict[str, Any]) -> None:
         fields = message if isinstance(message, dict) else {}
         if fields.get("command") in ("query_status", "query_limits", "resync"):
             return
         words = [str(fields[name])[:64] for name in ("command", "strategy_id") if fields.get(name)]
-        extra = {"step": step, "success": reply["success"]}
+        extra = {"step": self.step, "success": reply["success"]}
         self._log.info("%s: %s", " ".join(words) or "command", reply["message"], extra=extra)
 
     def _signals(self) -> None:
         """Gives the signals at the head of the order ring to the strategies."""
         self.new_step()
         while self.signal_waits():
-            for record in _records(self.orders_in, 1):
-                try:
-                    message = self._signal_blobs.add(record)
-                    if message is not None:
-                        value = float(message["value"])
-                        self.kernel.send_signal(str(message["name"]), str(message.get("symbol", "")), value)
-                except (RingCorrupt, KeyError, TypeError, ValueError) as error:
-                    self._log.warning("dropped a signal: %s", error)
-            self.drain()
-            self._check()
+            for record in self._blobs(ORDERS_IN, 1):
+                self.apply_signal(record)
+                break
+            else:
+                return
+
+    def _blobs(self, ring: int, most: int) -> Iterator[np.void]:
+        """Takes up to ``most`` records of a ring of blobs, each when it is asked for."""
+        for _ in range(most):
+            data = self.take_blob(ring)
+            if data is None:
+                self.check()
+                return
+            yield np.frombuffer(data, record_dtype)[0]
 
     def _registered(self, name: str, slot: int) -> None:
         self.out.set_name(slot, name)
         self.release_feed(CLIENT_IS_THERE)
 
     def _resync(self) -> bool:
+        if self._replaying:
+            return True
         infos = [self.kernel.strategy(name) for name in self.kernel.strategy_names]
         if not self.out.room_for_resync(8 * len(infos)):
             return False
@@ -297,8 +306,19 @@ class EngineLoop(LoopCore):
         self.out.resend_orders()
         self.out.snapshot_books()
         self.flush()
-        self._check()
+        self.check()
         return True
+
+    def save(self, ended: int) -> bool:
+        """Writes the session's file, where one is asked for and there was a market.
+
+        Args:
+            ended: Engine time of the session's end.
+
+        Returns:
+            Whether there is a file.
+        """
+        return self._keeper is not None and self._keeper.save(self.kernel, ended)
 
     def tell(self) -> None:
         """Publishes changed strategies and log lines, and keeps what a breaker has latched."""
@@ -323,11 +343,7 @@ class EngineLoop(LoopCore):
             raise DataError(
                 f"the feed sent a record at {self.now} that the engine cannot take (code {self.code})"
             )
-        self._check()
-
-    def _check(self) -> None:
-        self._venue.check_models()
-        raise_for_code(self.code, f"at engine time {self.now}")
+        self.check()
 
     # --- stopping -------------------------------------------------------------------------------
 
@@ -339,14 +355,13 @@ class EngineLoop(LoopCore):
         """
         ended = self.now
         self.new_step()
-        self.kernel.stop()
-        self.kernel.cancel_orders()
-        self.drain()
-        self._check()
+        self.take_mark(Mark.STOP, self.now)
+        self.check()
+        self.apply_stop()
         deadline = time.monotonic() + self._stop_timeout_s
         settled = 0
         while (done := self.settle_venue(1000)) and settled < SETTLE_EVENTS and time.monotonic() < deadline:
-            self._check()
+            self.check()
             settled += done
         self.flush()
         self.tell()
@@ -354,8 +369,9 @@ class EngineLoop(LoopCore):
             self._ledger.close()
             self._answer_kept()
         self.flush()
-        if self._keeper is not None:
-            self._keeper.save(self.kernel, ended)
+        self.save(ended)
+        self.inputs.note_state(self.now, self.kernel.state_hash())
+        self.inputs.end(self.now)
         live = self.kernel.counters["live_orders"]
         self._log.info(
             "engine stopped", extra={"live_orders": live, "events": self.events, "step": self.step}
@@ -378,8 +394,3 @@ def restore_switches(kernel: Kernel, run: RunDir, log: logging.Logger) -> None:
         kernel.restore_latches([unreadable(error, time.time_ns())])
     for info in kernel.latches():
         log.warning("not re-armed since an earlier run: %s", info.line())
-
-
-def _records(ring: Ring, most: int) -> np.ndarray:
-    """Up to ``most`` records of a ring."""
-    return ring.pop_many(most).view(record_dtype).reshape(-1)

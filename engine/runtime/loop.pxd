@@ -1,7 +1,8 @@
 """The engine loop: rings in, kernel and venue, rings out. One thread, which owns all trading state.
 
 A step takes control commands first, then order requests, then up to FEED_BATCH feed records, and then
-publishes. Without Python strategies it runs without the GIL until something needs the interpreter: a
+publishes. Each input is kept in the journal (runtime/inputs) before it is applied; a replay of the journal
+applies them by the same functions. Without Python strategies it runs without the GIL until something needs the interpreter: a
 command, a signal, a log line, the start, the end. Nothing in it waits but the sleep on the bell when all
 three rings are empty.
 
@@ -11,7 +12,8 @@ feed has ended, what is still on its way between the kernel and the venue happen
 Costs: a feed record is one kernel input, a look at the venue's next time and, with changes, a probe into
 a conflation set; publishing is paid once a step. Bad case: a bridge that reads more slowly than the
 engine writes orders. Then the feed waits for it, as long as the bridge makes progress; a bridge that
-does not read at all is not waited for, and new orders are denied with BUSY while its ring is short.
+does not read at all is not waited for, and new orders are denied with BUSY while its ring is short. A journal
+that is full has the feed wait, and new orders are denied.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -21,6 +23,7 @@ from engine.core.ring cimport Bell, Ring, SpscRing
 from engine.core.types cimport Event
 from engine.gateways.venue cimport VenueDriver
 from engine.kernel cimport Kernel
+from engine.runtime.inputs cimport InputLog
 from engine.runtime.publish cimport Publisher
 from engine.runtime.records cimport Record
 from engine.strategy.desk cimport Output
@@ -41,11 +44,13 @@ cdef enum WantCode:
     WANT_START = 4               # the market begins
     WANT_STOP = 5                # SIGTERM
     WANT_FAULT = 6               # self.code says what
+    WANT_ROOM = 7                # the journal is full: the input was not taken
 
 
 cdef class LoopDriver(VenueDriver):
     cdef Publisher out
     cdef Recorder recorder       # of the session's fills and order updates, or None
+    cdef bint muted              # nothing goes into the rings: what is replayed has been published
     cdef int emitted(self, const Output* output) noexcept nogil
     cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil
 
@@ -58,8 +63,8 @@ cdef class LoopCore:
     cdef readonly Ring orders_in
     cdef readonly Ring control_in
     cdef readonly Bell bell
-    cdef SpscRing* inputs[3]     # control, orders, feed: in their order of precedence
-    cdef readonly uint64_t step
+    cdef SpscRing* rings[3]      # control, orders, feed: in their order of precedence
+    cdef readonly InputLog inputs
     cdef readonly int64_t now    # engine time
     cdef readonly int code       # of WANT_FAULT
     cdef bint started
@@ -71,15 +76,18 @@ cdef class LoopCore:
     cdef int64_t last_market     # when the last market record was applied
     cdef int64_t stalled_since   # since when the bridge has made no progress; 0 without a stall
     cdef uint64_t stalled_room
+    cdef bint journal_full       # since the last input was taken
     cdef uint64_t rated_events   # at the last status, for the rate
     cdef int64_t rated_at
     cdef double step_ns
 
     cdef int spin(self, int64_t deadline, bint skip_control) noexcept nogil
-    cdef void begin_step(self) noexcept nogil
-    cdef int take_requests(self, uint32_t* done) noexcept nogil
+    cdef int keep(self, int source, Record* record, uint32_t length, int64_t steady) noexcept nogil
+    cdef int take_requests(self, int64_t steady, uint32_t* done) noexcept nogil
     cdef int take_feed(self, int64_t steady, uint32_t* done) noexcept nogil
-    cdef int take_record(self, const Record* record, int64_t steady) noexcept nogil
+    cdef int take_order(self, Record* record, int64_t steady) noexcept nogil
+    cdef int take_record(self, Record* record, int64_t steady) noexcept nogil
+    cdef int take_due(self, int64_t ts, int64_t key, int64_t steady) noexcept nogil
     cdef int take_time(self, int64_t ts, int64_t steady) noexcept nogil
     cdef int settle(self, uint32_t most, uint32_t* done) noexcept nogil
     cdef bint orders_fit(self, int64_t steady) noexcept nogil

@@ -2,10 +2,11 @@
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from engine.backtest.recorder cimport Recorder
 from engine.core.clock cimport CLOCK_SIMULATED, CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
-from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_UNSORTED, OK
+from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_FULL, ERR_UNSORTED, OK
 from engine.core.ring cimport (
     SPSC_EMPTY,
     SPSC_OK,
@@ -14,20 +15,23 @@ from engine.core.ring cimport (
     bell_wait,
     spsc_claim,
     spsc_consume,
+    spsc_consumed,
     spsc_is_empty,
     spsc_peek,
     spsc_set_consumer_cursor,
 )
-from engine.core.types cimport Event
+from engine.core.types cimport Event, Order
 from engine.gateways.venue cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Venue, VenueDriver
+from engine.journal.wal cimport JOURNAL_TIMER, TimerPayload
 from engine.kernel cimport Kernel
+from engine.runtime.inputs cimport FROM_FEED, FROM_ORDERS, FROM_US, InputLog
 from engine.runtime.publish cimport ORDERS_RESERVE, Publisher
 from engine.runtime.records cimport *
 from engine.strategy.desk cimport Output
 
 from enum import IntEnum
 
-from engine.core.errors import CapacityError
+from engine.core.errors import CapacityError, RingCorrupt
 from engine.runtime.records import SLOT_BYTES, FeedState
 
 
@@ -83,6 +87,7 @@ class Want(IntEnum):
     START = WANT_START
     STOP = WANT_STOP
     FAULT = WANT_FAULT
+    ROOM = WANT_ROOM
 
 
 def simulate_clock(now: int | None) -> None:
@@ -116,11 +121,13 @@ cdef class LoopDriver(VenueDriver):
         self.out = out
 
     cdef int emitted(self, const Output* output) noexcept nogil:
-        self.out.output(output)
+        if not self.muted:
+            self.out.output(output)
         return OK if self.recorder is None else self.recorder.record(output)
 
     cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
-        self.out.market(instrument, event)
+        if not self.muted:
+            self.out.market(instrument, event)
         self.out.status.events += 1
         self.out.status.market_ts = ts
 
@@ -156,8 +163,9 @@ cdef class LoopCore:
                 raise CapacityError(f"ring slots of {ring.slot_size} bytes instead of {SLOT_BYTES}")
         self.kernel, self.out = kernel, out
         self.driver = LoopDriver(kernel, venue, out)
+        self.inputs = InputLog(kernel)
         self.feed, self.orders_in, self.control_in, self.bell = feed, orders_in, control_in, bell
-        self.inputs[0], self.inputs[1], self.inputs[2] = &control_in.spsc, &orders_in.spsc, &feed.spsc
+        self.rings[0], self.rings[1], self.rings[2] = &control_in.spsc, &orders_in.spsc, &feed.spsc
         self.status_interval = status_interval_ms * 1_000_000
         self.feed_state = FEED_WAITING
 
@@ -188,11 +196,86 @@ cdef class LoopCore:
             self.driver.venue.check_invariants()
         return want
 
-    def new_step(self) -> int:
-        """Begins a step for inputs that Python applies; returns its number."""
-        self.begin_step()
+    def new_step(self) -> None:
+        """Has the next input, which Python applies, begin a step."""
+        self.inputs.fresh = True
+
+    def advance(self) -> None:
+        """Moves the kernel to the engine's time, for an input that comes without one."""
         self.kernel.advance(self.now)
-        return self.step
+
+    def take_blob(self, source) -> object:
+        """Takes the next record of a ring of blobs: 0 commands, 1 orders.
+
+        Returns:
+            Its bytes, or None: there is none, there is no room to keep it, or ``code`` says what is wrong.
+        """
+        cdef void* slot = NULL
+        cdef uint64_t n = 0
+        cdef int ring = source
+        cdef int code = spsc_peek(self.rings[ring], &slot, &n)
+        cdef Record* record = <Record*>slot
+        if code != SPSC_OK:
+            self.code = OK if code == SPSC_EMPTY else ERR_CORRUPT
+            return None
+        record.header.ts = self.now
+        if self.keep(ring, record, record.header.length, clock_now(&_steady)) != WANT_NOTHING:
+            return None
+        blob = (<unsigned char*>slot)[:SLOT_SIZE]
+        spsc_consume(self.rings[ring], 1)
+        return blob
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the kernel; they are counted while inputs are kept or replayed."""
+        return self.driver.n_outputs
+
+    @property
+    def outputs_hash(self) -> int:
+        """Of everything that the kernel has put out."""
+        return self.driver.outputs_hash
+
+    def keep_in(self, journal) -> None:
+        """Keeps inputs from here on.
+
+        Args:
+            journal: A :class:`~engine.journal.wal.Journal` that this process made.
+        """
+        self.driver.counting = True
+        self.inputs.keep_in(journal)
+
+    def mute(self, bint muted) -> None:
+        """Has outputs go to the venue only, or into the rings as well."""
+        self.driver.muted = muted
+
+    def skip_taken(self) -> None:
+        """Passes over the records that an engine before us kept, but had not yet taken off their rings.
+
+        Raises:
+            RingCorrupt: A ring lacks records that have been kept, or has lost some that have not.
+        """
+        cdef uint64_t gone, left
+        cdef void* slot = NULL
+        cdef uint64_t n = 0
+        cdef int i
+        for i in range(3):
+            gone = spsc_consumed(self.rings[i])
+            left = self.inputs.taken[i] - gone
+            while left > 0:
+                if self.inputs.taken[i] < gone or spsc_peek(self.rings[i], &slot, &n) != SPSC_OK:
+                    raise RingCorrupt(f"{self.inputs.taken[i]} records were kept, the ring has given {gone}")
+                n = min(n, left)
+                spsc_consume(self.rings[i], n)
+                left -= n
+        self.last_feed = self.last_market = clock_now(&_steady)
+
+    def take_mark(self, uint16_t kind, int64_t ts) -> bool:
+        """Takes an input of the engine's own that has nothing but a time; False if there is no room for it."""
+        cdef Record record
+        memset(&record, 0, HEADER_SIZE)
+        record.header.kind = kind
+        record.header.ts = ts
+        return self.keep(FROM_US, &record, 0, clock_now(&_steady)) == WANT_NOTHING
 
     def flush(self) -> None:
         """Publishes what the last inputs put out, all changed books, the status and all positions."""
@@ -219,6 +302,11 @@ cdef class LoopCore:
     def record_into(self, Recorder recorder not None) -> None:
         """Keeps all fills and order updates from now on, besides telling the rings."""
         self.driver.recorder = recorder
+
+    @property
+    def step(self) -> int:
+        """The number of the last step: the inputs that were taken before anything was published."""
+        return self.inputs.step
 
     def set_started(self) -> None:
         """The strategies have been started: market records may come."""
@@ -251,9 +339,19 @@ cdef class LoopCore:
 
     # --- the loop ------------------------------------------------------------------------------
 
-    cdef void begin_step(self) noexcept nogil:
-        self.step += 1
-        self.kernel.desk.step = self.step
+    cdef int keep(self, int source, Record* record, uint32_t length, int64_t steady) noexcept nogil:
+        """Keeps an input that is a ring's record with so many bytes of payload; a Want."""
+        cdef int code = self.inputs.take(
+            source, record.header.kind, record.header.flags, record.header.instrument, record.header.strategy,
+            &record.header.ts, <uint32_t>(sizeof(int64_t) + min(length, <uint32_t>PAYLOAD_SIZE)), steady,
+        )
+        self.journal_full = code == ERR_FULL
+        if code == OK:
+            return WANT_NOTHING
+        if code == ERR_FULL:
+            return WANT_ROOM
+        self.code = code
+        return WANT_FAULT
 
     cdef int spin(self, int64_t deadline, bint skip_control) noexcept nogil:
         cdef uint32_t done
@@ -263,14 +361,14 @@ cdef class LoopCore:
         while True:
             if ringbook_stop_asked:
                 return WANT_STOP
-            if not skip_control and not spsc_is_empty(self.inputs[0]):
+            if not skip_control and not spsc_is_empty(self.rings[0]):
                 return WANT_CONTROL
             if self.out.strategies_changed or self.out.logs_wait:
                 return WANT_TELL
             skip_control = False
-            self.begin_step()
+            self.inputs.fresh = True
             done = 0
-            want = self.take_requests(&done)
+            want = self.take_requests(began, &done)
             if want == WANT_NOTHING:
                 want = self.take_feed(began, &done)
             if want == WANT_NOTHING and self.feed_state == FEED_ENDED:
@@ -290,33 +388,47 @@ cdef class LoopCore:
             if ended >= deadline:
                 return WANT_NOTHING
 
-    cdef int take_requests(self, uint32_t* done) noexcept nogil:
+    cdef int take_requests(self, int64_t steady, uint32_t* done) noexcept nogil:
         cdef void* slot = NULL
         cdef uint64_t n = 0, i
         cdef Record* record
-        cdef int code = spsc_peek(self.inputs[1], &slot, &n)
+        cdef int want = WANT_NOTHING
+        cdef int code = spsc_peek(self.rings[1], &slot, &n)
         if code == SPSC_EMPTY:
             return WANT_NOTHING
         if code != SPSC_OK:
             self.code = ERR_CORRUPT
             return WANT_FAULT
-        self.kernel.desk.busy = spsc_claim(self.out.orders_out, ORDERS_RESERVE) != SPSC_OK
+        self.kernel.desk.busy = (
+            spsc_claim(self.out.orders_out, ORDERS_RESERVE) != SPSC_OK or self.inputs.is_short(n * SLOT_SIZE)
+        )
         n = min(n, <uint64_t>REQUEST_BATCH)
-        for i in range(n):
+        i = 0
+        while i < n and want == WANT_NOTHING:
             record = <Record*>(<unsigned char*>slot + i * SLOT_SIZE)
             if record.header.kind == RECORD_SIGNAL:
-                spsc_consume(self.inputs[1], i)
-                done[0] += <uint32_t>i
-                return WANT_SIGNAL
-            if record.header.kind == RECORD_ORDER_REQUEST:
-                # The kernel refuses what no client of the bridge can have sent; nothing changes then.
-                self.kernel.apply_request(&record.payload.order.order, self.now)
-                self.code = self.driver.drain()
-                if self.code != OK:
-                    return WANT_FAULT
-        spsc_consume(self.inputs[1], n)
-        done[0] += <uint32_t>n
-        return WANT_NOTHING
+                want = WANT_SIGNAL
+                break
+            want = self.take_order(record, steady)
+            if want != WANT_ROOM:
+                i += 1
+        spsc_consume(self.rings[1], i)
+        done[0] += <uint32_t>i
+        return WANT_NOTHING if want == WANT_ROOM else want
+
+    cdef int take_order(self, Record* record, int64_t steady) noexcept nogil:
+        cdef bint is_request = record.header.kind == RECORD_ORDER_REQUEST
+        cdef int want
+        # What is no request is kept too, because records that were taken are counted by what was kept.
+        record.header.kind = RECORD_ORDER_REQUEST
+        record.header.ts = self.now
+        want = self.keep(FROM_ORDERS, record, sizeof(Order) if is_request else 0, steady)
+        if want != WANT_NOTHING or not is_request:
+            return want
+        # The kernel refuses what no client of the bridge can have sent; nothing changes then.
+        self.kernel.apply_request(&record.payload.order.order, self.now)
+        self.code = self.driver.drain()
+        return WANT_NOTHING if self.code == OK else WANT_FAULT
 
     cdef bint orders_fit(self, int64_t steady) noexcept nogil:
         """Whether the next feed record may be taken: outputs fit, or the bridge is not worth waiting for."""
@@ -338,7 +450,7 @@ cdef class LoopCore:
         cdef void* slot = NULL
         cdef uint64_t n = 0, i
         cdef int want = WANT_NOTHING
-        cdef int code = spsc_peek(self.inputs[2], &slot, &n)
+        cdef int code = spsc_peek(self.rings[2], &slot, &n)
         if code == SPSC_EMPTY:
             if self.feed_state == FEED_RUNNING and steady - self.last_feed > FEED_LOST_NS:
                 self.feed_state = FEED_LOST
@@ -350,20 +462,26 @@ cdef class LoopCore:
         i = 0
         while i < n and want == WANT_NOTHING and self.orders_fit(steady):
             want = self.take_record(<Record*>(<unsigned char*>slot + i * SLOT_SIZE), steady)
-            if want != WANT_START:
+            if want != WANT_START and want != WANT_ROOM:
                 i += 1
-        spsc_consume(self.inputs[2], i)
+        spsc_consume(self.rings[2], i)
         done[0] += <uint32_t>i
-        return want
+        return WANT_NOTHING if want == WANT_ROOM else want
 
-    cdef int take_record(self, const Record* record, int64_t steady) noexcept nogil:
+    cdef int take_record(self, Record* record, int64_t steady) noexcept nogil:
         cdef int64_t ts = record.header.ts
         cdef const Event* event = &record.payload.market.event
         cdef bint is_local = (record.header.flags & FLAG_LOCAL) != 0
+        cdef int want
         self.last_feed = steady
         if record.header.kind == RECORD_FEED_STATUS:
+            if not self.started and self.driver.venue.has_market and ts > self.now:
+                return WANT_START
+            want = self.keep(FROM_FEED, record, sizeof(FeedStatusRecord), steady)
+            if want != WANT_NOTHING:
+                return want
             self.feed_state = record.payload.feed_status.state
-            if self.feed_state != FEED_RUNNING or ts <= self.now:
+            if not self.started or self.feed_state != FEED_RUNNING or ts <= self.now:
                 return WANT_NOTHING
             return self.take_time(ts, steady)
         if record.header.kind != RECORD_MARKET or record.header.instrument >= self.kernel.desk.n_instruments:
@@ -374,6 +492,9 @@ cdef class LoopCore:
         if ts < self.now:
             self.code = ERR_UNSORTED
             return WANT_FAULT
+        want = self.keep(FROM_FEED, record, sizeof(MarketRecord), steady)
+        if want != WANT_NOTHING:
+            return want
         self.feed_state = FEED_RUNNING
         self.now = ts
         self.code = self.driver.item(
@@ -392,8 +513,6 @@ cdef class LoopCore:
     cdef int take_time(self, int64_t ts, int64_t steady) noexcept nogil:
         """Nothing comes before ``ts`` but what is on its way, and what a venue with a market of its own does."""
         cdef uint64_t events = self.out.status.events
-        if not self.started:
-            return WANT_START if self.driver.venue.has_market else WANT_NOTHING
         self.code = self.driver.catch_up(ts, 0)
         self.now = ts
         if self.out.status.events != events:
@@ -404,16 +523,32 @@ cdef class LoopCore:
         """Once no market time comes any more: what is on its way arrives, with the timers before it."""
         cdef int64_t ts = 0, key = 0
         cdef uint32_t i
-        cdef int code
+        cdef int want
         for i in range(most):
             if not self.driver.venue.venue_pending(&ts, &key):
                 break
-            code = self.driver.catch_up(ts, key + 1)
-            if code != OK:
-                return code
-            self.now = max(self.now, ts)
+            want = self.take_due(ts, key, clock_now(&_steady))
+            if want == WANT_ROOM:
+                break
+            if want != WANT_NOTHING:
+                return self.code
             done[0] += 1
         return OK
+
+    cdef int take_due(self, int64_t ts, int64_t key, int64_t steady) noexcept nogil:
+        """What is on its way happens, up to the thing due at that time and rank."""
+        cdef TimerPayload due
+        cdef int code
+        due.ts, due.key = ts, key
+        code = self.inputs.take(FROM_US, JOURNAL_TIMER, 0, 0, NO_STRATEGY, &due, sizeof(due), steady)
+        if code == OK:
+            code = self.driver.catch_up(ts, key + 1)
+            self.now = max(self.now, ts)
+        self.code = code
+        if code == ERR_FULL:
+            self.code, self.journal_full = OK, True
+            return WANT_ROOM
+        return WANT_NOTHING if code == OK else WANT_FAULT
 
     cdef void publish(self, int64_t steady, bint force) noexcept nogil:
         self.out.fills()
@@ -426,6 +561,7 @@ cdef class LoopCore:
 
     cdef void report(self, int64_t steady, int64_t wall) noexcept nogil:
         cdef double seconds = <double>(steady - self.rated_at) / 1e9
+        self.inputs.note_outputs(self.now, self.driver.n_outputs, self.driver.outputs_hash, steady)
         if seconds > 0.0:
             self.out.status.events_per_second = <double>(self.out.status.events - self.rated_events) / seconds
         self.rated_events, self.rated_at = self.out.status.events, steady
@@ -440,8 +576,8 @@ cdef class LoopCore:
         cdef int64_t timeout = min(min(self.next_status - steady, <int64_t>IDLE_MAX_NS), left)
         if self.out.waiting():
             timeout = min(timeout, self.out.depth_interval)
-        if self.stalled_since != 0 and not spsc_is_empty(self.inputs[2]):
-            # The feed has something but waits for the bridge: its ring must not wake us at once.
-            bell_wait(self.bell.fd, self.inputs, 2, STALL_SLEEP_NS)
+        if (self.stalled_since != 0 or self.journal_full) and not spsc_is_empty(self.rings[2]):
+            # The feed has something but waits for bridge or journal: its ring must not wake us at once.
+            bell_wait(self.bell.fd, self.rings, 2, STALL_SLEEP_NS)
         elif timeout > 0:
-            bell_wait(self.bell.fd, self.inputs, 3, timeout)
+            bell_wait(self.bell.fd, self.rings, 3, timeout)

@@ -1,4 +1,4 @@
-"""The daemon's three processes: ``python -m engine.runtime.processes ROLE RUN_DIR PARENT READY_FD``.
+"""The daemon's processes: ``python -m engine.runtime.processes ROLE RUN_DIR PARENT READY_FD``.
 
 Each says one word on ``READY_FD``: ``ok`` when it does its work, or why it cannot. SIGTERM asks it to end
 in good order, and so does the death of its parent.
@@ -76,7 +76,9 @@ def main(argv: list[str]) -> int:
     try:
         config = daemon_config.of_run(run)
         log.setLevel(config.engine.log_level.upper())
-        {"engine": _engine, "feed": _feed, "bridge": _bridge}[role](config, run, log, ready)
+        {"engine": _engine, "journaller": _journaller, "feed": _feed, "bridge": _bridge}[role](
+            config, run, log, ready
+        )
         return 0
     except (RingbookError, BridgeError) as error:
         ready.fail(str(error))
@@ -89,12 +91,37 @@ def main(argv: list[str]) -> int:
 
 
 def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
-    from engine.runtime.engine import EngineLoop
+    from engine.runtime.engine import EngineLoop, restore_switches
 
     if config.engine.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {config.engine.cpu})
     with in_background(log):
-        EngineLoop.of_run(config, run, log).run(ready.ok)
+        loop = EngineLoop.of_run(config, run, log)
+        if config.journal.dir:
+            from engine.runtime.recovery import open_journal
+
+            open_journal(loop, config, run, log)
+        else:
+            restore_switches(loop.kernel, run, log)
+            loop.switches_restored()
+        loop.run(ready.ok)
+
+
+def _journaller(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
+    from engine.journal.journaller import Journaller
+    from engine.journal.segments import Sizes
+    from engine.journal.wal import Journal
+    from engine.runtime.recovery import run_directory
+
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    with Journal.attach(run.journal_buffer) as buffer:
+        directory = run_directory(config, buffer.run_id)
+        sizes = Sizes(segment=config.journal.segment_mb << 20)
+        with Journaller(buffer, directory, sizes=sizes) as journaller:
+            ready.ok()
+            log.info("journal in %s", directory)
+            journaller.run(lambda: bool(asked))
 
 
 def _feed(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:

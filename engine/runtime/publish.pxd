@@ -54,6 +54,7 @@ cdef class Publisher:
     cdef SpscRing* orders_out
     cdef SpscRing* market_out
     cdef SpscRing* telemetry_out
+    cdef uint16_t n_books
     cdef Conflator* books        # one an instrument
     cdef int64_t* book_sent      # steady time of the last batch
     cdef DepthLevel* levels      # scratch of one batch

@@ -149,6 +149,7 @@ cdef class Publisher:
         for i in range(self.desk.n_instruments):
             if conflator_init(&self.books[i]) != OK:
                 raise MemoryError
+            self.n_books += 1
             self.book_sent[i] = INT64_MIN // 2
         if page is not None:
             view = page
@@ -158,8 +159,9 @@ cdef class Publisher:
 
     def __dealloc__(self):
         cdef uint32_t i
+        # Not the desk's number: the collector may have taken the kernel before us.
         if self.books != NULL:
-            for i in range(self.desk.n_instruments):
+            for i in range(self.n_books):
                 conflator_free(&self.books[i])
         free(self.books)
         free(self.book_sent)

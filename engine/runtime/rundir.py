@@ -34,8 +34,8 @@ RING_SLOTS = {
 }
 """The rings of ``runtime/records.pxd`` and their slots of 256 bytes."""
 RINGS = tuple(RING_SLOTS)
-ROLES = ("engine", "bridge", "feed")
-"""The processes below the supervisor."""
+ROLES = ("engine", "journaller", "bridge", "feed")
+"""The processes below the supervisor; the journaller where there is a journal."""
 MAX_SOCKET_PATH = 107
 """Longest path of a Unix socket on Linux."""
 
@@ -52,6 +52,7 @@ class RunState(msgspec.Struct, kw_only=True):
         started: Wall clock, nanoseconds.
         config: The configuration file.
         config_hash: Of the configuration with the environment applied.
+        run_id: Names the run and its journal.
         pids: Of the processes that run now, by role.
         restarts: How often each was started again.
         message: Why it stopped, where it did on its own.
@@ -65,6 +66,7 @@ class RunState(msgspec.Struct, kw_only=True):
     started: int
     config: str
     config_hash: str
+    run_id: str = ""
     pids: dict[str, int] = {}
     restarts: dict[str, int] = {}
     message: str = ""
@@ -113,6 +115,8 @@ class RunDir:
             shared / f"ringbook-{os.getuid()}-{digest}" if shared.is_dir() else self.path / "rings"
         )
         self.page_file = self.ring_dir / "status.page"
+        # Beside the rings, which a start cleans away: what an engine has accepted outlives that.
+        self.journal_buffer = str(self.ring_dir.with_name(f"{self.ring_dir.name}.journal"))
         self._lock: int | None = None
 
     def page_beat(self) -> int:

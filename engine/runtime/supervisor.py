@@ -14,13 +14,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import engine
 from engine.core.errors import RingbookError
 from engine.core.ring import Bell, Ring
 from engine.core.settings import config_hash
+from engine.runtime.children import Child, describe_exit
 from engine.runtime.config import DaemonConfig
 from engine.runtime.logging import configure
 from engine.runtime.notify import Notifier
@@ -37,34 +37,6 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 class StartFailed(RingbookError):
     """A process of the daemon could not start; the message is its own."""
-
-
-@dataclass
-class _Child:
-    role: str
-    process: subprocess.Popen[bytes] | None = None
-    ready_fd: int = -1
-    text: bytes = b""
-    ready: bool = False
-    done: bool = False
-    failures: int = 0
-    restarts: int = 0
-    started: float = 0.0
-    respawn_at: float | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-
-def describe_exit(code: int) -> str:
-    """What a process's return code says, for people."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
 
 
 class Supervisor:
@@ -92,7 +64,8 @@ class Supervisor:
         self._run = config.run_dir()
         self._command = command
         self._log = configure("daemon", None)
-        self._children = {role: _Child(role) for role in ROLES}
+        roles = [role for role in ROLES if role != "journaller" or config.journal.dir]
+        self._children = {role: Child(role) for role in roles}
         self._selector = selectors.DefaultSelector()
         self._rings: list[Ring | Bell] = []
         self._signals: list[int] = []
@@ -105,6 +78,7 @@ class Supervisor:
             started=time.time_ns(),
             config=str(source),
             config_hash=config_hash(config),
+            run_id=(time.time_ns().to_bytes(8, "big") + os.urandom(8)).hex(),
         )
 
     def run(self, on_ready: Callable[[RunState], None] | None = None) -> int:
@@ -153,10 +127,8 @@ class Supervisor:
         self._run.write_config(self._config)
         self._make_rings()
         self._write_state("starting")
-        for role in ROLES:
-            self._spawn(self._children[role])
-            if not self._await_ready(self._children[role]):
-                return self._stop("stopped while it was starting")
+        if not self._start(list(self._children)):
+            return self._stop("stopped while it was starting")
         self._write_state("running")
         self._log.info("trading in %s on %s", self._state.mode, self._state.endpoint)
         self._notifier.ready(f"trading in {self._state.mode} on {self._state.endpoint}")
@@ -166,7 +138,7 @@ class Supervisor:
             # Looks first: a process may have ended while another one was starting.
             if self._stop_requested():
                 return self._stop("asked to stop")
-            if not self._children["engine"].alive:
+            if not self._children["engine"].alive and not self._bring_back():
                 return self._engine_died()
             self._reap_and_restart()
             self._sign_of_life()
@@ -180,7 +152,45 @@ class Supervisor:
         for consumer in ("engine", "bridge"):
             self._rings.append(Bell.named(self._run.bell_path(consumer)))
 
-    def _spawn(self, child: _Child) -> None:
+    def _start(self, roles: list[str]) -> bool:
+        """Starts processes one after the other; False when a signal came in between."""
+        for role in roles:
+            self._spawn(self._children[role])
+            if not self._await_ready(self._children[role]):
+                return False
+        return True
+
+    def _bring_back(self) -> bool:
+        """Starts a killed engine again from its journal; False if there is none, or if it would not help."""
+        child = self._children["engine"]
+        # What ended it by its own fault would end it again at the same input.
+        if "journaller" not in self._children or child.process.returncode >= 0:
+            return False
+        if time.monotonic() - child.started > STABLE_S:
+            child.failures = 0
+        child.failures += 1
+        if child.failures > len(BACKOFF_S):
+            return False
+        self._log.error(
+            "the engine is gone (%s); bringing it back from its journal",
+            describe_exit(child.process.returncode),
+        )
+        # The journaller has the journal's lock, and the bridge has passed on what may never have been kept.
+        roles = ["engine", "journaller", "bridge"]
+        self._end(["journaller"], time.monotonic() + STOP_LIMIT_S)
+        for role in roles[1:]:
+            if self._children[role].alive:
+                self._children[role].process.kill()
+                self._children[role].process.wait()
+        for role in roles:
+            self._close_ready(self._children[role])
+            self._children[role].restarts += 1
+            self._children[role].done = False
+        if self._start(roles):
+            self._write_state("running")
+        return True
+
+    def _spawn(self, child: Child) -> None:
         read_fd, write_fd = os.pipe()
         root = str(Path(engine.__file__).resolve().parent.parent)
         paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -200,7 +210,7 @@ class Supervisor:
         child.started, child.respawn_at = time.monotonic(), None
         self._selector.register(read_fd, selectors.EVENT_READ, child)
 
-    def _await_ready(self, child: _Child) -> bool:
+    def _await_ready(self, child: Child) -> bool:
         """Waits for a process's first word; False when a signal came before it."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while not child.ready:
@@ -214,7 +224,7 @@ class Supervisor:
         self._write_state(self._state.state)
         return True
 
-    def _still_runs(self, child: _Child) -> bool:
+    def _still_runs(self, child: Child) -> bool:
         try:
             child.process.wait(1)
         except subprocess.TimeoutExpired:
@@ -237,7 +247,7 @@ class Supervisor:
         if changed:
             self._write_state("running")
 
-    def _note_end(self, child: _Child, now: float) -> None:
+    def _note_end(self, child: Child, now: float) -> None:
         code = child.process.returncode
         while child.ready_fd >= 0:
             self._read_ready(child)
@@ -279,13 +289,21 @@ class Supervisor:
         self._signals.clear()
         self._end(["engine"], limit - 1.5)
         # The engine's last records are in the rings by now: the bridge passes them on and leaves.
-        self._end(["feed", "bridge"], limit - 0.5)
+        self._end([role for role in self._children if role != "engine"], limit - 0.5)
         killed = self._kill_all()
         if killed:
             self._log.warning("had to kill %s", ", ".join(killed))
         self._log.info("stopped")
         ended = self._children["engine"]
         if not ended.ready or ended.process.returncode == 0:
+            journaller = self._children.get("journaller")
+            if (
+                journaller is not None
+                and journaller.process is not None
+                and journaller.process.returncode == 0
+            ):
+                # All of it is on disk.
+                Path(self._run.journal_buffer).unlink(missing_ok=True)
             return 0
         if not self._state.message:
             end = describe_exit(ended.process.returncode)
@@ -340,7 +358,7 @@ class Supervisor:
             else:
                 self._read_ready(key.data)
 
-    def _read_ready(self, child: _Child) -> None:
+    def _read_ready(self, child: Child) -> None:
         data = os.read(child.ready_fd, 65536)
         child.text += data
         if child.text == b"ok\n":
@@ -349,7 +367,7 @@ class Supervisor:
         if not data or child.ready:
             self._close_ready(child)
 
-    def _close_ready(self, child: _Child) -> None:
+    def _close_ready(self, child: Child) -> None:
         if child.ready_fd >= 0:
             self._selector.unregister(child.ready_fd)
             os.close(child.ready_fd)

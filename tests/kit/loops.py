@@ -106,7 +106,7 @@ class Loop:
         run: RunDir | None = None,
         **engine: Any,
     ) -> None:
-        config = DaemonConfig(
+        self.config = DaemonConfig(
             engine=EngineSection(**({"depth_interval_us": 0} | engine)),
             external=ExternalSection(**(external or {})),
             instruments=assets or [asset()],
@@ -123,18 +123,26 @@ class Loop:
             "control_out",
         )
         self.rings = {name: Ring((slots or {}).get(name, 1 << 15), SLOT_BYTES) for name in names}
-        self.kernel = make_kernel(config)
-        out = [self.rings[name] for name in names[3:]]
-        self.publisher = Publisher(self.kernel, *out, depth_interval_us=config.engine.depth_interval_us)
-        inputs = [self.rings[name] for name in names[:3]]
-        log = configure("engine", None, console=False)
-        self.ledger = None
-        if run is not None:
-            restore_switches(self.kernel, run, log)
-            self.ledger = Ledger(run, log)
-        self.engine = EngineLoop(config, self.kernel, self.publisher, *inputs, self.bell, log, self.ledger)
+        self.run = run
+        self.begin()
         self._joiners = {name: BlobJoiner() for name in names}
         self._request_id = 0
+
+    def begin(self) -> None:
+        """Makes an engine on the rings, in the place of one that may have been there."""
+        self.kernel = make_kernel(self.config)
+        out = [self.rings[name] for name in ("orders_out", "market_out", "telemetry_out", "control_out")]
+        interval = self.config.engine.depth_interval_us
+        self.publisher = Publisher(self.kernel, *out, depth_interval_us=interval)
+        inputs = [self.rings[name] for name in ("feed", "orders_in", "control_in")]
+        log = configure("engine", None, console=False)
+        self.ledger = None
+        if self.run is not None:
+            restore_switches(self.kernel, self.run, log)
+            self.ledger = Ledger(self.run, log)
+        self.engine = EngineLoop(
+            self.config, self.kernel, self.publisher, *inputs, self.bell, log, self.ledger
+        )
 
     # --- the feed's end -------------------------------------------------------------------------
 

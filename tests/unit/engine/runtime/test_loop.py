@@ -82,10 +82,13 @@ def loaded(name):
     return getattr(module, name)
 
 
-def test_a_step_counts_and_an_idle_loop_publishes_its_status():
+def test_a_step_counts_if_it_took_something_in_and_an_idle_loop_publishes_its_status():
     loop = Loop(status_interval_ms=10)
     loop.step(3)
-    assert loop.engine.step == 3
+    assert loop.engine.step == 0
+    loop.feed(quotes(10))
+    loop.step(3)
+    assert loop.engine.step == 2  # the start, and the rows
     status = loop.of_kind("telemetry_out", Kind.STATUS)
     assert status
     assert status[0].body["feed_state"] == FeedState.WAITING

@@ -12,7 +12,7 @@ import pytest
 from engine.core.errors import AlreadyRunning
 from engine.runtime import supervisor as module
 from engine.runtime.config import DaemonConfig, EngineSection
-from engine.runtime.supervisor import StartFailed, Supervisor, describe_exit
+from engine.runtime.supervisor import StartFailed, Supervisor
 
 # Reads what to do from <run>/<role>.do: "serve", "fail TEXT", "exit N".
 FAKE = textwrap.dedent(
@@ -176,12 +176,6 @@ def test_a_second_daemon_is_refused(daemon, tmp_path):
             other.run_dir.claim()
 
     assert daemon.run(act) == 0
-
-
-def test_exits_are_described_for_people():
-    assert describe_exit(3) == "exit code 3"
-    assert describe_exit(-9) == "killed by SIGKILL"
-    assert describe_exit(-200) == "killed by signal 200"
 
 
 def test_an_engine_that_had_to_be_killed_is_no_ordered_stop(daemon, monkeypatch):

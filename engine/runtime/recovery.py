@@ -1,0 +1,261 @@
+"""Takes a journal in again: to go on after a crash, or to look at a run once more."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from engine.core.errors import JournalError
+from engine.core.ring import Bell, Ring
+from engine.core.settings import config_hash
+from engine.journal.journaller import settle
+from engine.journal.reader import JournalReader
+from engine.journal.wal import Journal, RecordType
+from engine.runtime.config import DaemonConfig
+from engine.runtime.engine import EngineLoop, make_kernel, restore_switches
+from engine.runtime.loop import Want
+from engine.runtime.publish import Publisher
+from engine.runtime.records import SLOT_BYTES, record_dtype
+from engine.runtime.replay import JournalPass
+from engine.runtime.rundir import RING_SLOTS, RunDir
+from engine.strategy.status import LatchInfo
+
+LAST_TS = 2**63 - 1
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """An instrument, as whoever reads a journal wants it named."""
+
+    symbol: str
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """What a run begins with: the META record of its journal.
+
+    Attributes:
+        run_id: Hex.
+        instruments: By number.
+        switches: What was thrown in an earlier run and not yet re-armed.
+        config: The daemon's configuration.
+    """
+
+    run_id: str
+    instruments: list[Instrument]
+    switches: list[LatchInfo]
+    config: DaemonConfig
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """How far a replay came.
+
+    Attributes:
+        records: Records taken in.
+        seq: Number of the last one.
+        ts: Engine time.
+        compared: How often outputs or state were held against the run's, and were the same.
+        ended: Whether the run ended in good order, and all of it has been replayed.
+        stopped: Whether its ordered stop has begun.
+        state_hash: Of the kernel.
+        outputs: How many there were.
+        outputs_hash: Of all of them.
+    """
+
+    records: int
+    seq: int
+    ts: int
+    compared: int
+    ended: bool
+    stopped: bool
+    state_hash: int
+    outputs: int
+    outputs_hash: int
+
+
+class Replay:
+    """A run that is taken in again by a loop that has not begun.
+
+    Args:
+        loop: The loop; it keeps nothing until the replay is over.
+        reader: The journal.
+    """
+
+    def __init__(self, loop: EngineLoop, reader: JournalReader) -> None:
+        self._loop, self._pass = loop, JournalPass(loop, reader)
+        self._stopped = False
+
+    def run(self, until: int = LAST_TS) -> None:
+        """Takes in what happened up to an engine time.
+
+        Args:
+            until: Nanoseconds since the epoch; everything by default.
+
+        Raises:
+            JournalDamaged: The journal is broken.
+            ReplayDiverged: The run did something else: another build, other strategies or parameters.
+            RingbookError: An input cannot be right, or a capacity was exceeded.
+        """
+        loop, taken = self._loop, self._pass
+        while (want := taken.run(until)) != Want.NOTHING:
+            if want == Want.START:
+                loop.apply_start(taken.ts)
+            elif want == Want.CONTROL:
+                loop.apply_command(np.frombuffer(taken.blob(), record_dtype)[0])
+            elif want == Want.SIGNAL:
+                loop.apply_signal(np.frombuffer(taken.blob(), record_dtype)[0])
+            elif want == Want.STOP:
+                self._stopped = True
+                loop.apply_stop()
+            else:
+                loop.check()
+
+    def reached(self) -> Replayed:
+        """How far it came."""
+        taken, loop = self._pass, self._loop
+        return Replayed(
+            records=taken.records,
+            seq=taken.seq,
+            ts=loop.now,
+            compared=taken.compared,
+            ended=taken.ended,
+            stopped=self._stopped,
+            state_hash=loop.kernel.state_hash(),
+            outputs=loop.outputs,
+            outputs_hash=loop.outputs_hash,
+        )
+
+
+def quiet_log() -> logging.Logger:
+    """A log for replays: what was said in the run is not said again."""
+    log = logging.getLogger("ringbook.replay")
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
+    return log
+
+
+def private_loop(config: DaemonConfig, switches: Sequence[LatchInfo], log: logging.Logger) -> EngineLoop:
+    """An engine loop whose rings are nobody else's, to replay a run with.
+
+    Args:
+        config: The run's.
+        switches: What was thrown when it began.
+        log: Where strategies' log lines go.
+    """
+    kernel = make_kernel(config)
+    rings = {name: Ring(RING_SLOTS[name], SLOT_BYTES) for name in RING_SLOTS}
+    out = Publisher(kernel, *(rings[n] for n in ("orders_out", "market_out", "telemetry_out", "control_out")))
+    loop = EngineLoop(
+        config, kernel, out, rings["feed"], rings["orders_in"], rings["control_in"], Bell(), log
+    )
+    kernel.restore_latches(switches)
+    loop.replay(True)
+    return loop
+
+
+def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
+    """Has a loop keep its inputs, once it is where the engine was that ran before it in this run.
+
+    What an earlier run left in shared memory is brought to disk first, whatever ended it.
+
+    Args:
+        loop: The engine's, before its first input.
+        config: The daemon's.
+        run: Its directory.
+        log: Says what was found.
+
+    Raises:
+        JournalError: It cannot be written, is damaged, or is not what its run did.
+    """
+    state = run.read_state()
+    run_id = bytes.fromhex(state.run_id) if state is not None and state.run_id else os.urandom(16)
+    left = _left_run(run)
+    found = None
+    if left is not None:
+        directory = run_directory(config, left)
+        found = settle(directory, run.journal_buffer)
+        log.info("brought the journal of run %s to disk: %d records", left.hex(), found.seq)
+    resumed = found is not None and found.seq > 0 and left == run_id
+    if resumed:
+        loop.kernel.restore_latches(beginning(directory).switches)
+        replay = Replay(loop, JournalReader(directory))
+        loop.replay(True)
+        replay.run()
+        loop.replay(False)
+        loop.skip_taken()
+        reached = replay.reached()
+        log.info("replayed %d records up to engine time %d", reached.records, reached.ts)
+    journal = Journal.create(
+        run.journal_buffer,
+        run_id=run_id,
+        config=config_hash(config),
+        capacity=config.journal.buffer_mb << 20,
+        first_seq=found.seq + 1 if resumed else 1,
+        first_crc=found.crc if resumed else 0,
+    )
+    if not resumed:
+        restore_switches(loop.kernel, run, log)
+        loop.switches_restored()
+        begun = Beginning(
+            run_id.hex(),
+            [Instrument(asset.symbol) for asset in config.instruments],
+            list(loop.kernel.latches()),
+            config,
+        )
+        journal.append_time(RecordType.META, 0, msgspec.msgpack.encode(begun))
+    loop.keep_in(journal)
+    if resumed:
+        loop.inputs.note_resumed(loop.now)
+        loop.flush()
+
+
+def run_directory(config: DaemonConfig, run_id: bytes) -> Path:
+    """Where the journal of a run is."""
+    return Path(config.journal.dir).expanduser().absolute() / run_id.hex()
+
+
+def _left_run(run: RunDir) -> bytes | None:
+    """The run whose buffer is still in shared memory."""
+    try:
+        with Journal.attach(run.journal_buffer) as buffer:
+            return buffer.run_id
+    except FileNotFoundError:
+        return None
+
+
+def newest_run(directory: str | Path) -> Path:
+    """The newest journal below a directory, or the directory if it is a journal itself.
+
+    Raises:
+        JournalError: There is none.
+    """
+    path = Path(directory).expanduser()
+    runs = sorted(segment.parent for segment in path.glob("*/journal-*.seg"))
+    if any(path.glob("journal-*.seg")):
+        return path
+    if not runs:
+        raise JournalError(f"{path}: no journal is there")
+    return runs[-1]
+
+
+def beginning(directory: str | Path) -> Beginning:
+    """What a journal's run began with.
+
+    Args:
+        directory: The journal's.
+
+    Raises:
+        JournalError: There is no journal, or it does not begin with its configuration.
+    """
+    record = next(iter(JournalReader(directory)), None)
+    if record is None or record.type != RecordType.META:
+        raise JournalError(f"{directory}: does not begin with the configuration of its run")
+    try:
+        return msgspec.msgpack.decode(record.body, type=Beginning)
+    except msgspec.MsgspecError as error:
+        raise JournalError(f"{directory}: record {record.seq}: no configuration: {error}") from None

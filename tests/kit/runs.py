@@ -1,0 +1,114 @@
+"""A run of everything at once, for journals and replays."""
+
+from __future__ import annotations
+
+import random
+
+from engine.backtest.config import StrategyConfig
+from engine.core.types import DEPTH_EVENT, TRADE_EVENT, OrdType, Status, TimeInForce
+from engine.runtime.records import FeedState
+from engine.strategy.base import Strategy
+from tests.kit.loops import Loop, rows
+
+MS = 1_000_000
+
+
+class Trader(Strategy):
+    """Quotes, takes, listens, and has a timer: everything that a journal must bring back."""
+
+    qty: float = 0.01
+    skip: int = 3
+
+    def on_start(self, ctx):
+        self.n = 0
+        ctx.set_timer(7 * MS)
+
+    def on_book(self, ctx, book):
+        self.n += 1
+        if self.n % self.skip == 0 and len(ctx.orders()) < 5:
+            ctx.buy(book.best_bid, self.qty, book.symbol, post_only=True)
+        if self.n % 11 == 0:
+            ctx.submit(book.symbol, "sell", book.best_bid, self.qty, OrdType.LIMIT, TimeInForce.IOC)
+
+    def on_timer(self, ctx, now):
+        for order in ctx.orders()[:1]:
+            ctx.cancel(order.order_id)
+
+    def on_signal(self, ctx, signal):
+        self.qty = 0.01 * (1 + abs(signal.value) % 3)
+        ctx.log("info", f"{signal.name} {signal.value}")
+
+
+class Other(Trader):
+    """Does something else than what was journalled."""
+
+    skip: int = 2
+
+
+def trader(cls: str = "Trader", file: str = __file__) -> StrategyConfig:
+    """The configuration of the strategy of a file, :class:`Trader` by default."""
+    return StrategyConfig(id="t", cls=f"{file}:{cls}", params={})
+
+
+def market(rng, n, start):
+    entries = [(start, DEPTH_EVENT, "buy", 99.9, 5.0), (start, DEPTH_EVENT, "sell", 100.1, 5.0)]
+    ts = start
+    for _ in range(n):
+        ts += rng.randrange(MS)
+        side = rng.choice(("buy", "sell"))
+        away = rng.randrange(1, 6) / 10
+        px = round(100.0 - away if side == "buy" else 100.0 + away, 1)
+        kind = TRADE_EVENT if rng.random() < 0.3 else DEPTH_EVENT
+        entries.append((ts, kind, side, px, rng.choice((0.0, 0.5, 1.0, 4.0)) or 0.1 * (kind == TRADE_EVENT)))
+    return rows(*entries), ts
+
+
+class Session:
+    """A run of market data, orders, commands and signals at random.
+
+    Args:
+        loop: What takes them in.
+        seed: Of the draws.
+    """
+
+    def __init__(self, loop, seed):
+        self.loop, self.rng = loop, random.Random(seed)
+        self.ts, self.client_order_id = 1_000_000_000, 0
+        loop.command("register", strategy_id="ext", symbols=[], params={})
+
+    def go(self, rounds=40):
+        """Goes on for a number of rounds; not all that was sent need have been taken in."""
+        rng, loop = self.rng, self.loop
+        for _ in range(rounds):
+            what = rng.randrange(8)
+            if what < 3:
+                events, self.ts = market(rng, rng.randrange(1, 60), self.ts + MS)
+                loop.feed(events)
+            elif what == 3:
+                for _ in range(rng.randrange(1, 4)):
+                    self.client_order_id += 1
+                    px, qty = rng.choice((995, 999, 1001, 1005)), rng.randrange(0, 40)
+                    terms = {"side": rng.choice((1, -1)), "price_tick": px, "qty": qty}
+                    loop.order(Status.NEW, self.client_order_id, strategy=1, **terms)
+            elif what == 4 and self.client_order_id:
+                loop.order(Status.CANCELED, rng.randrange(1, self.client_order_id + 1), strategy=1)
+            elif what == 5:
+                name = rng.choice(("pause", "resume", "cancel_orders", "resync", "nonsense"))
+                loop.command(name, strategy_id=rng.choice(("", "t", "ext", "nobody")), symbol="")
+            elif what == 6:
+                loop.command("update_params", strategy_id="t", params={"qty": rng.choice((0.02, -1.0, "x"))})
+            else:
+                loop.signal("alpha" * rng.randrange(1, 90), rng.uniform(-5, 5))
+            if rng.random() < 0.7:
+                loop.step(rng.randrange(1, 3))
+
+    def end(self):
+        """The feed ends, what is on its way arrives, and the engine stops."""
+        self.loop.feed_status(FeedState.ENDED)
+        self.loop.step(5)
+        self.loop.engine.stop()
+
+
+def make_loop(strategy: StrategyConfig | None = None) -> Loop:
+    """A loop with one strategy, that external traders may join."""
+    return Loop(strategy or trader(), external={"enabled": True}, slots={"orders_out": 1 << 16})
