@@ -16,6 +16,8 @@ import json
 import os
 import statistics
 import sys
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,7 @@ import numpy as np
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.bench_risk import CASES as RISK
 from benchmarks.bench_strategy import build
 from benchmarks.latency import buckets, figures, histogram, table
 from engine.backtest.config import AssetConfig
@@ -32,7 +35,9 @@ from engine.core.types import OrdType, Side, TimeInForce
 from engine.feeds.base import EventSource
 from engine.feeds.merge import Merger
 from engine.feeds.simulated import SimulatedMarket
+from engine.journal.wal import Journal
 from engine.kernel import Kernel
+from engine.risk.limits import RiskConfig
 from engine.runtime.loop import LoopCore
 from engine.runtime.publish import Publisher
 from engine.runtime.records import SLOT_BYTES, Kind, market_record_dtype, record_dtype
@@ -43,20 +48,33 @@ from engine.strategy.loader import create, load
 
 HERE = "benchmarks.bench_latency"
 MAKER = {"half_spread": 1.0, "order_qty": 0.001}
+BEAT = {"interval_ns": 10_000_000, **MAKER}
+
+
+class Case(NamedTuple):
+    """A strategy, its parameters, whether every limit is set in all scopes, whether inputs are journalled."""
+
+    cls: str
+    params: dict[str, Any]
+    limited: bool = False
+    journalled: bool = False
+
+
 CASES = {
-    "Cython, bid at each new best": ("latency:Quoter", {}),
-    "Numba, bid at each new best": (f"{HERE}:Quoter", {}),
-    "Cython market maker, every 10 ms": (
-        "engine.strategy.native:MarketMaker",
-        {"interval_ns": 10_000_000, **MAKER},
-    ),
-    "Numba market maker, every 10 ms": (
-        "examples.strategies.market_maker_jit:MarketMaker",
-        {"interval_ns": 10_000_000, **MAKER},
-    ),
+    "Cython, bid at each new best": Case("latency:Quoter", {}),
+    "Numba, bid at each new best": Case(f"{HERE}:Quoter", {}),
+    "Cython market maker, every 10 ms": Case("engine.strategy.native:MarketMaker", BEAT),
+    "Numba market maker, every 10 ms": Case("examples.strategies.market_maker_jit:MarketMaker", BEAT),
+    "Cython bid, all limits everywhere": Case("latency:Quoter", {}, limited=True),
+    "Cython bid, inputs journalled": Case("latency:Quoter", {}, journalled=True),
+    "Cython bid, limits and journal": Case("latency:Quoter", {}, limited=True, journalled=True),
 }
+EVERY_LIMIT = RISK["all, in every scope"]
+SHARED = "/dev/shm" if Path("/dev/shm").is_dir() else None
 WARM_UP = 20_000
 """Records of each round that go before the first that counts."""
+SLICE = 20_000
+"""Records after which the journal's room is given back, as a journaller does."""
 GOALS = {"p50": 500.0, "p99.9": 10_000.0}
 
 
@@ -126,7 +144,7 @@ def feed_records(asset: AssetConfig, seconds: float) -> np.ndarray:
     return records
 
 
-def measure(cls: str, params: dict, asset: AssetConfig, records: np.ndarray) -> np.ndarray:
+def measure(case: Case, asset: AssetConfig, records: np.ndarray) -> np.ndarray:
     """One round with an engine of its own.
 
     Returns:
@@ -135,7 +153,10 @@ def measure(cls: str, params: dict, asset: AssetConfig, records: np.ndarray) -> 
     import latency
 
     kernel = Kernel([asset])
-    kernel.add_strategy("s", create(load(cls), params))
+    limits, risk = EVERY_LIMIT if case.limited else (None, None)
+    if risk is not None:
+        kernel.set_risk(RiskConfig(limits=risk.limits, instruments={asset.symbol: limits}))
+    kernel.add_strategy("s", create(load(case.cls), case.params), limits=limits)
     kernel.touch()
     inputs, outgoing = (
         [Ring(RING_SLOTS[name], SLOT_BYTES) for name in names]
@@ -146,17 +167,28 @@ def measure(cls: str, params: dict, asset: AssetConfig, records: np.ndarray) -> 
     )
     venue = latency.TimedPaper([asset])
     core = LoopCore(kernel, venue, Publisher(kernel, *outgoing), *inputs, Bell())
-    kernel.start(int(records["ts"][0]))
-    core.drain()
-    core.set_started()
-    slots = records.view(np.uint8).reshape(len(records), SLOT_BYTES)
-    samples = np.zeros((len(records), 2), np.uint64)
-    latency.drive(core, venue, outgoing, slots[:WARM_UP], samples)
-    found, requests = latency.drive(core, venue, outgoing, slots[WARM_UP:], samples)
+    with ExitStack() as stack:
+        journal = None
+        if case.journalled:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=SHARED))
+            journal = Journal.create(f"{folder}/buffer", run_id=bytes(16), capacity=1 << 26)
+            stack.callback(journal.close)
+            core.keep_in(journal)
+        kernel.start(int(records["ts"][0]))
+        core.drain()
+        core.set_started()
+        slots = records.view(np.uint8).reshape(len(records), SLOT_BYTES)
+        samples, found = np.zeros((len(records), 2), np.uint64), 0
+        for at in range(0, len(slots), SLICE):
+            if at == WARM_UP:
+                found = 0
+            found += latency.drive(core, venue, outgoing, slots[at : at + SLICE], samples[found:])[0]
+            if journal is not None:
+                journal.commit(journal.head, journal.accepted_seq)
     kernel.check_invariants()
     kernel.release()
-    if not found or requests < found:
-        sys.exit(f"{cls}: {requests} requests in {found} records")
+    if not found:
+        sys.exit(f"{case.cls}: no order in {len(records)} records")
     return samples[:found]
 
 
@@ -196,12 +228,12 @@ def main() -> None:
     asset = AssetConfig(symbol="BTCUSDT", tick_size=0.1, lot_size=0.001)
     records = feed_records(asset, args.seconds)
     results = []
-    for case, (cls, params) in CASES.items():
-        rounds = [measure(cls, params, asset, records) * unit for _ in range(args.rounds)]
+    for name, case in CASES.items():
+        rounds = [measure(case, asset, records) * unit for _ in range(args.rounds)]
         order, last = np.concatenate(rounds).T
         medians = {name: statistics.median(figures(part[:, 0])[name] for part in rounds) for name in GOALS}
         met = {name: medians[name] < goal for name, goal in GOALS.items()}
-        results.append(Result(case, order, figures(order), figures(last), medians, met))
+        results.append(Result(name, order, figures(order), figures(last), medians, met))
     if args.json:
         found = [result.to_json() for result in results]
         print(json.dumps({"benchmark": "latency", "clock": clock, "clock_cost_ns": cost, "results": found}))

@@ -32,6 +32,8 @@ class Plan:
     hang_up: float
     command: float
     most: int
+    journal: bool
+    death: float
 
     @classmethod
     def of(cls, rng: random.Random) -> Plan:
@@ -53,6 +55,8 @@ class Plan:
             hang_up=some(0.2),
             command=some(0.4),
             most=rng.randint(1, 40),
+            journal=rng.random() < 0.02,
+            death=rng.random() * 0.5,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -32,6 +33,18 @@ def test_a_world_with_a_market_within_adds_up_to_nothing():
     found = simulate(seeds)
     assert found.error is None, f"{found.error!r}; repeat it with: {found.command}"
     assert found.tally["fills"] > 0
+
+
+def test_an_engine_that_dies_comes_back_as_it_was():
+    found = simulate(with_journal(8))
+    assert found.error is None, f"{found.error!r}; repeat it with: {found.command}"
+    assert found.tally["deaths"] > 8
+
+
+def with_journal(n):
+    """The first seeds whose worlds keep a journal."""
+    seeds = (seed for seed in range(10_000) if Plan.of(random.Random(seed)).journal)
+    return list(itertools.islice(seeds, n))
 
 
 # --- bugs -------------------------------------------------------------------------------------------
@@ -90,6 +103,18 @@ def update_swallowed(world):
     world.rings["orders_out"].push_many(records[keep])
 
 
+def changed_behind_the_journal(world):
+    """Something changes the engine that its journal knows nothing of."""
+    if world.step_number == 2:
+        world.kernel.pause("mm")
+
+
+def test_what_the_journal_does_not_know_is_found():
+    found = simulate(with_journal(20), changed_behind_the_journal)
+    assert re.search(r"comes back as|the run had", str(found.error))
+    assert simulate([found.seed]).error is None
+
+
 @pytest.mark.parametrize(
     ("plant", "said"),
     [
@@ -98,7 +123,7 @@ def update_swallowed(world):
         (limits_forgotten, r"order \d+ could lead to \d+, \d+ may be"),
         (orders_left_behind, r"(ada|bob) has left, and nobody cancels its order"),
         (filled_twice, r"order \d+ has ended and comes back as"),
-        (update_swallowed, r"\d+ orders are live, \d+ by their updates"),
+        (update_swallowed, r"orders are live, \d+ by their updates|order \d+ begins as"),
     ],
 )
 def test_a_planted_bug_is_found(plant, said):

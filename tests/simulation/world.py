@@ -2,8 +2,9 @@
 
 The engine loop, its rings, kernel and venue are the real ones. The feed, the bridge, its clients and the
 operator are played by the seed: messages to the engine are delayed or lost, traders hang up and come back,
-rings fill, the bridge stalls, the feed leaves gaps and stands still. After every step all invariants are
-checked, against the engine's own audit and against the simulator's ledger.
+rings fill, the bridge stalls, the feed leaves gaps and stands still, and the engine dies and comes back from
+its journal. After every step all invariants are checked, against the engine's own audit and against the
+simulator's ledger.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from engine.runtime.records import (
 )
 from engine.strategy import loader
 from tests.kit.loops import ArraySource
+from tests.simulation.crash import Kept
 from tests.simulation.ledger import Broken, Ledger, must
 from tests.simulation.plan import LOT, MOST_LOTS, ORDERS_RESERVE, SYMBOL, Plan, configuration
 
@@ -136,10 +138,11 @@ class World:
             # What the bridge has not read yet: the ring is nearly at the reserve that makes the engine busy.
             self.rings["orders_out"].push_many(np.zeros((plan.filler, SLOT_BYTES), np.uint8))
         self._start_engine()
+        self.kept = Kept(self.engine) if plan.journal else None
         self.feed = _market(rng.randrange(MARKETS)) if not plan.market else None
         self.now = self.config.feed.opens if plan.market else int(self.feed["ts"][0])
 
-    def _start_engine(self) -> None:
+    def _start_engine(self) -> EngineLoop:
         """The engine as its process makes it, on the rings that are there."""
         config = self.config
         self.kernel = Kernel(
@@ -157,6 +160,7 @@ class World:
         incoming = (self.rings[name] for name in INCOMING)
         log = configure("engine", None, console=False)
         self.engine = EngineLoop(config, self.kernel, out, *incoming, Bell(), log)
+        return self.engine
 
     def _limit(self, slot: int, most: int) -> None:
         self.ledger.most[slot], self.ledger.most_lots[slot] = most, MOST_LOTS
@@ -179,6 +183,8 @@ class World:
             self._finish()
         finally:
             simulate_clock(None)
+            if self.kept is not None:
+                self.kept.close()
         return self.kernel.state_hash()
 
     def step(self) -> None:
@@ -189,6 +195,9 @@ class World:
         simulate_clock(self.clock)
         if self.plant is not None:
             self.plant(self)
+        if self.kept is not None and rng.random() < plan.death:
+            self.kept.die(self.engine, self._start_engine)
+            self.ledger.tally["deaths"] += 1
         for trader in self.traders.values():
             self._trade(trader)
         self._deliver()
