@@ -13,42 +13,12 @@ from engine.backtest.config import BacktestConfig, StrategyConfig
 from engine.backtest.data import save_events
 from engine.backtest.runner import BacktestRunner
 from engine.core.types import Reason, Side
-from tests.kit.daemons import daemon, until
+from tests.kit.daemons import daemon, replay, until
 from tests.kit.loops import asset
 from tests.kit.recordings import events, recording
 
 MAKER = {"half_spread": 1.0, "skew": 0.3, "order_qty": 0.01, "max_position": 0.1}
 MODELS = {"maker_fee": -0.00005, "taker_fee": 0.0007, "queue_model": "power_prob_queue_model3"}
-
-REPLAY = """
-[engine]
-name = "{{name}}"
-status_interval_ms = 20
-
-[feed]
-kind = "replay"
-speed = {speed}
-loop = {loop}
-wait_for_client = {wait}
-
-[[instruments]]
-symbol = "BTCUSDT"
-tick_size = 0.1
-lot_size = 0.001
-data = ["{data}"]
-maker_fee = -0.00005
-taker_fee = 0.0007
-queue_model = "power_prob_queue_model3"
-
-[[strategies]]
-id = "mm"
-class = "engine.strategy.native:MarketMaker"
-params = {{{{ half_spread = 1.0, skew = 0.3, order_qty = 0.01, max_position = 0.1 }}}}
-"""
-
-
-def replay(data, *, speed=0, loop=1, wait=False):
-    return REPLAY.format(data=data, speed=speed, loop=loop, wait=str(wait).lower())
 
 
 def endpoint(it):

@@ -16,7 +16,7 @@ from engine.backtest.config import BacktestConfig, StrategyConfig
 from engine.backtest.data import save_events
 from engine.backtest.runner import BacktestRunner
 from engine.reports.session import load
-from tests.kit.daemons import daemon, until
+from tests.kit.daemons import daemon, replay, until
 from tests.kit.loops import asset
 from tests.kit.recordings import events, recording
 
@@ -25,34 +25,6 @@ ROWS = 90_000
 KILLS = 3
 MAKER = {"half_spread": 1.0, "skew": 0.3, "order_qty": 0.01, "max_position": 0.1}
 MODELS = {"maker_fee": -0.00005, "taker_fee": 0.0007, "queue_model": "power_prob_queue_model3"}
-
-CONFIG = """
-[engine]
-name = "{{name}}"
-status_interval_ms = 20
-
-[journal]
-dir = "{journals}"
-buffer_mb = 16
-
-[feed]
-kind = "replay"
-speed = 10.0
-
-[[instruments]]
-symbol = "BTCUSDT"
-tick_size = 0.1
-lot_size = 0.001
-data = ["{data}"]
-maker_fee = -0.00005
-taker_fee = 0.0007
-queue_model = "power_prob_queue_model3"
-
-[[strategies]]
-id = "mm"
-class = "engine.strategy.native:MarketMaker"
-params = {{{{ half_spread = 1.0, skew = 0.3, order_qty = 0.01, max_position = 0.1 }}}}
-"""
 
 
 def reference(rows):
@@ -77,7 +49,7 @@ def test_a_run_whose_engine_is_killed_is_the_backtest_all_the_same(tmp_path):
     data, journals = tmp_path / "usdm.npz", tmp_path / "journals"
     save_events(data, rows)
     rng = random.Random(5)
-    with daemon(CONFIG.format(data=data, journals=journals)) as it:
+    with daemon(replay(data, speed=10.0, more=f'[journal]\ndir = "{journals}"\nbuffer_mb = 16')) as it:
         it.start()
         for kill in range(1, KILLS + 1):
             part = int(ROWS * (kill - rng.random()) / (KILLS + 1))

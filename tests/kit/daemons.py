@@ -41,6 +41,46 @@ class = "engine.strategy.native:MarketMaker"
 params = {{ half_spread = 1.0, skew = 0.3, order_qty = 0.01, max_position = 0.1 }}
 """
 
+REPLAY = """
+[engine]
+name = "{{name}}"
+status_interval_ms = 20
+{more}
+
+[feed]
+kind = "replay"
+speed = {speed}
+loop = {loop}
+wait_for_client = {wait}
+
+[[instruments]]
+symbol = "BTCUSDT"
+tick_size = 0.1
+lot_size = 0.001
+data = ["{data}"]
+maker_fee = -0.00005
+taker_fee = 0.0007
+queue_model = "power_prob_queue_model3"
+
+[[strategies]]
+id = "mm"
+class = "engine.strategy.native:MarketMaker"
+params = {{{{ half_spread = 1.0, skew = 0.3, order_qty = 0.01, max_position = 0.1 }}}}
+"""
+
+
+def replay(data: Path, *, speed: float = 0, loop: int = 1, wait: bool = False, more: str = "") -> str:
+    """The configuration of a market maker on a recording.
+
+    Args:
+        data: The recording.
+        speed: How many times as fast as it was; 0 is as fast as it goes.
+        loop: How often it runs.
+        wait: Whether it waits for a client.
+        more: Further sections.
+    """
+    return REPLAY.format(data=data, speed=speed, loop=loop, wait=str(wait).lower(), more=more)
+
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
     """Waits for a condition and returns what it gave."""
