@@ -6,7 +6,7 @@ import pytest
 
 from tests.kit.fake_engine import FakeEngine, bridge_thread, free_port_base, wait_until
 
-PATIENT = {"heartbeat_misses": 50}
+PATIENT = {"heartbeat_misses": 500}
 """For tests that are not about heartbeats: a loaded machine must not make them lose a session."""
 
 
