@@ -34,7 +34,7 @@ def endpoint(tmp_path):
 @pytest.fixture
 def bridge(engine, endpoint):
     """A patient bridge over ipc; its endpoint."""
-    with bridge_thread(engine.config(endpoint, **PATIENT)):
+    with bridge_thread(engine.config(endpoint, grace_s=60.0, **PATIENT)):
         # The first resync is over: nothing but what a test does is published from here on.
         wait_until(lambda: engine.commands and not any(len(ring) for ring in engine.rings.values()))
         yield endpoint
