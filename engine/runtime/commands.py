@@ -121,6 +121,15 @@ class Commands:
             "stop": self._stop,
         }
 
+    @property
+    def version(self) -> int:
+        """Of the last change."""
+        return self._audit.version
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self._audit.version = version
+
     def handle(self, message: Any) -> dict[str, Any]:
         """Carries one command out.
 

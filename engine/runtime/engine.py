@@ -15,6 +15,7 @@ from engine.core.settings import convert
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
 from engine.runtime.applying import Applying
+from engine.runtime.changes import Change
 from engine.runtime.commands import IN_ORDER, MAX_MESSAGE, Commands, strategy_blob
 from engine.runtime.config import DaemonConfig
 from engine.runtime.feeder import CLIENT_IS_THERE
@@ -213,8 +214,18 @@ class EngineLoop(Applying):
         """The switches of an earlier run have been thrown, and are kept already."""
         self._kept = self.kernel.latches()
 
-    def _changed(self, change: Any) -> None:
-        if self._ledger is not None and not self._replaying:
+    @property
+    def version(self) -> int:
+        """Of the last change; set to that of the last before a run, a replay gives each change its own."""
+        return self._commands.version
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self._commands.version = version
+
+    def _changed(self, change: Change) -> None:
+        # A replay meets changes that are recorded already, and perhaps the last that were not, yet.
+        if self._ledger is not None and change.version > self._ledger.version:
             self._ledger.note(change)
 
     def ask_stop(self) -> None:

@@ -42,12 +42,14 @@ class Beginning(msgspec.Struct, frozen=True):
         run_id: Hex.
         instruments: By number.
         switches: What was thrown in an earlier run and not yet re-armed.
+        version: Of the last change before it, see :mod:`engine.runtime.changes`.
         config: The daemon's configuration.
     """
 
     run_id: str
     instruments: list[Instrument]
     switches: list[LatchInfo]
+    version: int
     config: DaemonConfig
 
 
@@ -182,7 +184,9 @@ def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: loggi
         log.info("brought the journal of run %s to disk: %d records", left.hex(), found.seq)
     resumed = found is not None and found.seq > 0 and left == run_id
     if resumed:
-        loop.kernel.restore_latches(beginning(directory).switches)
+        begun = beginning(directory)
+        loop.kernel.restore_latches(begun.switches)
+        loop.version = begun.version
         replay = Replay(loop, JournalReader(directory))
         loop.replay(True)
         replay.run()
@@ -205,6 +209,7 @@ def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: loggi
             run_id.hex(),
             [Instrument(asset.symbol) for asset in config.instruments],
             list(loop.kernel.latches()),
+            loop.version,
             config,
         )
         journal.append_time(RecordType.META, 0, msgspec.msgpack.encode(begun))

@@ -7,11 +7,14 @@ from engine.core.types import Reason, Status
 from engine.journal.journaller import Journaller, settle
 from engine.journal.reader import JournalReader
 from engine.journal.wal import Journal, JournalFlag
+from engine.runtime.changes import read
 from engine.runtime.records import Kind
 from engine.runtime.recovery import Replay, beginning, newest_run, open_journal, quiet_log, run_directory
 from engine.runtime.rundir import RunDir, RunState
-from tests.kit.loops import quotes
+from tests.kit.loops import Loop, quotes
 from tests.kit.runs import MS, Session, make_loop, trader
+
+RUN_ID = "ab" * 16
 
 
 def journal_of(tmp_path, **sizes):
@@ -84,25 +87,22 @@ def test_a_strategy_that_has_changed_is_found_out(tmp_path):
         replay.run()
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_an_engine_that_was_killed_goes_on_where_it_was(tmp_path, seed):
-    """Twice: once before the market has begun, or soon after, and once in the middle."""
+def running(tmp_path):
+    """The directory of a run that has begun."""
     run = RunDir(tmp_path / "run")
     run.make()
     run.journal_buffer = str(tmp_path / "buffer")
+    nothing = dict.fromkeys(("endpoint", "config", "config_hash"), "")
     run.write_state(
-        state := RunState(
-            name="t",
-            mode="PAPER",
-            state="running",
-            pid=1,
-            endpoint="",
-            started=0,
-            config="",
-            config_hash="",
-            run_id="ab" * 16,
-        )
+        RunState(name="t", mode="PAPER", state="running", pid=1, started=0, run_id=RUN_ID, **nothing)
     )
+    return run
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_engine_that_was_killed_goes_on_where_it_was(tmp_path, seed):
+    """Twice: once before the market has begun, or soon after, and once in the middle."""
+    run = running(tmp_path)
     loop = make_loop()
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
     log = quiet_log()
@@ -117,7 +117,7 @@ def test_an_engine_that_was_killed_goes_on_where_it_was(tmp_path, seed):
         assert after == before
     session.go(20)
     session.end()
-    directory = run_directory(loop.config, bytes.fromhex(state.run_id))
+    directory = run_directory(loop.config, bytes.fromhex(RUN_ID))
     settle(directory, run.journal_buffer)
     _, replay = replayed(directory)
     replay.run()
@@ -125,6 +125,28 @@ def test_an_engine_that_was_killed_goes_on_where_it_was(tmp_path, seed):
     assert replay.reached().ended
     assert newest_run(loop.config.journal.dir) == directory
     assert beginning(directory).config == loop.config
+
+
+def test_changes_keep_their_versions_when_an_engine_was_killed_before_it_had_written_the_last(tmp_path):
+    run = running(tmp_path)
+    loop = Loop(trader(), run=run)
+    loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
+    log = quiet_log()
+    open_journal(loop.engine, loop.config, run, log)
+    for qty in (0.02, 0.03, 0.04):
+        loop.command("update_params", strategy_id="t", params={"qty": qty})
+        loop.step(2)
+    loop.ledger.close()
+    lines = run.changes_file.read_bytes().splitlines(keepends=True)
+    run.changes_file.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    loop.begin()
+    open_journal(loop.engine, loop.config, run, log)
+    loop.command("update_params", strategy_id="t", params={"qty": 0.05})
+    loop.step(2)
+    loop.ledger.close()
+    changes = read(run.changes_file)
+    assert [change.version for change in changes] == [1, 2, 3, 4]
+    assert [change.values["qty"][1] for change in changes] == [0.02, 0.03, 0.04, 0.05]
 
 
 def test_a_run_does_not_go_on_with_another_one(tmp_path):
