@@ -78,6 +78,8 @@ class BridgeConfig:
             bell=run.bell_path("bridge"),
             engine_bell=run.bell_path("engine"),
             allow_remote=config.bridge.allow_remote,
+            heartbeat_misses=config.bridge.heartbeat_misses,
+            grace_s=config.bridge.grace_s,
             rearm_token_file=config.control.rearm_token_file,
         )
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bridge.client import Client
 
 TOKEN_VARIABLE = "RINGBOOK_REARM_TOKEN"
+PATIENCE = 50
+"""Silent intervals after which the bridge counts as gone: a command has a time limit of its own."""
 
 
 # --- what all of them share ---------------------------------------------------------------------
@@ -68,7 +70,7 @@ def session(args: argparse.Namespace) -> Iterator[Client]:
             none_runs(run_dir, args.json)
             raise NotRunning(str(run_dir.path))
         endpoint = state.endpoint
-    with connect(endpoint, role="admin", name=operator()) as client:
+    with connect(endpoint, role="admin", name=operator(), heartbeat_misses=PATIENCE) as client:
         yield client
 
 

@@ -71,10 +71,14 @@ class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         endpoint: ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``; empty is ipc in the run directory.
         allow_remote: Whether the endpoint may be other than loopback; anybody who reaches it can trade.
+        heartbeat_misses: Silent intervals of 100 ms after which a client counts as gone.
+        grace_s: How long after a restart of the bridge its traders have to come back.
     """
 
     endpoint: str = ""
     allow_remote: bool = False
+    heartbeat_misses: Annotated[int, Meta(ge=1, le=6000)] = 3
+    grace_s: Annotated[float, Meta(ge=0, le=600)] = 1.0
 
 
 class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -27,7 +27,6 @@ from engine.runtime.metrics import create_page
 from engine.runtime.publish import Publisher
 from engine.runtime.records import BlobJoiner, Kind, record_dtype
 from engine.runtime.rundir import RunDir
-from engine.runtime.switches import SwitchesUnreadable, read_switches, unreadable
 from engine.runtime.venues import of_config
 from engine.strategy import loader
 
@@ -389,19 +388,3 @@ class EngineLoop(Applying):
         )
         if live:
             raise StrategyError(f"{live} orders are still live after a stop")
-
-
-def restore_switches(kernel: Kernel, run: RunDir, log: logging.Logger) -> None:
-    """Throws the switches that were kept: nothing trades after a restart that did not before.
-
-    Args:
-        kernel: Not started yet.
-        run: The run directory.
-        log: Where to say what is thrown.
-    """
-    try:
-        kernel.restore_latches(read_switches(run.switches_file))
-    except (SwitchesUnreadable, ConfigError) as error:
-        kernel.restore_latches([unreadable(error, time.time_ns())])
-    for info in kernel.latches():
-        log.warning("not re-armed since an earlier run: %s", info.line())

@@ -91,7 +91,8 @@ def main(argv: list[str]) -> int:
 
 
 def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
-    from engine.runtime.engine import EngineLoop, restore_switches
+    from engine.runtime.engine import EngineLoop
+    from engine.runtime.switches import restore_switches
 
     if config.engine.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {config.engine.cpu})

@@ -18,12 +18,13 @@ from engine.journal.journaller import settle
 from engine.journal.reader import JournalReader
 from engine.journal.wal import Journal, RecordType
 from engine.runtime.config import DaemonConfig
-from engine.runtime.engine import EngineLoop, make_kernel, restore_switches
+from engine.runtime.engine import EngineLoop, make_kernel
 from engine.runtime.loop import Want
 from engine.runtime.publish import Publisher
 from engine.runtime.records import SLOT_BYTES, record_dtype
 from engine.runtime.replay import JournalPass
 from engine.runtime.rundir import RING_SLOTS, RunDir
+from engine.runtime.switches import restore_switches
 from engine.strategy.status import LatchInfo
 
 LAST_TS = 2**63 - 1

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engine.core.errors import ConfigError
 from engine.strategy.status import LatchInfo
+
+if TYPE_CHECKING:
+    from engine.kernel import Kernel
+    from engine.runtime.rundir import RunDir
 
 LAYOUT = 1
 """Version of the switches' file."""
@@ -112,3 +118,19 @@ def write_switches(path: Path, switches: Sequence[LatchInfo]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def restore_switches(kernel: Kernel, run: RunDir, log: logging.Logger) -> None:
+    """Throws the switches that were kept: nothing trades after a restart that did not before.
+
+    Args:
+        kernel: Not started yet.
+        run: The run directory.
+        log: Where to say what is thrown.
+    """
+    try:
+        kernel.restore_latches(read_switches(run.switches_file))
+    except (SwitchesUnreadable, ConfigError) as error:
+        kernel.restore_latches([unreadable(error, time.time_ns())])
+    for info in kernel.latches():
+        log.warning("not re-armed since an earlier run: %s", info.line())

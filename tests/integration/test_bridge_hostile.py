@@ -11,7 +11,7 @@ from bridge import protocol as p
 from bridge.client import connect
 from bridge.config import BridgeConfig, check_endpoint
 from bridge.errors import BridgeError
-from tests.kit.bridge_fixtures import PATIENT
+from tests.kit.patience import PATIENT
 
 NESTED = b"\x91" * 20_000 + b"\xc0"
 

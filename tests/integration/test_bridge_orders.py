@@ -14,8 +14,8 @@ from bridge import aioclient, codec
 from bridge import protocol as p
 from bridge.client import Client, connect
 from bridge.errors import CommandRefused, ConnectionLost, OrderRejected, VersionMismatch
-from tests.kit.bridge_fixtures import PATIENT
 from tests.kit.fake_engine import ROOT, bridge_thread, wait_until
+from tests.kit.patience import PATIENT
 
 TRADER = {"role": "trader", "strategy_id": "ext", "symbols": ["BTCUSDT"], **PATIENT}
 
@@ -226,7 +226,7 @@ def test_roles_are_enforced(engine, bridge):
 async def test_asyncio_trader_and_admin(engine, bridge):
     async with (
         aioclient.connect(bridge, **TRADER) as trader,
-        aioclient.connect(bridge, role="admin") as admin,
+        aioclient.connect(bridge, role="admin", **PATIENT) as admin,
     ):
         executions = trader.executions()
         number = trader.submit("BTCUSDT", "sell", 101.0, 0.001)
@@ -258,7 +258,7 @@ async def test_both_clients_kill_rearm_and_ask_for_limits(engine, bridge):
         assert command["command"] == name
         return {key: value for key, value in command.items() if key not in ("request_id", "command", "at")}
 
-    async with aioclient.connect(bridge, role="admin", name="ann") as admin:
+    async with aioclient.connect(bridge, role="admin", name="ann", **PATIENT) as admin:
         await admin.kill(symbol="BTCUSDT", reason="why")
         assert last("kill") == {"who": "ann", "strategy_id": "", "symbol": "BTCUSDT", "reason": "why"}
         await admin.rearm("1f3a9c07", "secret")

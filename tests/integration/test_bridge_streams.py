@@ -9,8 +9,8 @@ from bridge import aioclient, codec
 from bridge import protocol as p
 from bridge.client import Client, connect
 from bridge.session import ConnectionState
-from tests.kit.bridge_fixtures import PATIENT
 from tests.kit.fake_engine import BridgeProcess, bridge_thread, wait_until
+from tests.kit.patience import PATIENT
 
 DEPTH = p.depth_topic("BTCUSDT")
 
@@ -216,7 +216,7 @@ def test_slow_consumer_starts_again_from_a_snapshot(engine, bridge, monkeypatch)
 def test_restart_of_the_bridge(engine, endpoint):
     process = BridgeProcess(engine, endpoint, heartbeat_misses=50, grace_s=20)
     try:
-        with connect(endpoint, role="trader", strategy_id="ext") as client:
+        with connect(endpoint, role="trader", strategy_id="ext", heartbeat_misses=10) as client:
             states = []
             client.on_state = lambda state, detail: states.append(state)
             client.subscribe_depth("BTCUSDT")

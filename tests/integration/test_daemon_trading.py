@@ -15,6 +15,7 @@ from engine.backtest.runner import BacktestRunner
 from engine.core.types import Reason, Side
 from tests.kit.daemons import daemon, replay, until
 from tests.kit.loops import asset
+from tests.kit.patience import PATIENT
 from tests.kit.recordings import events, recording
 
 MAKER = {"half_spread": 1.0, "skew": 0.3, "order_qty": 0.01, "max_position": 0.1}
@@ -64,7 +65,7 @@ def test_a_replay_at_full_speed_gives_the_backtests_fills_to_a_client(piece):
     with daemon(replay(piece)) as it:
         it.start()
         until(lambda: it.status()["engine"]["feed_state"] == "ended", "the end of the replay", 60)
-        with connect(endpoint(it)) as client:
+        with connect(endpoint(it), **PATIENT) as client:
             found = [(f.ts, f.side, f.px, f.reason) for f in fills_of(client)]
         position = it.status()["positions"][0]
     assert found == expected
@@ -85,7 +86,7 @@ def test_a_replay_at_full_speed_gives_the_backtests_fills_to_a_client(piece):
 def test_pausing_over_the_bridge_stops_new_orders_within_one_step_at_full_speed(piece):
     with daemon(replay(piece, loop=0)) as it:
         it.start()
-        with connect(endpoint(it), role="admin") as client:
+        with connect(endpoint(it), role="admin", **PATIENT) as client:
             client.subscribe(p.ORDERS_TOPIC)
             with closing(client.messages(p.ORDERS_TOPIC, timeout=5)) as messages:
                 first = next(message for message in messages if _is_new(message))
@@ -109,7 +110,9 @@ def test_an_external_trader_trades_a_replay_that_waits_for_it_and_outlives_the_k
     with daemon(replay(piece, speed=5.0, wait=True)) as it:
         it.start()
         assert it.status()["engine"]["feed_state"] == "waiting"
-        with connect(endpoint(it), role="trader", strategy_id="ext", symbols=["BTCUSDT"]) as client:
+        with connect(
+            endpoint(it), role="trader", strategy_id="ext", symbols=["BTCUSDT"], **PATIENT
+        ) as client:
             client.subscribe_depth("BTCUSDT")
             until(lambda: not client.book("BTCUSDT").stale and client.book("BTCUSDT").mid, "a book")
             book = client.book("BTCUSDT")
@@ -151,7 +154,7 @@ def _open_orders(it, strategy):
 def test_a_stop_reaches_the_clients_before_the_bridge_leaves():
     with daemon() as it:
         it.start()
-        with connect(endpoint(it)) as client:
+        with connect(endpoint(it), **PATIENT) as client:
             client.subscribe(p.STRATEGIES_TOPIC)
             with closing(client.messages(p.STRATEGIES_TOPIC, timeout=10)) as messages:
                 until(lambda: it.status()["engine"]["fills"] > 0, "a fill")

@@ -11,6 +11,7 @@ import pytest
 from bridge import protocol as p
 from bridge.client import connect
 from tests.kit.daemons import ROOT, daemon, until
+from tests.kit.patience import PATIENT
 
 MARKET = """
 [engine]
@@ -81,7 +82,8 @@ def test_two_external_strategies_trade_with_each_other_and_nothing_is_made_or_lo
 def test_agents_trade_with_an_external_strategy_and_outlive_the_kill_of_the_feed():
     with daemon(market(agents=True, speed=3.0)) as it:
         it.start()
-        with connect(f"ipc://{it.run_path}", role="trader", strategy_id="ext", symbols=["BTCUSDT"]) as client:
+        trader = {"role": "trader", "strategy_id": "ext", "symbols": ["BTCUSDT"], **PATIENT}
+        with connect(f"ipc://{it.run_path}", **trader) as client:
             client.subscribe_depth("BTCUSDT")
             client.subscribe(p.trade_topic("BTCUSDT"))
             until(lambda: not client.book("BTCUSDT").stale and client.book("BTCUSDT").mid, "a book")

@@ -14,6 +14,7 @@ import pytest
 from bridge import protocol as p
 from bridge.client import connect
 from tests.kit.daemons import ROOT, daemon, until
+from tests.kit.patience import PATIENT
 from tests.kit.recordings import recording
 from tests.kit.terminal import Terminal
 
@@ -65,7 +66,10 @@ def test_the_example_trades_the_ui_pauses_and_kills_lose_nothing():
         example = subprocess.Popen(command, env=it.environment, stdout=subprocess.PIPE, text=True)
         ui = [sys.executable, "-m", "engine.cli.main", "tui", "--connect", endpoint]
         try:
-            with Terminal(ui, it.environment, ROOT) as terminal, connect(endpoint, role="admin") as client:
+            with (
+                Terminal(ui, it.environment, ROOT) as terminal,
+                connect(endpoint, role="admin", **PATIENT) as client,
+            ):
                 until(lambda: rows(it).get("external_mm", {"num_trades": 0})["num_trades"], "its trades", 60)
                 terminal.expect("PAPER")
                 terminal.expect("external")

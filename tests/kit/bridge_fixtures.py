@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kit.fake_engine import FakeEngine, bridge_thread, free_port_base, wait_until
-
-PATIENT = {"heartbeat_misses": 500}
-"""For tests that are not about heartbeats: a loaded machine must not make them lose a session."""
+from tests.kit.patience import PATIENT
 
 
 @pytest.fixture

@@ -108,6 +108,9 @@ class Daemon:
             **os.environ,
             "RINGBOOK_RUN_DIR": str(folder / "run"),
             "PYTHONPATH": str(ROOT),
+            # Half a second of silence is nothing on a machine that runs tests.
+            "RINGBOOK__BRIDGE__HEARTBEAT_MISSES": "30",
+            "RINGBOOK__BRIDGE__GRACE_S": "10.0",
         }
         self.process: subprocess.Popen[str] | None = None
 

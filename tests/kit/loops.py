@@ -12,7 +12,7 @@ from engine.core.types import BUY_EVENT, DEPTH_EVENT, EXCH_EVENT, LOCAL_EVENT, S
 from engine.feeds.base import EventSource
 from engine.feeds.merge import Merger
 from engine.runtime.config import DaemonConfig, EngineSection, ExternalSection
-from engine.runtime.engine import EngineLoop, make_kernel, restore_switches
+from engine.runtime.engine import EngineLoop, make_kernel
 from engine.runtime.ledger import Ledger
 from engine.runtime.logging import configure
 from engine.runtime.publish import Publisher
@@ -30,6 +30,7 @@ from engine.runtime.records import (
     record_dtype,
 )
 from engine.runtime.rundir import RunDir
+from engine.runtime.switches import restore_switches
 
 ALL = 0xFFFF
 

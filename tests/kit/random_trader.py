@@ -12,6 +12,7 @@ import sys
 import time
 
 from bridge.client import connect
+from tests.kit.patience import PATIENT
 
 SYMBOL, PX, TICK, LOT = "BTCUSDT", 60_000.0, 0.1, 0.001
 
@@ -23,7 +24,7 @@ def main(endpoint: str, name: str, seed: int, orders: int) -> None:
     heard: set[int] = set()
     lots = cash = fills = 0
     fee = 0.0
-    with connect(endpoint, role="trader", strategy_id=name, symbols=[SYMBOL]) as client:
+    with connect(endpoint, role="trader", strategy_id=name, symbols=[SYMBOL], **PATIENT) as client:
         quiet = 0
         while quiet < 20:
             if len(sent) < orders:

@@ -7,8 +7,8 @@ import pytest
 
 from engine.core.types import Side, Status
 from engine.runtime.records import order_record_dtype
-from tests.kit.bridge_fixtures import PATIENT
 from tests.kit.fake_engine import BridgeProcess, FakeOrder, bridge_thread
+from tests.kit.patience import PATIENT
 from tests.kit.tui_app import drive, main_screen, screen_text, until
 from tui import link as link_module
 from tui.app import RingbookApp
