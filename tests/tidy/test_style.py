@@ -28,9 +28,7 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_a_file_is_one_idea(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    # The protocol is one list of messages: cutting it up would hide it.
-    limit = 700 if name(path) == "bridge/protocol.py" else LIMITS[path.suffix]
-    assert lines <= limit, f"{lines} lines: split it where its idea splits"
+    assert lines <= LIMITS[path.suffix], f"{lines} lines: split it where its idea splits"
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)

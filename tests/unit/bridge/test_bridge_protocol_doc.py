@@ -1,4 +1,4 @@
-"""PROTOCOL.md describes the protocol that protocol.py is: every struct, field, code, topic and number."""
+"""PROTOCOL.md describes the protocol that bridge/protocol is: every struct, field, code, topic and number."""
 
 import re
 import typing
@@ -10,7 +10,7 @@ import pytest
 from bridge import codec
 from bridge import protocol as p
 
-TEXT = Path(p.__file__).with_name("PROTOCOL.md").read_text(encoding="utf-8")
+TEXT = Path(codec.__file__).with_name("PROTOCOL.md").read_text(encoding="utf-8")
 STRUCTS = [
     value
     for value in vars(p).values()
