@@ -166,7 +166,9 @@ def backtest(args: argparse.Namespace) -> int:
                 raise
             raise told from error
     if args.out is not None:
-        _keep(result, config, args.out)
+        from engine.reports.session import of_backtest
+
+        of_backtest(result, config).save(args.out)
     if show:
         print("\r\033[K", end="", file=sys.stderr)
     print(json.dumps(result.to_json()) if args.json else summary(result))
@@ -175,24 +177,6 @@ def backtest(args: argparse.Namespace) -> int:
         if args.traceback:
             print(failure.traceback, end="", file=sys.stderr)
     return STRATEGY_FAILED if result.failures else 0
-
-
-def _keep(result: BacktestResult, config: BacktestConfig, path: Path) -> None:
-    from engine.reports.session import collect
-
-    collect(
-        "backtest",
-        fills=result.fills,
-        orders=result.orders,
-        strategies=result.strategies,
-        assets=config.assets,
-        mids=result.mids,
-        states=result.states,
-        first_ts=result.first_ts,
-        last_ts=result.last_ts,
-        config_hash=result.config_hash,
-        seed=result.seed,
-    ).save(path)
 
 
 def _runner(args: argparse.Namespace, show: bool) -> BacktestRunner:

@@ -15,6 +15,7 @@ from posix.unistd cimport read as c_read
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_CORRUPT, ERR_EMPTY, ERR_FULL, OK
 
 from engine.core.errors import CapacityError, InvariantError, RingCorrupt
+from engine.core.shm import new_file
 
 
 cdef extern from *:
@@ -225,19 +226,9 @@ cdef class Ring:
         cdef Ring ring = Ring.__new__(Ring)
         path = os.fspath(path)
         size = _checked_size(capacity, slot_size)
-        draft = f"{path}.{os.getpid()}"
-        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _reserve(fd, size, path)
+        with new_file(path, size, "ring") as fd:
             ring._map(fd, size, path)
             spsc_format(&ring.spsc, ring.memory, size, capacity, slot_size)
-            # Renamed last, so that nobody attaches to a half-made ring.
-            os.rename(draft, path)
-        except BaseException:
-            os.unlink(draft)
-            raise
-        finally:
-            os.close(fd)
         ring.set_bell(bell)
         return ring
 
@@ -535,15 +526,3 @@ cdef uint64_t _checked_size(capacity, slot_size) except 0:
             "the slot a multiple of 8 up to 65536"
         )
     return spsc_bytes(capacity, slot_size)
-
-
-cdef int _reserve(fd, size, path) except -1:
-    # ftruncate alone would let a full memory file system kill us with SIGBUS at the first write.
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(fd, 0, size)
-        else:
-            os.ftruncate(fd, size)
-    except OSError as error:
-        raise CapacityError(f"{path}: no room for a ring of {size} bytes: {error.strerror}") from None
-    return 0

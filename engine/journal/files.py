@@ -171,6 +171,22 @@ def segment_name(index: int) -> str:
     return f"journal-{index:08d}.seg"
 
 
+def list_journal(files: Files, directory: str) -> list[str]:
+    """The names of all files in a journal's directory.
+
+    Args:
+        files: The system.
+        directory: The journal's.
+
+    Raises:
+        JournalError: There is no such directory.
+    """
+    try:
+        return again(files.listdir, directory)
+    except (FileNotFoundError, NotADirectoryError):
+        raise JournalError(f"{directory}: no journal is there") from None
+
+
 def segment_names(files: Files, directory: str) -> list[str]:
     """The segments in a directory, oldest first.
 
@@ -181,11 +197,7 @@ def segment_names(files: Files, directory: str) -> list[str]:
     Raises:
         JournalError: There is no such directory.
     """
-    try:
-        names = again(files.listdir, directory)
-    except (FileNotFoundError, NotADirectoryError):
-        raise JournalError(f"{directory}: no journal is there") from None
-    return sorted(name for name in names if SEGMENT.fullmatch(name))
+    return sorted(name for name in list_journal(files, directory) if SEGMENT.fullmatch(name))
 
 
 def lock_directory(files: Files, directory: str) -> int:

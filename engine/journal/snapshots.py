@@ -8,9 +8,9 @@ import re
 import struct
 from dataclasses import dataclass
 
-from engine.core.errors import JournalDamaged, JournalError
+from engine.core.errors import JournalDamaged
 from engine.journal.disk import read_segment
-from engine.journal.files import Buffer, Files, again, segment_names, write_new
+from engine.journal.files import Buffer, Files, again, list_journal, segment_names, write_new
 from engine.journal.wal import crc32c
 
 KEEP = 2
@@ -54,10 +54,7 @@ def list_snapshots(files: Files, directory: str) -> list[Snapshot]:
     Raises:
         JournalError: There is no such directory.
     """
-    try:
-        names = again(files.listdir, directory)
-    except (FileNotFoundError, NotADirectoryError):
-        raise JournalError(f"{directory}: no journal is there") from None
+    names = list_journal(files, directory)
     found = [(int(match[1]), name) for name in names if (match := NAME.fullmatch(name))]
     return [Snapshot(os.path.join(directory, name), seq) for seq, name in sorted(found)]
 

@@ -15,6 +15,7 @@ from engine.core.clock cimport CLOCK_STEADY, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_CORRUPT, ERR_FULL, OK
 
 from engine.core.errors import CapacityError, RingCorrupt
+from engine.core.shm import new_file
 
 
 cdef extern from "crc32c.h" nogil:
@@ -185,21 +186,11 @@ cdef class Journal:
             raise CapacityError(f"payloads of {max_payload} bytes: at most {longest}")
         if len(identity) != 16 or len(of_build) != 32 or len(of_config) != 32 or first_seq < 1:
             raise ValueError("run_id has 16 bytes, hashes up to 32, numbers begin with 1")
-        draft = f"{path}.{os.getpid()}"
-        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _reserve(fd, capacity + JOURNAL_DATA_OFFSET, path)
+        with new_file(path, capacity + JOURNAL_DATA_OFFSET, "journal buffer") as fd:
             journal._map(fd, capacity, True)
             journal_shared_format(
                 journal.memory, capacity, reserve, max_payload, first_seq, first_crc, identity, of_build, of_config
             )
-            # Renamed last, so that nobody attaches to a half-made buffer.
-            os.rename(draft, path)
-        except BaseException:
-            os.unlink(draft)
-            raise
-        finally:
-            os.close(fd)
         journal._bind(path, True)
         return journal
 
@@ -531,15 +522,3 @@ cdef class Journal:
 
     def __dealloc__(self):
         self._release()
-
-
-cdef int _reserve(fd, size, path) except -1:
-    # ftruncate alone would let a full memory file system kill us with SIGBUS at the first write.
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(fd, 0, size)
-        else:
-            os.ftruncate(fd, size)
-    except OSError as error:
-        raise CapacityError(f"{path}: no room for a journal buffer of {size} bytes: {error.strerror}") from None
-    return 0

@@ -225,6 +225,28 @@ def collect(
     )
 
 
+def of_backtest(result: Any, config: Any) -> Session:
+    """The session that a backtest was.
+
+    Args:
+        result: Its ``BacktestResult``.
+        config: Its ``BacktestConfig``.
+    """
+    return collect(
+        "backtest",
+        fills=result.fills,
+        orders=result.orders,
+        strategies=result.strategies,
+        assets=config.assets,
+        mids=result.mids,
+        states=result.states,
+        first_ts=result.first_ts,
+        last_ts=result.last_ts,
+        config_hash=result.config_hash,
+        seed=result.seed,
+    )
+
+
 def load(path: str | Path) -> Session:
     """Reads a session's file.
 

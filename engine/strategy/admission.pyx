@@ -168,6 +168,19 @@ cdef void _trip(
     desk.n_tripped += 1
 
 
+cdef void _break(
+    Desk* desk, Scope* scope, int cause, int64_t* due, int64_t interval, int64_t burst
+) noexcept nogil:
+    """Takes a token of a breaker's bucket; one that is missing trips it."""
+    if bucket_has(due[0], desk.now, burst):
+        bucket_take(due, desk.now, interval)
+    else:
+        _trip(
+            desk, scope, cause, TRADING_HALTED, <double>(burst // interval + 1),
+            bucket_missing(due[0], desk.now, interval) + 1,
+        )
+
+
 cdef inline void _roll(ScopeState* state, int64_t now) noexcept nogil:
     """A new UTC day begins with the equity that was last seen."""
     cdef int64_t day = now // NS_PER_DAY
@@ -501,14 +514,9 @@ cdef void admission_executed(Desk* desk, const Order* order, int64_t lots) noexc
         state.position += lots if order.side > 0 else -lots
         state.trades += 1
         if limits.mask & LIMIT_REPEATS:
-            if bucket_has(state.repeat_due, desk.now, limits.repeat_burst):
-                bucket_take(&state.repeat_due, desk.now, limits.repeat_interval)
-            else:
-                _trip(
-                    desk, scope, LATCH_REPEATS, TRADING_HALTED,
-                    <double>(limits.repeat_burst // limits.repeat_interval + 1),
-                    bucket_missing(state.repeat_due, desk.now, limits.repeat_interval) + 1,
-                )
+            _break(
+                desk, scope, LATCH_REPEATS, &state.repeat_due, limits.repeat_interval, limits.repeat_burst
+            )
     if desk.limits_mask & LIMITS_LOSS:
         memset(held, 0, sizeof(held))
         _measure(desk, order, 0, 0.0, held)
@@ -517,7 +525,6 @@ cdef void admission_executed(Desk* desk, const Order* order, int64_t lots) noexc
 
 cdef void admission_rejected(Desk* desk, const Order* order) noexcept nogil:
     cdef const LimitSet* limits
-    cdef ScopeState* state
     cdef Scope* scope
     cdef int kind
     for kind in range(SCOPE_OF_STRATEGY, SCOPE_OF_ALL + 1):
@@ -525,15 +532,9 @@ cdef void admission_rejected(Desk* desk, const Order* order) noexcept nogil:
         limits = &scope.limits
         if not limits.mask & LIMIT_REJECTS:
             continue
-        state = &scope.state
-        if bucket_has(state.reject_due, desk.now, limits.reject_burst):
-            bucket_take(&state.reject_due, desk.now, limits.reject_interval)
-        else:
-            _trip(
-                desk, scope, LATCH_REJECTS, TRADING_HALTED,
-                <double>(limits.reject_burst // limits.reject_interval + 1),
-                bucket_missing(state.reject_due, desk.now, limits.reject_interval) + 1,
-            )
+        _break(
+            desk, scope, LATCH_REJECTS, &scope.state.reject_due, limits.reject_interval, limits.reject_burst
+        )
 
 
 cdef void _recount_cell(Desk* desk, uint16_t s, uint16_t i) noexcept nogil:

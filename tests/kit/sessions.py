@@ -15,8 +15,8 @@ from engine.reports.session import (
     Account,
     InstrumentMeta,
     Session,
-    collect,
     fill_dtype,
+    of_backtest,
     order_dtype,
 )
 from engine.strategy.base import Strategy
@@ -70,19 +70,7 @@ def session(events: np.ndarray, *, params: dict[str, Any] | None = None, **asset
         strategies=[StrategyConfig(id="c", cls="tests.kit.sessions:Clockwork", params=params or {})],
     )
     result = BacktestRunner().run(config, {"BTCUSDT": events})
-    return collect(
-        "backtest",
-        fills=result.fills,
-        orders=result.orders,
-        strategies=result.strategies,
-        assets=config.assets,
-        mids=result.mids,
-        states=result.states,
-        first_ts=result.first_ts,
-        last_ts=result.last_ts,
-        config_hash=result.config_hash,
-        seed=result.seed,
-    )
+    return of_backtest(result, config)
 
 
 def books(one: Session) -> Session:

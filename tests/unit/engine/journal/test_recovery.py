@@ -211,8 +211,7 @@ def test_two_snapshots_are_kept_and_the_segments_after_the_older(journal):
 
 
 def test_a_broken_snapshot_gives_way_to_the_one_before(journal):
-    snapshot(journal, 50)
-    newest = snapshot(journal, 60)
+    older, newest = snapshot(journal, 50), snapshot(journal, 60)
     for at in (0, 9, 30, 70):
         data = Path(newest.path).read_bytes()
         edit(Path(newest.path), flip(min(at, len(data) - 1)))
@@ -220,8 +219,8 @@ def test_a_broken_snapshot_gives_way_to_the_one_before(journal):
             read_snapshot(newest.path)
         assert latest_snapshot(journal).seq == 50
         Path(newest.path).write_bytes(data)
-    for item in (newest.path, str(newest.path).replace("60", "50")):
-        Path(item).write_bytes(b"nothing")
+    for item in (newest, older):
+        Path(item.path).write_bytes(b"nothing")
     with pytest.raises(JournalDamaged):
         latest_snapshot(journal)
 
