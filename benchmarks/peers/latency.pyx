@@ -111,9 +111,11 @@ cdef class TimedPaper(Paper):
     cdef int venue_request(self, const Order* request, int64_t now) noexcept nogil:
         cdef int code = Paper.venue_request(self, request, now)
         self.requests += 1
-        self.stamped = stamp()
-        if self.wanted and request.req == STATUS_NEW:
-            self.ordered = self.stamped
+        # Cancels before it are not timed: reading the clock once more would be in the figure of the order.
+        if not self.wanted:
+            self.stamped = stamp()
+        elif request.req == STATUS_NEW:
+            self.ordered = self.stamped = stamp()
             self.wanted = False
         return code
 

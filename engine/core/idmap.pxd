@@ -11,6 +11,13 @@ from libc.stdint cimport uint32_t, uint64_t
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_FULL, ERR_ORDER_ID_EXIST, OK
 
 
+cdef extern from *:
+    """
+    #define RB_PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
+    """
+    void prefetch_write "RB_PREFETCH_WRITE"(const void* place) noexcept nogil
+
+
 cdef struct IdSlot:
     uint64_t key
     uint32_t value         # 0: empty
@@ -35,6 +42,11 @@ cdef int idmap_check(const IdTable* table) noexcept nogil
 cdef inline uint32_t idmap_home(const IdTable* table, uint64_t key) noexcept nogil:
     # Fibonacci hashing; folding first lets ids that differ only in high bits spread as well.
     return <uint32_t>(((key ^ (key >> 32)) * <uint64_t>0x9e3779b97f4a7c15) >> table.shift)
+
+
+cdef inline void idmap_prefetch(const IdTable* table, uint64_t key) noexcept nogil:
+    """Fetches the place of a key that will soon be inserted: where keys are spread, each is a cache miss."""
+    prefetch_write(&table.slots[idmap_home(table, key)])
 
 
 # The value, or 0 when the key is absent.
