@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 from collections.abc import Iterable
 
 from textual import work
@@ -68,7 +71,9 @@ class RingbookApp(App[None]):
         return MainScreen(self.store)
 
     def on_mount(self) -> None:
-        """Connects."""
+        """Connects; SIGTERM leaves as ``q`` does, with the terminal as it was."""
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         if self.link is not None:
             self.run_worker(self.link.run(), name="link", group="link", exit_on_error=True)
 

@@ -6,6 +6,7 @@ Plain functions of plain values: no Textual, nothing of a terminal.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
@@ -125,6 +126,11 @@ def time_of_day(ts: int, *, millis: bool = True) -> str:
     seconds %= 86400
     text = f"{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
     return f"{text}.{rest // 1_000_000:03d}" if millis else text
+
+
+def date(ts: int) -> str:
+    """A nanosecond timestamp as a UTC date; nothing for 0."""
+    return time.strftime("%Y-%m-%d", time.gmtime(ts // SECOND)) if ts > 0 else NOTHING
 
 
 def side(name: str) -> str:

@@ -178,6 +178,9 @@ class Store:
             return Staleness(engine=now - since)
         feed_age = self.feed_age(now)
         state = self.status.feed_state.lower() if self.status else ""
+        if self.status is not None and self.status.mode == "REPLAY":
+            # What is shown is of its time, however long it stands there.
+            return Staleness()
         if feed_age is not None and (
             state in ("lost", "waiting") or (state == "running" and feed_age > FEED_STALE_NS)
         ):

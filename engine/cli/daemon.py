@@ -7,18 +7,20 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from engine.core.errors import ConfigError, RingbookError
+from engine.core.errors import ConfigError, RingbookError, RingCorrupt
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, RunState, default_base
 
 if TYPE_CHECKING:
     from engine.runtime.config import DaemonConfig
 
 STOP_WAIT_S = 10.0
+LOOK_S = 0.05
 
 
 # --- run ----------------------------------------------------------------------------------------
@@ -28,6 +30,9 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``ringbook run``."""
     parser.add_argument("--config", required=True, metavar="FILE", help="the daemon's TOML file")
     parser.add_argument("--detach", action="store_true", help="return as soon as the daemon answers")
+    parser.add_argument(
+        "--until-end", action="store_true", help="stop in good order once the feed has ended, and all is done"
+    )
     parser.epilog = "example: ringbook run --config examples/configs/paper_simulated.toml --detach"
 
 
@@ -37,16 +42,54 @@ def run(args: argparse.Namespace) -> int:
 
     config = daemon_config.load(args.config)
     source = os.path.abspath(args.config)
+    until_end = _until_end(config, args.config) if args.until_end else lambda state: None
+
+    def supervise(ready: Callable[[RunState], None]) -> int:
+        return _supervise(config, source, lambda state: (ready(state), until_end(state)))
+
     if args.detach:
-        return _detach(lambda ready: _supervise(config, source, ready), config.run_dir(), args.json)
-    return _supervise(config, source, _announce if args.json else None)
+        return _detach(supervise, config.run_dir(), args.json)
+    return supervise(_announce if args.json else lambda state: None)
 
 
 def _announce(state: RunState) -> None:
     print(json.dumps({"pid": state.pid, "name": state.name, "endpoint": state.endpoint}), flush=True)
 
 
-def _supervise(config: DaemonConfig, source: str, on_ready: Callable[[RunState], None] | None) -> int:
+def _until_end(config: DaemonConfig, source: str) -> Callable[[RunState], None]:
+    """What has a daemon that runs stop itself once its feed has ended.
+
+    Raises:
+        ConfigError: Its feed never ends.
+    """
+    feed = config.feed
+    if not (feed.loop if feed.kind == "replay" else feed.seconds):
+        key = "loop" if feed.kind == "replay" else "seconds"
+        raise ConfigError(
+            f"{source}: $.feed.{key}: with 0 the feed never ends, and --until-end waits for that"
+        )
+
+    def wait() -> None:
+        while not _has_ended(config.run_dir()):
+            time.sleep(LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    return lambda state: threading.Thread(target=wait, name="until-end", daemon=True).start()
+
+
+def _has_ended(run_dir: RunDir) -> bool:
+    """Whether the engine has taken in the end of its feed."""
+    from engine.runtime.metrics import read_page
+    from engine.runtime.records import FeedState
+
+    try:
+        page = read_page(run_dir)
+    except RingCorrupt:
+        return False  # of an engine that was killed while it wrote
+    return page is not None and page[0]["status"]["feed_state"] == FeedState.ENDED
+
+
+def _supervise(config: DaemonConfig, source: str, on_ready: Callable[[RunState], Any]) -> int:
     from engine.runtime.supervisor import Supervisor
 
     return Supervisor(config, source).run(on_ready)

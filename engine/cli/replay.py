@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.core.errors import ConfigError, ReplayDiverged
 
-EXAMPLE = """example:
+if TYPE_CHECKING:
+    from engine.runtime.engine import EngineLoop
+    from engine.runtime.recovery import Beginning, Replay
+
+EXAMPLE = """examples:
   ringbook replay --journal ~/journals --out paper.npz
-  ringbook compare paper.npz backtest.npz
+  ringbook replay --journal ~/journals --speed 10 --tui
+  ringbook replay --journal ~/journals --from 2026-11-20T14:25 --until 2026-11-20T14:32:05 --speed 1
 
 DIR is the journal.dir of a daemon's configuration, whose newest run is taken, or one run's directory in it.
 The configuration is the run's own; strategies in Python are loaded from where they were. Exit code 1 says
 that the replay came to something else than the run: another version, or a strategy that has changed since.
+
+Without --speed it is as fast as it goes, and only says what it came to. With it, books, orders, positions and
+strategies are served as they were, to the terminal UI and to every other client of the bridge: a pause or a
+resume of all strategies (P and R in the terminal UI) is one of the replay, and nothing else can be changed.
+At its end, or at --until, it stands there until Ctrl-C or SIGTERM.
 """
 
 DIVERGED = 1
+MAX_SPEED = 1e9
 
 
 def replay_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,26 +43,41 @@ def replay_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="engine time to stop at: ISO 8601 (UTC) or nanoseconds since the epoch",
     )
+    parser.add_argument("--from", dest="since", metavar="TIME", help="engine time to begin to show it at")
+    parser.add_argument(
+        "--speed", type=_speed, metavar="X", help="serve it: market seconds a second, 0 as fast as it goes"
+    )
+    parser.add_argument(
+        "--tui",
+        action="store_true",
+        help="open the terminal UI on it, and end with it (--speed 1 by default)",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the session, for 'ringbook compare'")
 
 
 def replay(args: argparse.Namespace) -> int:
     """Replays a journal and prints what it came to."""
-    from engine.journal.reader import JournalReader
-    from engine.runtime.recovery import LAST_TS, Replay, beginning, newest_run, private_loop, quiet_log
+    from engine.runtime.recovery import LAST_TS, beginning, newest_run
 
-    until = LAST_TS if args.until is None else _time(args.until)
+    until = LAST_TS if args.until is None else _time("--until", args.until)
+    since = None if args.since is None else _time("--from", args.since)
+    served = args.speed is not None or args.tui
+    if since is not None and not served:
+        raise ConfigError("--from says where to begin to show the run: it needs --speed or --tui")
+    if args.tui and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError(
+            "the terminal UI needs a terminal; --speed without --tui serves the run to any client"
+        )
     directory = newest_run(args.journal)
     begun = beginning(directory)
     begun.config.engine.result = "" if args.out is None else str(args.out)
-    loop = private_loop(begun.config, begun.switches, quiet_log())
-    run = Replay(loop, JournalReader(directory))
     began = time.perf_counter()
-    diverged = ""
-    try:
-        run.run(until)
-    except ReplayDiverged as error:
-        diverged = str(error)
+    if served:
+        from engine.cli.playback import play
+
+        loop, run, diverged = play(directory, begun, args, since=since, until=until)
+    else:
+        loop, run, diverged = _at_once(directory, begun, until)
     reached = run.reached()
     saved = not diverged and loop.save(reached.ts)
     report = {
@@ -61,6 +89,7 @@ def replay(args: argparse.Namespace) -> int:
         "state_hash": f"{reached.state_hash:016x}",
         "compared": reached.compared,
         "ended": reached.ended,
+        "complete": not diverged and run.next_ts is None,
         "diverged": diverged,
         "seconds": time.perf_counter() - began,
         "out": str(args.out) if saved else None,
@@ -72,28 +101,50 @@ def replay(args: argparse.Namespace) -> int:
     return DIVERGED if diverged else 0
 
 
+def _at_once(directory: Path, begun: Beginning, until: int) -> tuple[EngineLoop, Replay, str]:
+    """The run as fast as it goes, seen by nobody, and where it departed from what it was, if it did."""
+    from engine.journal.reader import JournalReader
+    from engine.runtime.recovery import Replay, private_loop, quiet_log
+
+    loop = private_loop(begun.config, begun.switches, quiet_log())
+    run = Replay(loop, JournalReader(directory))
+    try:
+        run.run(until)
+    except ReplayDiverged as error:
+        return loop, run, str(error)
+    return loop, run, ""
+
+
 def _print(report: dict) -> None:
+    from engine.runtime.playback import shown
+
     rate = report["records"] / report["seconds"] if report["seconds"] > 0 else 0.0
     print(f"journal      {report['journal']}")
     print(f"records      {report['records']:,} in {report['seconds']:.2f} s ({rate:,.0f} a second)")
-    print(f"engine time  {_shown(report['engine_ts'])}")
+    print(f"engine time  {shown(report['engine_ts'])}")
     print(f"outputs      {report['outputs']:,}, hash {report['outputs_hash']}")
     print(f"state hash   {report['state_hash']}")
     if report["diverged"]:
         print(f"DIVERGED     {report['diverged']}")
         return
-    end = "the run ended in good order" if report["ended"] else "the journal goes no further"
+    end = "the journal goes no further" if report["complete"] else "the journal goes on from there"
+    end = "the run ended in good order" if report["ended"] else end
     print(f"same as the run in all {report['compared']} places where the journal says what it came to; {end}")
     if report["out"]:
         print(f"wrote        {report['out']}")
 
 
-def _shown(ts: int) -> str:
-    seconds, rest = divmod(ts, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= speed <= MAX_SPEED:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {MAX_SPEED:g}")
+    return speed
 
 
-def _time(text: str) -> int:
+def _time(option: str, text: str) -> int:
     from datetime import UTC, datetime
 
     if text.isdigit():
@@ -101,6 +152,6 @@ def _time(text: str) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"--until: {text!r} is neither ISO 8601 nor nanoseconds") from None
+        raise ConfigError(f"{option}: {text!r} is neither ISO 8601 nor nanoseconds") from None
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return int(at.timestamp()) * 1_000_000_000 + at.microsecond * 1000

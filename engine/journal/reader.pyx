@@ -88,6 +88,23 @@ cdef class JournalReader:
                 self.seq = record[0].seq
                 return 1
 
+    def last(self) -> tuple:
+        """Number and engine time of the last record: what its last segments are read for.
+
+        Raises:
+            JournalDamaged: Something in it is broken.
+        """
+        cdef JournalReader end
+        cdef const JournalRecord* record = NULL
+        cdef const JournalRecord* found = NULL
+        for name in segment_names(self.files, self.directory)[::-1]:
+            end = JournalReader(self.directory, after=self._header(name).first_seq - 1, files=self.files)
+            while end.next_record(&record):
+                found = record
+            if found != NULL:
+                return found.seq, (<const int64_t*>(found + 1))[0]
+        return 0, 0
+
     def __iter__(self):
         return self
 

@@ -14,6 +14,9 @@ from engine.runtime.keeper import Keeper
 from engine.runtime.loop import LoopCore
 from engine.runtime.records import BlobJoiner, Kind
 
+QUESTIONS = frozenset({"query_status", "query_limits", "resync"})
+"""Commands that change nothing."""
+
 
 class Applying(LoopCore):
     """A loop that knows what to do with commands, signals, start and stop; it takes none off a ring."""
@@ -71,6 +74,21 @@ class Applying(LoopCore):
             # Whatever a client sends, and whatever fault of ours it finds, must not end the engine.
             self._log.exception("a command failed: %s", error)
             return self._commands.failed(message, error)
+
+    def observe(self, message: Any, why: str) -> dict[str, Any]:
+        """The answer to somebody who may look, but change nothing.
+
+        Args:
+            message: The command.
+            why: What is said to a command that is no question.
+        """
+        if isinstance(message, dict) and message.get("command") in QUESTIONS:
+            return self._answer(message)
+        return self.refer(message, False, why)
+
+    def refer(self, message: Any, success: bool, text: str) -> dict[str, Any]:
+        """The answer to a command that the engine itself has nothing to do with."""
+        return self._commands.answer(message, success, text)
 
     def apply_signal(self, record: np.void) -> None:
         """Gives a signal to the strategies when its last piece comes.

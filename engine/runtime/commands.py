@@ -159,7 +159,17 @@ class Commands:
             message: The command.
             error: What it raised.
         """
-        return self._reply(message, self._say(False, f"internal error: {type(error).__name__}: {error}"))
+        return self.answer(message, False, f"internal error: {type(error).__name__}: {error}")
+
+    def answer(self, message: Any, success: bool, text: str) -> dict[str, Any]:
+        """The reply to a command that somebody else has dealt with.
+
+        Args:
+            message: The command.
+            success: Whether it was carried out.
+            text: What became of it, for people.
+        """
+        return self._reply(message, self._say(success, text))
 
     def _reply(self, message: Any, result: ControlResult) -> dict[str, Any]:
         request_id = message.get("request_id") if isinstance(message, dict) else None

@@ -306,8 +306,10 @@ class EngineLoop(Applying):
         self.release_feed(CLIENT_IS_THERE)
 
     def _resync(self) -> bool:
-        if self._replaying:
-            return True
+        return self._replaying or self.tell_all()
+
+    def tell_all(self) -> bool:
+        """Publishes strategies, live orders, positions and books as they are; False without room for it."""
         infos = [self.kernel.strategy(name) for name in self.kernel.strategy_names]
         if not self.out.room_for_resync(8 * len(infos)):
             return False

@@ -112,7 +112,7 @@ cdef struct PositionRecord:
 
 cdef struct StatusRecord:
     uint8_t trading_state
-    uint8_t feed_state         # 0 waiting, 1 running, 2 ended, 3 lost
+    uint8_t feed_state         # 0 waiting, 1 running, 2 ended, 3 lost, 4 paused (a replay)
     uint8_t _pad[6]
     int64_t wall_ts            # when it was written, wall clock
     int64_t feed_wall_ts       # when the last market record was taken in, wall clock

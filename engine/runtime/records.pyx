@@ -115,6 +115,7 @@ class FeedState(IntEnum):
     RUNNING = 1
     ENDED = 2
     LOST = 3
+    PAUSED = 4
 
 
 BLOB_KINDS = frozenset({Kind.SIGNAL, Kind.CONTROL, Kind.REPLY, Kind.STRATEGY, Kind.LOG})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import EngineLoop, make_kernel
 from engine.runtime.loop import Want
 from engine.runtime.publish import Publisher
-from engine.runtime.records import SLOT_BYTES, record_dtype
+from engine.runtime.records import SLOT_BYTES, FeedState, record_dtype
 from engine.runtime.replay import JournalPass
 from engine.runtime.rundir import RING_SLOTS, RunDir
 from engine.runtime.switches import restore_switches
@@ -93,11 +94,12 @@ class Replay:
         self._loop, self._pass = loop, JournalPass(loop, reader)
         self._stopped = False
 
-    def run(self, until: int = LAST_TS) -> None:
+    def run(self, until: int = LAST_TS, most: int = LAST_TS) -> None:
         """Takes in what happened up to an engine time.
 
         Args:
             until: Nanoseconds since the epoch; everything by default.
+            most: Records at most.
 
         Raises:
             JournalDamaged: The journal is broken.
@@ -105,7 +107,8 @@ class Replay:
             RingbookError: An input cannot be right, or a capacity was exceeded.
         """
         loop, taken = self._loop, self._pass
-        while (want := taken.run(until)) != Want.NOTHING:
+        end = taken.records + most
+        while taken.records < end and (want := taken.run(until, end - taken.records)) != Want.NOTHING:
             if want == Want.START:
                 loop.apply_start(taken.ts)
             elif want == Want.CONTROL:
@@ -117,6 +120,20 @@ class Replay:
                 loop.apply_stop()
             else:
                 loop.check()
+
+    @property
+    def next_ts(self) -> int | None:
+        """Engine time of the next record; None where the journal goes no further."""
+        return self._pass.next_ts
+
+    @property
+    def records(self) -> int:
+        """Records taken in."""
+        return self._pass.records
+
+    def show(self, feed_state: FeedState | None = None) -> None:
+        """Publishes what it has come to, see :meth:`engine.runtime.replay.JournalPass.show`."""
+        self._pass.show(feed_state)
 
     def reached(self) -> Replayed:
         """How far it came."""
@@ -142,20 +159,28 @@ def quiet_log() -> logging.Logger:
     return log
 
 
-def private_loop(config: DaemonConfig, switches: Sequence[LatchInfo], log: logging.Logger) -> EngineLoop:
-    """An engine loop whose rings are nobody else's, to replay a run with.
+def private_loop(
+    config: DaemonConfig,
+    switches: Sequence[LatchInfo],
+    log: logging.Logger,
+    shared: Mapping[str, Ring] = MappingProxyType({}),
+    bell: Bell | None = None,
+) -> EngineLoop:
+    """An engine loop to replay a run with, whose rings are nobody else's where none are given.
 
     Args:
         config: The run's.
         switches: What was thrown when it began.
         log: Where strategies' log lines go.
+        shared: Rings that a bridge has the other end of.
+        bell: What the bridge rings.
     """
     kernel = make_kernel(config)
-    rings = {name: Ring(RING_SLOTS[name], SLOT_BYTES) for name in RING_SLOTS}
+    own = {name: Ring(RING_SLOTS[name], SLOT_BYTES) for name in RING_SLOTS if name not in shared}
+    rings = own | dict(shared)
     out = Publisher(kernel, *(rings[n] for n in ("orders_out", "market_out", "telemetry_out", "control_out")))
-    loop = EngineLoop(
-        config, kernel, out, rings["feed"], rings["orders_in"], rings["control_in"], Bell(), log
-    )
+    bell = Bell() if bell is None else bell
+    loop = EngineLoop(config, kernel, out, rings["feed"], rings["orders_in"], rings["control_in"], bell, log)
     kernel.restore_latches(switches)
     loop.replay(True)
     return loop

@@ -1,9 +1,10 @@
 """A journal taken in again; see replay.pxd."""
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from engine.core.clock cimport CLOCK_STEADY, ClockState, clock_now
 from engine.core.types cimport Order
 from engine.journal.reader cimport JournalReader
 from engine.journal.wal cimport (
@@ -46,6 +47,10 @@ from engine.runtime.loop cimport (
 from engine.runtime.records cimport PAYLOAD_SIZE, SLOT_SIZE, Record
 
 from engine.core.errors import ReplayDiverged
+
+cdef ClockState _steady
+_steady.kind = CLOCK_STEADY
+_steady.now = 0
 
 
 @cython.final
@@ -92,6 +97,31 @@ cdef class JournalPass:
             if want != WANT_NOTHING:
                 return want
         return WANT_NOTHING
+
+    @property
+    def next_ts(self):
+        """Engine time of the next record; None where the journal goes no further."""
+        if self.next == NULL and self.reader.next_record(&self.next) == 0:
+            self.next = NULL
+            return None
+        return (<const int64_t*>(self.next + 1))[0]
+
+    def show(self, feed_state=None) -> None:
+        """Publishes what the loop has come to, as each of an engine's steps does.
+
+        Args:
+            feed_state: What is said of the feed; None says what the journal said last.
+        """
+        cdef LoopCore loop = self.loop
+        cdef uint8_t known = loop.feed_state
+        cdef int64_t steady = clock_now(&_steady)
+        if feed_state is not None:
+            loop.feed_state = feed_state
+        if loop.out.status.events != loop.rated_events:
+            loop.last_market = steady
+        with nogil:
+            loop.publish(steady, False)
+        loop.feed_state = known
 
     def blob(self) -> bytes:
         """The record of a CONTROL or SIGNAL, as the ring had it."""

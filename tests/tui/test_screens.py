@@ -1,5 +1,7 @@
 """The main screen and the dialogs, driven by keys and mouse, without a bridge."""
 
+import signal
+
 import pytest
 
 from bridge import protocol as p
@@ -19,6 +21,7 @@ from tui.actions import (
     update_limit,
     update_param,
 )
+from tui.format import date
 from tui.model import Answer, Outcome
 from tui.screens.emergency import EmergencyDialog
 from tui.screens.help import HelpScreen
@@ -595,8 +598,10 @@ async def test_paper_and_live_do_not_look_alike():
             first = screen_text(app).splitlines()[0]
             assert mode in first
             assert ("REAL MONEY" in first) == (mode == "LIVE")
+            assert ("NOTHING IS TRADED" in first) == (mode == "REPLAY")
+            assert (date(app.store.status.market_ts) in first) == (mode == "REPLAY")
             looks[mode] = header.styles.background
-    assert looks["LIVE"] != looks["PAPER"] == looks["REPLAY"]
+    assert len(set(looks.values())) == 3
 
 
 async def test_live_is_told_without_colours(monkeypatch):
@@ -607,6 +612,15 @@ async def test_live_is_told_without_colours(monkeypatch):
         assert app.no_color
         assert screen_text(app).splitlines()[0].count("LIVE") == 2
         assert main_screen(app).query_one("#header").styles.text_style.reverse
+
+
+async def test_sigterm_leaves_the_terminal_as_it_was(session):
+    app, _, _, _ = session
+    async with drive(app) as pilot:
+        await pilot.pause()
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
+        await until(lambda: not app.is_running)
 
 
 async def test_staleness_is_seen_and_goes_away(session):

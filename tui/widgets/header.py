@@ -7,7 +7,7 @@ from typing import Any
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.format import age, compact, duration, time_of_day
+from tui.format import age, compact, date, duration, time_of_day
 from tui.model import Connection, Staleness
 from tui.store import Store
 
@@ -67,7 +67,8 @@ class Header(Static):
     def _first(self, store: Store, staleness: Staleness, mode: str, width: int) -> tuple[Part, ...]:
         status, now = store.status, store.clock()
         live = "  LIVE: REAL MONEY  " if width >= 100 else "  LIVE  "
-        badge = {"LIVE": live, "unknown": " ... "}.get(mode, f" {mode} ")
+        replay = "  REPLAY: NOTHING IS TRADED  " if width >= 100 else "  REPLAY  "
+        badge = {"LIVE": live, "REPLAY": replay, "unknown": " ... "}.get(mode, f" {mode} ")
         mark, tone = _CONNECTION[store.connection]
         text = f"{mark} {store.connection}"
         if store.disconnected_at is not None:
@@ -83,6 +84,8 @@ class Header(Static):
             (f" {engine} ", "strong"),
         ]
         clock = time_of_day(status.market_ts, millis=False) if status else ""
+        if status and mode == "REPLAY":
+            clock = f"{date(status.market_ts)} {clock}"
         right: list[Part] = [(f"{clock} UTC ", "quiet")] if status and status.market_ts > 0 else []
         if mode == "LIVE":
             right.append(("  LIVE  ", "badge"))
@@ -94,8 +97,10 @@ class Header(Static):
             left: list[Part] = [(f" {store.connection_detail or 'waiting for the engine'}", "quiet")]
         else:
             feed = status.feed_state.lower()
-            feed_age = store.feed_age(now)
-            left = [(" feed ", "quiet"), (feed, _FEED.get(feed, "warn"))]
+            # Nobody waits for the next event of a replay, and none of its steps is measured.
+            replay = self._mode(store) == "REPLAY"
+            feed_age = None if replay else store.feed_age(now)
+            left = [(" replay " if replay else " feed ", "quiet"), (feed, _FEED.get(feed, "warn"))]
             if feed_age is not None:
                 left.append((f" {age(feed_age)}", "plain"))
             drops = status.dropped + store.missed
@@ -109,6 +114,8 @@ class Header(Static):
                 ("fills", compact(status.fills), "plain"),
                 ("sessions", str(status.sessions), "plain"),
             ):
+                if replay and name == "step":
+                    continue
                 left.append((f"  {name} " if name else "  ", "quiet"))
                 left.append((value, tone))
         right: list[Part] = []

@@ -106,6 +106,11 @@ def test_age_never_reads_sixty_seconds(seconds, text):
     assert f.age(int(seconds * f.SECOND)) == text
 
 
+def test_date():
+    assert f.date(1_723_161_599 * f.SECOND) == "2024-08-08"
+    assert f.date(0) == f.NOTHING
+
+
 def test_time_of_day():
     assert f.time_of_day(1_755_684_059_896_000_000) == "10:00:59.896"
     assert f.time_of_day(1_755_684_059_896_000_000, millis=False) == "10:00:59"

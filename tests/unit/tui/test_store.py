@@ -239,6 +239,14 @@ def test_fresh(store, clock):
     assert store.staleness().market is None
 
 
+def test_a_replay_that_stands_is_not_stale(store, clock):
+    for state in ("running", "paused", "ended", "waiting"):
+        store.apply(status(0, mode="REPLAY", feed_state=state, feed_wall_ts=1, seq=store.received + 1))
+        assert store.staleness() == Staleness()
+    clock.advance(3.2)
+    assert store.staleness() == Staleness(engine=3_200_000_000)
+
+
 def test_a_silent_engine_makes_everything_stale(store, clock):
     store.apply(status(0))
     clock.advance(3.2)

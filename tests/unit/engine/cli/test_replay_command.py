@@ -64,18 +64,33 @@ def test_a_replay_stops_where_it_is_told(journals, capsys):
         said = json.loads(capsys.readouterr().out)
         assert 1_000_000_000 < said["engine_ts"] <= until
         assert not said["ended"]
+        assert not said["complete"]
+    assert main(["replay", "--journal", str(folder), "--until", str(until)]) == 0
+    assert "the journal goes on from there" in capsys.readouterr().out
 
 
 def test_what_cannot_be_replayed_is_said_in_a_line(journals, capsys, tmp_path):
     folder, _ = journals
     for arguments, words in (
         (["--journal", str(tmp_path)], "no journal is there"),
-        (["--journal", str(folder), "--until", "noon"], "neither ISO 8601 nor nanoseconds"),
+        (
+            ["--journal", str(folder), "--until", "noon"],
+            "--until: 'noon' is neither ISO 8601 nor nanoseconds",
+        ),
+        (["--journal", str(folder), "--from", "5"], "it needs --speed or --tui"),
+        (["--journal", str(folder), "--tui"], "needs a terminal"),
     ):
         assert main(["replay", *arguments]) == 2
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("speed", ["-1", "nan", "inf", "fast"])
+def test_a_speed_is_a_number(journals, capsys, speed):
+    with pytest.raises(SystemExit):
+        main(["replay", "--journal", str(journals[0]), "--speed", speed])
+    assert "--speed" in capsys.readouterr().err
 
 
 def test_a_strategy_that_has_changed_is_found_out(journals):
