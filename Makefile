@@ -33,11 +33,13 @@ build: $(VENV)/.built  ## make the virtual environment and build the core
 demo: build  ## watch a market maker trade on a simulated market (headless without a terminal)
 	@$(BIN)/ringbook demo
 
+# Tests that run daemons have the processors to themselves; the others share them.
 test: build  ## run every test that CI runs
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q tests/integration
+	@$(PY) -m pytest -q -n auto --dist loadfile --ignore tests/integration
 
 unit: build  ## run the fast tests only
-	@$(PY) -m pytest -q tests/unit tests/tidy tests/property
+	@$(PY) -m pytest -q -n auto --dist loadfile tests/unit tests/tidy tests/property
 
 bench: build  ## run the benchmarks, each beside its peer; figures go to benchmarks/RESULTS.md by hand
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

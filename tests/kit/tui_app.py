@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 
@@ -61,9 +62,23 @@ def app_without_bridge(store: Store, theme: str = "ringbook-dark") -> tuple[Ring
     return app, link
 
 
-def drive(app: RingbookApp, size: tuple[int, int] = (120, 36)) -> AbstractAsyncContextManager[Pilot[None]]:
-    """Runs the app in a terminal of that size, notifications shown."""
-    return app.run_test(size=size, notifications=True)
+@asynccontextmanager
+async def drive(app: RingbookApp, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Pilot[None]]:
+    """Runs the app in a terminal of that size, notifications shown.
+
+    After a key the pilot waits until the process rests, which one that shows a market never does: it would
+    wait two seconds a key. Here it waits until all widgets have had their messages.
+    """
+    async with app.run_test(size=size, notifications=True) as pilot:
+
+        async def a_moment(min_sleep: float = 0.0, max_sleep: float = 0.0) -> None:
+            await asyncio.sleep(0.02)
+
+        async def all_done(min_sleep: float = 0.0, max_sleep: float = 0.0) -> None:
+            await pilot.pause()
+
+        with patch("textual.pilot.wait_for_idle", a_moment), patch("textual.app.wait_for_idle", all_done):
+            yield pilot
 
 
 def main_screen(app: RingbookApp) -> MainScreen:
