@@ -26,7 +26,7 @@ if not __package__:
 from engine.backtest.config import AssetConfig
 from engine.core.ring import Bell, Ring
 from engine.core.types import Side, Status
-from engine.runtime.config import DaemonConfig, EngineSection
+from engine.runtime.config import DaemonConfig, EngineSection, FeedSection
 from engine.runtime.engine import EngineLoop, make_kernel
 from engine.runtime.publish import Publisher
 from engine.runtime.records import (
@@ -58,6 +58,7 @@ class Engine:
         self.orders, self.symbols = orders, symbols
         config = DaemonConfig(
             engine=EngineSection(max_orders=orders + 1024, depth_interval_us=0),
+            feed=FeedSection(kind="simulated"),
             instruments=[AssetConfig(symbol=f"S{i}", tick_size=0.1, lot_size=0.001) for i in range(symbols)],
         )
         self.rings = {name: Ring(slots, SLOT_BYTES) for name, slots in RING_SLOTS.items()}

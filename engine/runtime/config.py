@@ -100,7 +100,7 @@ class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         opens: When a ``market`` opens, nanoseconds since the epoch.
     """
 
-    kind: Literal["market", "simulated", "replay"] = "simulated"
+    kind: Literal["market", "simulated", "replay"] = "market"
     speed: Annotated[float, Meta(ge=0, le=1e9)] = 1.0
     loop: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     wait_for_client: bool = False

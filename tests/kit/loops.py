@@ -11,7 +11,7 @@ from engine.core.ring import Bell, Ring
 from engine.core.types import BUY_EVENT, DEPTH_EVENT, EXCH_EVENT, LOCAL_EVENT, SELL_EVENT, Status, event_dtype
 from engine.feeds.base import EventSource
 from engine.feeds.merge import Merger
-from engine.runtime.config import DaemonConfig, EngineSection, ExternalSection
+from engine.runtime.config import DaemonConfig, EngineSection, ExternalSection, FeedSection
 from engine.runtime.engine import EngineLoop, make_kernel
 from engine.runtime.ledger import Ledger
 from engine.runtime.logging import configure
@@ -109,6 +109,7 @@ class Loop:
     ) -> None:
         self.config = DaemonConfig(
             engine=EngineSection(**({"depth_interval_us": 0} | engine)),
+            feed=FeedSection(kind="simulated"),
             external=ExternalSection(**(external or {})),
             instruments=assets or [asset()],
             strategies=list(strategies),

@@ -30,7 +30,7 @@ def test_a_small_file_is_enough(tmp_path):
     assert (config.engine.name, config.engine.mode, config.feed.kind, config.feed.speed) == (
         "t1",
         "PAPER",
-        "simulated",
+        "market",
         1.0,
     )
     assert str(config.run_dir({"RINGBOOK_RUN_DIR": "/tmp/x"}).path) == "/tmp/x/t1"
