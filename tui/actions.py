@@ -121,7 +121,9 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("X", "cancel_all", "Cancel all", "Cancel all orders", "of every strategy", TRADING),
     Action("E", "emergency", "STOP", "Emergency stop", "asks first: halts all trading", TRADING, True),
-    Action("K", "kill", "Kill", "Throw the kill switch", "asks first: holds until it is re-armed", TRADING),
+    Action(
+        "K", "kill", "KILL", "Throw the kill switch", "asks first: holds until it is re-armed", TRADING, True
+    ),
     Action("A", "rearm", "Re-arm", "Re-arm a thrown switch", "lists them first", TRADING),
     Action("1", "panel('positions')", "Positions", "Go to positions", "arrows select strategy, symbol", VIEW),
     Action("2", "panel('ladder')", "Ladder", "Go to the ladder", "left and right change the symbol", VIEW),
