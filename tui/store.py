@@ -178,7 +178,7 @@ class Store:
             return Staleness(engine=now - since)
         feed_age = self.feed_age(now)
         state = self.status.feed_state.lower() if self.status else ""
-        if self.status is not None and self.status.mode == "REPLAY":
+        if self.mode == "REPLAY":
             # What is shown is of its time, however long it stands there.
             return Staleness()
         if feed_age is not None and (
@@ -186,6 +186,13 @@ class Store:
         ):
             return Staleness(feed=feed_age)
         return Staleness()
+
+    @property
+    def mode(self) -> str:
+        """PAPER, LIVE or REPLAY, as the engine says it, or the bridge before; else ``unknown``."""
+        if self.status is not None:
+            return self.status.mode
+        return self.welcome.mode if self.welcome else "unknown"
 
     def feed_age(self, now: int | None = None) -> int | None:
         """Nanoseconds since the engine took in a market event; None before the first."""

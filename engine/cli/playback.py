@@ -195,7 +195,8 @@ class Progress:
         ts = self._served.loop.now
         self._first = self._first or ts
         whole = self._served.ends - self._first
-        part = f"{100 * min(1.0, (ts - self._first) / whole):5.1f} %  " if whole > 0 else ""
+        known = whole > 0 and ts > self._first
+        part = f"{100 * min(1.0, (ts - self._first) / whole):5.1f} %  " if known else ""
         start = "\r\x1b[K" if self._live else ""
         print(f"{start}{shown(ts)[:23]}Z  {part}{what}", end=end, flush=True)
 

@@ -26,7 +26,7 @@ that the replay came to something else than the run: another version, or a strat
 
 Without --speed it is as fast as it goes, and only says what it came to. With it, books, orders, positions and
 strategies are served as they were, to the terminal UI and to every other client of the bridge: a pause or a
-resume of all strategies (P and R in the terminal UI) is one of the replay, and nothing else can be changed.
+resume of all strategies (p and r in the terminal UI) is one of the replay, and nothing else can be changed.
 At its end, or at --until, it stands there until Ctrl-C or SIGTERM.
 """
 

@@ -614,6 +614,17 @@ async def test_live_is_told_without_colours(monkeypatch):
         assert main_screen(app).query_one("#header").styles.text_style.reverse
 
 
+async def test_in_a_replay_the_keys_of_a_strategy_pause_and_resume_the_replay():
+    app, link = app_without_bridge(scripted_store(20, mode="REPLAY")[0])
+    async with drive(app) as pilot:
+        await pilot.press("p", "r")
+        await until(lambda: len(link.orders) == 2)
+        assert [(order.title, order.fields) for order in link.orders] == [
+            ("Pause the replay", {"strategy_id": ""}),
+            ("Resume the replay", {"strategy_id": ""}),
+        ]
+
+
 async def test_sigterm_leaves_the_terminal_as_it_was(session):
     app, _, _, _ = session
     async with drive(app) as pilot:

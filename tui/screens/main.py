@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -200,6 +201,13 @@ class MainScreen(Screen[None]):
 
     # --- trading -----------------------------------------------------------------------------
 
+    def _pausing(self, make: Callable[..., Order], title: str) -> None:
+        # What has happened cannot be paused, but the replay of it can.
+        if self.store.mode == "REPLAY":
+            self._send(make()._replace(title=title))
+        else:
+            self._for_selected(make)
+
     def _for_selected(self, make: object) -> None:
         if self.strategy:
             self._send(make(self.strategy))  # type: ignore[operator]
@@ -215,16 +223,16 @@ class MainScreen(Screen[None]):
             self._send(order)
 
     def action_pause(self) -> None:
-        """Pauses the selected strategy."""
-        self._for_selected(actions.pause)
+        """Pauses the selected strategy, or a replay."""
+        self._pausing(actions.pause, "Pause the replay")
 
     def action_pause_all(self) -> None:
         """Pauses all strategies."""
         self._send(actions.pause())
 
     def action_resume(self) -> None:
-        """Resumes the selected strategy."""
-        self._for_selected(actions.resume)
+        """Resumes the selected strategy, or a replay."""
+        self._pausing(actions.resume, "Resume the replay")
 
     def action_resume_all(self) -> None:
         """Resumes all strategies and a halted engine."""

@@ -41,7 +41,7 @@ class Header(Static):
 
     def show(self, store: Store, staleness: Staleness) -> None:
         """Brings the header up to date; costs nothing where no character changes."""
-        mode = self._mode(store)
+        mode = store.mode
         width = max(20, self.size.width)
         parts = (
             mode,
@@ -57,12 +57,6 @@ class Header(Static):
         self.update(
             Content("\n").join([self._paint(parts[2], mode), self._paint(parts[3], mode)]), layout=False
         )
-
-    @staticmethod
-    def _mode(store: Store) -> str:
-        if store.status is not None:
-            return store.status.mode
-        return store.welcome.mode if store.welcome else "unknown"
 
     def _first(self, store: Store, staleness: Staleness, mode: str, width: int) -> tuple[Part, ...]:
         status, now = store.status, store.clock()
@@ -98,7 +92,7 @@ class Header(Static):
         else:
             feed = status.feed_state.lower()
             # Nobody waits for the next event of a replay, and none of its steps is measured.
-            replay = self._mode(store) == "REPLAY"
+            replay = store.mode == "REPLAY"
             feed_age = None if replay else store.feed_age(now)
             left = [(" replay " if replay else " feed ", "quiet"), (feed, _FEED.get(feed, "warn"))]
             if feed_age is not None:
