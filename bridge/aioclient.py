@@ -17,7 +17,7 @@ import zmq
 import zmq.asyncio
 
 from bridge import protocol as p
-from bridge.base import BaseClient, limits_message
+from bridge.base import BaseClient, Journaled, journal_seq, limits_message, not_yet
 from bridge.errors import ConnectionLost, RequestTimeout
 from bridge.iterators import AsyncExecutions, AsyncMessages
 from bridge.streams import Book, OrderState
@@ -191,6 +191,30 @@ class AsyncClient(BaseClient):
             client_order_id, lambda future: self._session.executions.wait(client_order_id, future), timeout
         )
 
+    async def wait_durable(self, what: Journaled, timeout: float = 2.0) -> int:
+        """Waits until what the engine said survives a loss of power.
+
+        Args:
+            what: What it said: an order's state (of :meth:`wait_order` or :meth:`order`), an execution or a
+                control reply; or the number of a record of the journal.
+            timeout: Seconds.
+
+        Returns:
+            The journal's last durable record.
+
+        Raises:
+            RequestTimeout: Not durable in time. Nothing was refused: it may be later, or after a restart.
+            NotDurable: The daemon keeps no journal, or its journal has halted; ``code`` says which.
+            ConnectionLost: Not connected, or the connection broke meanwhile.
+            CommandRefused: There is no such record, or too many waits are open.
+        """
+        seq = journal_seq(what)
+        message = p.WaitDurable(self._session.new_id(), seq)
+        try:
+            return (await self._control(message, timeout, self._session.channels[0])).durable_seq
+        except RequestTimeout:
+            raise not_yet(seq, timeout) from None
+
     def orders(self, symbol: str = "") -> list[OrderState]:
         """Own orders that may still trade."""
         return self._session.orders.live(symbol)
@@ -275,7 +299,7 @@ class AsyncClient(BaseClient):
         """
         return await self._control(p.QueryStatus(self._session.new_id(), strategy_id), timeout)
 
-    async def _control(self, message: Any, timeout: float, channel: str = "control") -> p.ControlReply:
+    async def _control(self, message: Any, timeout: float, channel: str = "control") -> Any:
         return await self._wait(
             message.request_id, lambda future: self._session.request(channel, message, future), timeout
         )

@@ -8,7 +8,9 @@ from typing import Any
 
 from bridge import protocol as p
 from bridge.discovery import default_endpoint
+from bridge.errors import NotDurable, RequestTimeout
 from bridge.session import Session
+from bridge.streams import OrderState
 from bridge.transport import ConnectionState, SocketTransport
 
 
@@ -144,6 +146,33 @@ class BaseClient:
 
     def _send(self, message: Any) -> None:
         self._session.send(message)
+
+
+Journaled = int | OrderState | p.Execution | p.ControlReply
+"""A record of the journal: its number, or what follows from it."""
+
+
+def journal_seq(what: Journaled) -> int:
+    """The number of the record that something follows from.
+
+    Raises:
+        NotDurable: It follows from none: the daemon keeps no journal, or the order has no answer yet.
+    """
+    number = what if isinstance(what, int) else what.journal_seq
+    if number > 0:
+        return number
+    if isinstance(what, OrderState) and what.status == "PENDING":
+        raise NotDurable(
+            "not_durable: the engine has not answered the order yet: wait_order first", "not_durable"
+        )
+    raise NotDurable("no_journal: it follows from no record: the daemon keeps no journal", "no_journal")
+
+
+def not_yet(seq: int, timeout: float) -> RequestTimeout:
+    """What a wait for a record ends with that was too long."""
+    return RequestTimeout(
+        f"record {seq} of the journal is not known to be durable after {timeout:g} s: unknown, not refused"
+    )
 
 
 def limits_message(

@@ -24,7 +24,7 @@ from typing import Any
 import zmq
 
 from bridge import protocol as p
-from bridge.base import BaseClient, limits_message
+from bridge.base import BaseClient, Journaled, journal_seq, limits_message, not_yet
 from bridge.errors import ConnectionLost, RequestTimeout
 from bridge.iterators import END, Messages
 from bridge.streams import Book, OrderState
@@ -166,6 +166,30 @@ class Client(BaseClient):
             client_order_id, lambda future: self._session.executions.wait(client_order_id, future), timeout
         )
 
+    def wait_durable(self, what: Journaled, timeout: float = 2.0) -> int:
+        """Waits until what the engine said survives a loss of power.
+
+        Args:
+            what: What it said: an order's state (of :meth:`wait_order` or :meth:`order`), an execution or a
+                control reply; or the number of a record of the journal.
+            timeout: Seconds.
+
+        Returns:
+            The journal's last durable record.
+
+        Raises:
+            RequestTimeout: Not durable in time. Nothing was refused: it may be later, or after a restart.
+            NotDurable: The daemon keeps no journal, or its journal has halted; ``code`` says which.
+            ConnectionLost: Not connected, or the connection broke meanwhile.
+            CommandRefused: There is no such record, or too many waits are open.
+        """
+        seq = journal_seq(what)
+        channel = self._session.channels[0]
+        try:
+            return self._control(lambda i: p.WaitDurable(i, seq), timeout, channel).durable_seq
+        except RequestTimeout:
+            raise not_yet(seq, timeout) from None
+
     def orders(self, symbol: str = "") -> list[OrderState]:
         """Own orders that may still trade."""
         with self._lock:
@@ -259,9 +283,7 @@ class Client(BaseClient):
 
     # --- the driver --------------------------------------------------------------------------------------
 
-    def _control(
-        self, make: Callable[[int], Any], timeout: float, channel: str = "control"
-    ) -> p.ControlReply:
+    def _control(self, make: Callable[[int], Any], timeout: float, channel: str = "control") -> Any:
         with self._lock:
             request_id = self._session.new_id()
         message = make(request_id)

@@ -37,6 +37,8 @@ class BridgeConfig:
         heartbeat_misses: Silent ticks after which a client counts as gone.
         rearm_token_file: File whose content a re-arm must bring with it; empty asks for nothing.
         grace_s: How long after a restart clients of live strategies have to come back.
+        journal: File of the journal's buffer; empty where there is no journal.
+        hold: Whether executions and answers to commands wait until their records are durable.
     """
 
     endpoint: str
@@ -50,6 +52,8 @@ class BridgeConfig:
     heartbeat_misses: int = p.HEARTBEAT_MISSES
     grace_s: float = 1.0
     rearm_token_file: str = ""
+    journal: str | Path = ""
+    hold: bool = False
 
     def rearm_token(self) -> Callable[[], str] | None:
         """Reads the token that a re-arm must bring with it, at each; None if it needs none."""
@@ -81,6 +85,8 @@ class BridgeConfig:
             heartbeat_misses=config.bridge.heartbeat_misses,
             grace_s=config.bridge.grace_s,
             rearm_token_file=config.control.rearm_token_file,
+            journal=run.journal_buffer if config.journal.dir else "",
+            hold=config.journal.acknowledge == "durable",
         )
 
 

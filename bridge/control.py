@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -29,13 +31,35 @@ COMMANDS: dict[type[p.Message], str] = {
     p.Rearm: "rearm",
 }
 REPLY_TICKS = 50
-"""Ticks that the engine has to answer a command."""
+"""Ticks that the engine has to answer a command, and the disk to have it."""
+ENGINE_TIMEOUT = ("engine_timeout", "the engine did not answer in time")
+NOT_DURABLE = ("not_durable", "the engine has answered, but the journal's record of it is not durable yet")
 MAX_TEXTS = 16
 """Texts in one limit, such as hours."""
 LIMITS = ("max_position", "max_order_qty", "max_notional", "max_open_orders")
 
 Answer = Callable[[ReplyBlob | None, int], None]
-"""Called with the reply and its engine step, or with None and 0 when none came in time."""
+"""Called with the reply and its engine step, or with None and 0 when none came in time; with None and the
+step when one came, but its record of the journal was not durable in time."""
+Hold = Callable[[int, Callable[[], None]], bool]
+"""Does something once a record of the journal is durable; whether that was at once."""
+
+
+@dataclass
+class Waiting:
+    """A command without its answer."""
+
+    answer: Answer
+    due: int
+    acknowledges: bool
+    step: int = 0
+    """The answer's, once it is there but held back."""
+
+
+def at_once(seq: int, call: Callable[[], None]) -> bool:
+    """Holds nothing back."""
+    call()
+    return True
 
 
 class Control:
@@ -46,6 +70,7 @@ class Control:
         sessions: Where replies go.
         epoch: Of this bridge; its requests are numbered from there, unlike those of the bridge before.
         rearm_token: What a re-arm must bring with it; None asks for nothing.
+        hold: Holds answers to clients back until they are durable.
     """
 
     def __init__(
@@ -54,15 +79,24 @@ class Control:
         sessions: Sessions,
         epoch: int,
         rearm_token: Callable[[], str] | None = None,
+        hold: Hold = at_once,
     ) -> None:
-        self._link = link
+        self._link, self._hold = link, hold
         self._rearm_token = rearm_token
         self._sessions = sessions
-        self._waiting: dict[int, tuple[Answer, int]] = {}
+        self._waiting: dict[int, Waiting] = {}
         self._number = epoch // 1000
         self._ticks = 0
 
-    def ask(self, command: str, fields: dict[str, Any], answer: Answer, who: str = "bridge") -> bool:
+    def ask(
+        self,
+        command: str,
+        fields: dict[str, Any],
+        answer: Answer,
+        who: str = "bridge",
+        *,
+        acknowledges: bool = False,
+    ) -> bool:
         """Sends a command to the engine.
 
         Args:
@@ -70,6 +104,7 @@ class Control:
             fields: Its other fields.
             answer: Told the reply.
             who: Whose command it is.
+            acknowledges: Whether the reply goes to a client, who may rely on it.
 
         Returns:
             False when the ring is full: nothing was sent, and ``answer`` is not called.
@@ -82,7 +117,7 @@ class Control:
         if not self._link.control(message):
             return False
         self._number = number
-        self._waiting[number] = (answer, self._ticks + REPLY_TICKS)
+        self._waiting[number] = Waiting(answer, self._ticks + REPLY_TICKS, acknowledges)
         return True
 
     def message(self, peer: Peer, message: Any) -> None:
@@ -95,8 +130,8 @@ class Control:
 
         def answer(reply: ReplyBlob | None, step: int) -> None:
             if reply is None:
-                error = p.Error("engine_timeout", "the engine did not answer in time", request_id)
-                self._sessions.send(peer, error)
+                code, text = NOT_DURABLE if step else ENGINE_TIMEOUT
+                self._sessions.send(peer, p.Error(code, text, request_id))
                 return
             self._sessions.send(
                 peer,
@@ -109,6 +144,7 @@ class Control:
                     reply.current_params,
                     step,
                     reply.details,
+                    reply.journal_seq,
                 ),
             )
 
@@ -119,7 +155,7 @@ class Control:
             if name not in ("request_id", "token")
         }
         who = "/".join(filter(None, (peer.hello.strategy_id, peer.hello.client)))
-        if not self.ask(COMMANDS[type(message)], fields, answer, who):
+        if not self.ask(COMMANDS[type(message)], fields, answer, who, acknowledges=True):
             self._sessions.send(peer, p.Error("busy", "the engine's control ring is full", request_id))
 
     def _forbidden(self, peer: Peer, message: Any) -> tuple[str, str] | None:
@@ -139,17 +175,33 @@ class Control:
 
     def reply(self, reply: ReplyBlob, step: int) -> None:
         """A reply of the engine; one that nobody waits for any more is dropped."""
+        waiting = self._waiting.get(reply.request_id)
+        if waiting is None:
+            return
+        answer = partial(self._answer, reply, step)
+        if not waiting.acknowledges:
+            answer()
+        elif not self._hold(reply.journal_seq, answer):
+            waiting.step = step
+
+    def _answer(self, reply: ReplyBlob, step: int) -> None:
         waiting = self._waiting.pop(reply.request_id, None)
         if waiting is not None:
-            waiting[0](reply, step)
+            waiting.answer(reply, step)
 
     def tick(self) -> None:
         """One heartbeat interval: commands without a reply run out of time."""
         self._ticks += 1
-        late = [number for number, (_, due) in self._waiting.items() if due <= self._ticks]
-        for number in late:
-            answer, _ = self._waiting.pop(number)
-            answer(None, 0)
+        self._late([number for number, waiting in self._waiting.items() if waiting.due <= self._ticks])
+
+    def give_up(self) -> None:
+        """What is held back will never be durable, as far as this bridge knows."""
+        self._late([number for number, waiting in self._waiting.items() if waiting.step])
+
+    def _late(self, numbers: list[int]) -> None:
+        for number in numbers:
+            waiting = self._waiting.pop(number)
+            waiting.answer(None, waiting.step)
 
 
 def _wrong_fields(message: Any) -> tuple[str, str] | None:

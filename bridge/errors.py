@@ -21,6 +21,18 @@ class RequestTimeout(BridgeError):
     """No answer in time. What became of the request is unknown: query, never assume."""
 
 
+class NotDurable(BridgeError):
+    """What was asked about is not known to survive a loss of power; ``code`` says why.
+
+    ``no_journal``, ``journal_halted``, or ``not_durable``: a command was answered, but its record was not on
+    disk in time. It may have taken effect: query, never assume.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class OrderRejected(BridgeError):
     """The engine or the venue refused an order; ``reason`` says why."""
 
@@ -31,3 +43,10 @@ class OrderRejected(BridgeError):
 
 class CommandRefused(BridgeError):
     """The engine refused a control command; the message says why."""
+
+
+def refusal(code: str, message: str) -> BridgeError:
+    """The exception for a request that was answered by an error."""
+    if code in ("no_journal", "journal_halted", "not_durable"):
+        return NotDurable(f"{code}: {message}", code)
+    return CommandRefused(f"{code}: {message}")

@@ -29,6 +29,7 @@ from engine.runtime.records import (
     PAYLOAD_DTYPES,
     FeedState,
     Flag,
+    JournalState,
     Kind,
     fill_record_dtype,
     header_dtype,
@@ -57,6 +58,7 @@ ORDER_TYPE: dict[int, p.OrderType] = {int(OrdType.LIMIT): "limit", int(OrdType.M
 TRADING_STATE = {int(code): code.name for code in TradingState}
 STRATEGY_STATE = {int(code): code.name.capitalize() for code in StrategyState}
 FEED_STATE = {int(code): code.name.lower() for code in FeedState}
+JOURNAL_STATE = {int(code): code.name.lower() for code in JournalState}
 SIDE: dict[int, p.Side] = {1: "buy", -1: "sell"}
 
 _HEADER_FIELDS = list(header_dtype.names)
@@ -212,6 +214,7 @@ def execution(
         REASON[order.reason],
         header.step,
         *denial(order),
+        row.journal_seq,
     )
 
 
@@ -287,6 +290,9 @@ def engine_status(
         row.events_per_second,
         row.loop_ns,
         sessions,
+        JOURNAL_STATE[row.journal_state],
+        row.accepted_seq,
+        row.durable_seq,
     )
 
 
@@ -332,6 +338,7 @@ class ReplyBlob(msgspec.Struct):
     current_params: dict[str, Any] = {}
     slot: int | None = None
     details: dict[str, Any] = {}
+    journal_seq: int = 0
 
 
 class LogBlob(msgspec.Struct):

@@ -12,20 +12,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from bridge import protocol as p
 from bridge import records
-from bridge.config import BridgeConfig, check_endpoint, private_directory
+from bridge.config import BridgeConfig, check_endpoint
 from bridge.control import Control
+from bridge.durable import LOOK_S, Durability
 from bridge.errors import BridgeError
 from bridge.link import EngineLink
 from bridge.publisher import Publisher
 from bridge.router import Router
 from bridge.sessions import Peer, Sessions
+from bridge.sockets import LINGER_MS, bind
 from engine.core.errors import ConfigError, RingCorrupt
 from engine.runtime import watch
 from engine.runtime.records import BlobJoiner, Kind
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
 
     Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
-HIGH_WATER = 100_000
-"""Messages that wait for one client before more are dropped; its gaps are healed by replays."""
 MAX_TOPIC = 256
 """Longest prefix that anybody may subscribe to."""
 MESSAGES_A_TURN = 64
@@ -47,7 +47,8 @@ MARKET_BACKLOG = 2048
 CONFLATED_A_TURN = 1 << 13
 MAX_UNNAMED = 1 << 14
 """Orders and fills that wait for the name of their strategy after a restart: a ring of them."""
-LINGER_MS = 200
+FINISH_S = 1.0
+"""How long a bridge that is told to stop waits for what it holds back to become durable."""
 
 
 class Server:
@@ -74,20 +75,20 @@ class Server:
         self._resyncing = self._must_resync = False
         self._unnamed: list[tuple[int, records.Header, Any]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._sockets: dict[str, zmq.Socket[bytes]] = {}
         try:
-            self._bind()
+            self._sockets = bind(self._context, config.endpoint)
         except BaseException:
             self._context.destroy(0)
             raise
         self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, self._publish)
         self.sessions = Sessions(self.publisher, self._welcome, self._send, config.heartbeat_misses)
-        self.control = Control(link, self.sessions, self.epoch, config.rearm_token())
+        self.durability = Durability(config.journal, config.hold, self.sessions)
+        self.control = Control(link, self.sessions, self.epoch, config.rearm_token(), self.durability.reply)
         grace = max(1, round(config.grace_s * 1e9 / p.HEARTBEAT_NS))
         self.router = Router(link, self.sessions, self.control, self.epoch, config.instruments, grace)
         self.sessions.on_trader = self.router.join
         self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
-        self.sessions.on_gone = self._gone
+        self.sessions.on_wait, self.sessions.on_gone = self.durability.wait, self._gone
         self._poller = zmq.Poller()
         for name in ("orders", "control", "market"):
             self._poller.register(self._sockets[name], zmq.POLLIN)
@@ -95,24 +96,6 @@ class Server:
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / 1e9
         self._next_tick = time.monotonic() + self._interval
-
-    def _bind(self) -> None:
-        base = self.config.endpoint
-        if base.startswith("ipc://"):
-            private_directory(Path(base.removeprefix("ipc://")))
-        for name in p.SOCKETS:
-            # XPUB tells who subscribes: market data that nobody wants is not worth encoding.
-            kind = {"market": zmq.XPUB, "telemetry": zmq.PUB}.get(name, zmq.ROUTER)
-            socket = self._sockets[name] = self._context.socket(kind)
-            socket.setsockopt(zmq.LINGER, LINGER_MS)
-            socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
-            socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
-            socket.setsockopt(zmq.MAXMSGSIZE, p.MAX_FRAME)
-            endpoint = p.socket_endpoint(base, name)
-            try:
-                socket.bind(endpoint)
-            except zmq.ZMQError as error:
-                raise BridgeError(f"{endpoint}: {error.strerror or error}") from None
 
     # --- sockets -------------------------------------------------------------------------------
 
@@ -182,6 +165,9 @@ class Server:
                 self._on_blob(kind, header, row, self._replies)
 
     def _on_orders(self) -> bool:
+        if self.durability.full:
+            # The ring's own limits apply from here on: new orders get BUSY, cancels have its reserve.
+            return False
         batch = self._link.take("orders_out", RECORDS_A_TURN)
         for kind, headers, rows in records.runs(batch):
             for header, row in zip(headers, rows, strict=True):
@@ -203,11 +189,18 @@ class Server:
             else:
                 order = records.OrderRow(*row)
                 self.publisher.order(header, order)
-                self.router.order(header, order, self.publisher.symbol(header.instrument))
+                self.durability.order(order.journal_seq, partial(self._on_execution, header, order))
         except (KeyError, RingCorrupt) as error:
             # A code without a name, or no such instrument: better one record less than no bridge.
             self.corrupt += 1
             self._log.error("dropped a record of kind %d: %r", kind, error)
+
+    def _on_execution(self, header: records.Header, order: records.OrderRow) -> None:
+        try:
+            self.router.order(header, order, self.publisher.symbol(header.instrument))
+        except (KeyError, RingCorrupt) as error:
+            self.corrupt += 1
+            self._log.error("dropped an execution: %r", error)
 
     def _name(self, slot: int) -> None:
         """A slot has its name: what a bridge before us left unread about it can be told now."""
@@ -231,9 +224,12 @@ class Server:
             return
         if kind == Kind.STRATEGY:
             self.publisher.strategy(header, blob)
-            self.router.strategy(header.strategy, blob)
+            self.durability.order(0, partial(self.router.strategy, header.strategy, blob))
             if self._unnamed:
                 self._name(header.strategy)
+        elif kind == Kind.REPLY and joiner is self._blobs:
+            # Its place among the orders is what it tells.
+            self.durability.order(0, partial(self.control.reply, blob, header.step))
         elif kind == Kind.REPLY:
             self.control.reply(blob, header.step)
 
@@ -254,7 +250,7 @@ class Server:
         self._must_resync = not self._resyncing
         if self._resyncing:
             self.publisher.begin_resync()
-            self.router.begin_resync()
+            self.durability.order(0, self.router.begin_resync)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -268,9 +264,12 @@ class Server:
             Whether there may be more to do at once.
         """
         wait = min(timeout_s, max(0.0, self._next_tick - time.monotonic()))
+        if self.durability.busy:
+            wait = min(wait, LOOK_S)
         armed = self._link.arm()
-        self._poller.poll(wait * 1000 if armed else 0)
+        self._poller.poll(wait * 1000 if armed or self.durability.full else 0)
         self._link.disarm()
+        self.durability.release()
         self._subscriptions()
         more = self._receive("control")
         self._on_replies()
@@ -287,7 +286,8 @@ class Server:
             self.sessions.tick()
             self.control.tick()
             self.router.tick()
-            if self._must_resync:
+            self.durability.tick()
+            if self._must_resync and not self.durability.holding:
                 self.resync()
             if self.on_tick is not None:
                 self.on_tick()
@@ -303,13 +303,28 @@ class Server:
         more = False
         while not stop():
             more = self.step(0.0 if more else self._interval)
-        while self._link.waiting():
-            self.step(0.0)
+        self._finish()
         self.sessions.close("the bridge stops")
+
+    def _finish(self) -> None:
+        """Passes on what the engine has said; what does not become durable is never told."""
+        deadline = time.monotonic() + FINISH_S
+        while (self._link.waiting() or self.durability.busy) and not self._hopeless(deadline):
+            self.step(LOOK_S)
+        self.control.give_up()
+        if lost := self.durability.give_up():
+            self._log.warning("%d executions and answers are not told: their records are not durable", lost)
+
+    def _hopeless(self, deadline: float) -> bool:
+        """Whether the rings wait for the journal, and that has had its time or has halted."""
+        if not self.durability.busy or (self._link.waiting() and not self.durability.full):
+            return False
+        return self.durability.trouble is not None or time.monotonic() > deadline
 
     def close(self) -> None:
         """Closes sockets and rings."""
         self._context.destroy(LINGER_MS)
+        self.durability.close()
         self._link.close()
 
 

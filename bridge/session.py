@@ -23,6 +23,7 @@ from bridge.errors import (
     OrderRejected,
     ProtocolError,
     VersionMismatch,
+    refusal,
 )
 from bridge.executions import Executions
 from bridge.streams import Book, Stream
@@ -259,7 +260,7 @@ class Session:
             self._on_error(channel, message)
         elif kind is p.Goodbye:
             self._lost(f"the server says goodbye: {message.reason}" if message.reason else "the server left")
-        elif kind is p.ControlReply:
+        elif kind is p.ControlReply or kind is p.Durable:
             self._resolve(message.request_id, message)
         else:
             self._on_stream_answer(message)
@@ -306,7 +307,7 @@ class Session:
         if error.request_id and self._stream_requests.pop(error.request_id, None) is None:
             waiter = self._pending.pop(error.request_id, None)
             if waiter is not None and not waiter.done():
-                waiter.set_exception(CommandRefused(f"{error.code}: {error.message}"))
+                waiter.set_exception(refusal(error.code, error.message))
         self.executions.refused(error)
         self._notify(self.on_error, error)
 

@@ -60,6 +60,7 @@ class Sessions:
         self.on_trader: Callable[[Peer], None] = lambda peer: None
         self.on_message: dict[str, Callable[[Peer, Any], None]] = {}
         self.on_gone: Callable[[Peer, str], None] = lambda peer, why: None
+        self.on_wait: Callable[[Peer, p.WaitDurable], None] = lambda peer, message: None
         self._publisher = publisher
         self._welcome = welcome
         self._send = send
@@ -124,6 +125,8 @@ class Sessions:
             self._answer(peer, message, self._publisher.snapshot(message))
         elif kind is p.ReplayRequest:
             self._answer(peer, message, self._publisher.replay(message))
+        elif kind is p.WaitDurable:
+            self.on_wait(peer, message)
         else:
             self.on_message[peer.channel](peer, message)
 

@@ -251,6 +251,7 @@ class OrderState:
     order_id: int = 0
     reason: str = ""
     fee: float = 0.0
+    journal_seq: int = 0
 
     @property
     def live(self) -> bool:
@@ -288,7 +289,7 @@ class Orders:
                 execution.client_order_id, execution.symbol, execution.side, execution.px, execution.qty
             )
             self.states[execution.client_order_id] = state
-        state.reason = execution.reason
+        state.reason, state.journal_seq = execution.reason, execution.journal_seq
         if execution.status == "DENIED":
             # A change was denied, or one of an order that is over: what there was stays as it was.
             if state.live and order_ended("DENIED", execution.prev_status, execution.reason):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.aioclient import AsyncClient, ConnectionState
-from bridge.errors import BridgeError, CommandRefused, ConnectionLost, RequestTimeout
+from bridge.errors import BridgeError, CommandRefused, ConnectionLost, NotDurable, RequestTimeout
 from bridge.protocol import (
     TELEMETRY_TOPICS,
     CancelOrders,
@@ -241,7 +241,7 @@ class Link:
         try:
             method = getattr(client, _METHODS[order.kind])
             reply: ControlReply = await method(**order.fields, timeout=ANSWER_S)
-        except (RequestTimeout, ConnectionLost) as error:
+        except (RequestTimeout, ConnectionLost, NotDurable) as error:
             return _unknown(str(error))
         except CommandRefused as error:
             return (

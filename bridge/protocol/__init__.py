@@ -21,6 +21,7 @@ from bridge.protocol.control import (
     UpdateParams,
     UpdateRiskLimits,
 )
+from bridge.protocol.journal import Durable, WaitDurable
 from bridge.protocol.sessions import ERROR_CODES, Error, Goodbye, Heartbeat, Hello, InstrumentInfo, Welcome
 from bridge.protocol.streams import (
     FILLS_TOPIC,
@@ -105,6 +106,7 @@ __all__ = [
     "ControlMessage",
     "ControlReply",
     "Depth",
+    "Durable",
     "EmergencyStop",
     "EngineStatus",
     "Error",
@@ -149,6 +151,7 @@ __all__ = [
     "Trade",
     "UpdateParams",
     "UpdateRiskLimits",
+    "WaitDurable",
     "Welcome",
     "depth_topic",
     "socket_endpoint",
@@ -169,6 +172,7 @@ ClientMessage = (
     | SnapshotRequest
     | ReplayRequest
     | Kill
+    | WaitDurable
 )
 """What a client may send on the order socket."""
 
@@ -189,8 +193,9 @@ ControlMessage = (
     | Rearm
     | SnapshotRequest
     | ReplayRequest
+    | WaitDurable
 )
 """What a client may send on the control socket."""
 
-ServerMessage = Welcome | Heartbeat | Goodbye | Error | Execution | ControlReply | Snapshot | Replay
+ServerMessage = Welcome | Heartbeat | Goodbye | Error | Execution | ControlReply | Snapshot | Replay | Durable
 """What a client may receive on the order and the control socket."""

@@ -106,7 +106,8 @@ class QueryStatus(Message, frozen=True):
 class ControlReply(Message, frozen=True):
     """The engine's answer to a control command; ``step`` is the engine step that applied it.
 
-    ``details`` is what was asked for: ``switches`` or ``limits``.
+    ``details`` is what was asked for: ``switches`` or ``limits``. ``journal_seq`` is the journal's record
+    that the answer follows from; 0 without a journal.
     """
 
     request_id: int
@@ -117,3 +118,4 @@ class ControlReply(Message, frozen=True):
     current_params: dict[str, Any]
     step: int
     details: dict[str, Any] = {}
+    journal_seq: int = 0

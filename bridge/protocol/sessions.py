@@ -90,5 +90,8 @@ ERROR_CODES: dict[str, str] = {
     "invalid_params": "a parameter is not a finite number, a truth value or a short text",
     "busy": "a ring to the engine is full: the message was not taken, try again",
     "replay_incomplete": "older executions are gone; those that are kept follow",
+    "no_journal": "the daemon keeps no journal: nothing of it survives a loss of power",
+    "journal_halted": "the journal has halted: whether the record becomes durable is unknown",
+    "not_durable": "the record was not durable in time: whether it survives a loss of power is unknown",
 }
 """Every code of :class:`Error` and what it means."""

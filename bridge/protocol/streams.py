@@ -154,6 +154,9 @@ class EngineStatus(Message, frozen=True):
     events_per_second: float
     loop_ns: float
     sessions: int
+    journal: str = "off"
+    accepted_seq: int = 0
+    durable_seq: int = 0
 
 
 class Log(Message, frozen=True):

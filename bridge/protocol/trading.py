@@ -49,6 +49,7 @@ class Execution(Message, frozen=True):
     """What became of an order. ``seq`` counts the strategy's executions from 1, without gaps, in an epoch.
 
     ``exec_px``, ``exec_qty``, ``fee`` and ``is_maker`` are of this execution; zero where it is none.
+    ``journal_seq`` is the journal's record that it follows from; 0 without a journal.
     """
 
     epoch: int
@@ -77,6 +78,7 @@ class Execution(Message, frozen=True):
     deny_code: str = ""
     limit: float = 0.0
     actual: float = 0.0
+    journal_seq: int = 0
 
 
 class ExecutionReplayRequest(Message, frozen=True):

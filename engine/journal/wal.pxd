@@ -121,12 +121,14 @@ cdef class Journal:
     cdef uint64_t memory_size
     cdef uint64_t capacity
     cdef bint is_writer
+    cdef bint is_watcher           # mapped for reading only
     cdef readonly str path
     cdef readonly bytes run_id     # 16 bytes
     cdef readonly str build        # hex
     cdef readonly str config       # hex
 
-    cdef int _map(self, int fd, uint64_t capacity, bint prefault) except -1
+    cdef int _map(self, int fd, uint64_t capacity, bint prefault, int protection) except -1
     cdef int _bind(self, path, bint is_writer) except -1
     cdef int _open(self) except -1
+    cdef int _writable(self) except -1
     cdef void _release(self) noexcept

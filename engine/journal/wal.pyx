@@ -187,7 +187,7 @@ cdef class Journal:
         if len(identity) != 16 or len(of_build) != 32 or len(of_config) != 32 or first_seq < 1:
             raise ValueError("run_id has 16 bytes, hashes up to 32, numbers begin with 1")
         with new_file(path, capacity + JOURNAL_DATA_OFFSET, "journal buffer") as fd:
-            journal._map(fd, capacity, True)
+            journal._map(fd, capacity, True, PROT_READ | PROT_WRITE)
             journal_shared_format(
                 journal.memory, capacity, reserve, max_payload, first_seq, first_crc, identity, of_build, of_config
             )
@@ -195,11 +195,12 @@ cdef class Journal:
         return journal
 
     @staticmethod
-    def attach(path) -> Journal:
+    def attach(path, *, bint read_only=False) -> Journal:
         """Maps a buffer that another process made, to drain it or to look at it.
 
         Args:
             path: Its file.
+            read_only: To look at it only: nothing that we do can change what is in it.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -207,12 +208,15 @@ cdef class Journal:
         """
         cdef Journal journal = Journal.__new__(Journal)
         path = os.fspath(path)
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             if size < <int64_t>JOURNAL_DATA_OFFSET + MIN_CAPACITY:
                 raise RingCorrupt(f"{path}: {size} bytes are too few for a journal buffer")
-            journal._map(fd, size - JOURNAL_DATA_OFFSET, False)
+            journal.is_watcher = read_only
+            journal._map(
+                fd, size - JOURNAL_DATA_OFFSET, False, PROT_READ if read_only else PROT_READ | PROT_WRITE
+            )
         finally:
             os.close(fd)
         if not journal_shared_ok(journal.memory, size):
@@ -220,7 +224,7 @@ cdef class Journal:
         journal._bind(path, False)
         return journal
 
-    cdef int _map(self, int fd, uint64_t capacity, bint prefault) except -1:
+    cdef int _map(self, int fd, uint64_t capacity, bint prefault, int protection) except -1:
         # Header, data, and the data once more: what wraps around still lies in one piece.
         cdef uint64_t size = JOURNAL_DATA_OFFSET + 2 * capacity
         cdef int flags = MAP_SHARED | MAP_FIXED | (RINGBOOK_PREFAULT if prefault else 0)
@@ -230,8 +234,8 @@ cdef class Journal:
             raise CapacityError(f"cannot map {size} bytes for a journal buffer")
         self.memory, self.memory_size, self.capacity = memory, size, capacity
         again = <unsigned char*>memory + JOURNAL_DATA_OFFSET + capacity
-        if mmap(memory, JOURNAL_DATA_OFFSET + capacity, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED \
-                or mmap(again, capacity, PROT_READ | PROT_WRITE, flags, fd, JOURNAL_DATA_OFFSET) == MAP_FAILED:
+        if mmap(memory, JOURNAL_DATA_OFFSET + capacity, protection, flags, fd, 0) == MAP_FAILED \
+                or mmap(again, capacity, protection, flags, fd, JOURNAL_DATA_OFFSET) == MAP_FAILED:
             self._release()
             raise CapacityError(f"cannot map {size} bytes for a journal buffer")
         return 0
@@ -247,6 +251,12 @@ cdef class Journal:
     cdef int _open(self) except -1:
         if self.memory == NULL:
             raise ValueError("the journal buffer is closed")
+        return 0
+
+    cdef int _writable(self) except -1:
+        self._open()
+        if self.is_watcher:
+            raise ValueError("the journal buffer was attached for reading only")
         return 0
 
     # --- the engine's side ------------------------------------------------------------------------
@@ -339,7 +349,7 @@ cdef class Journal:
 
     def end(self) -> None:
         """Says that no record will follow: the journaller copies what there is and leaves."""
-        self._open()
+        self._writable()
         journal_shared_close(self.writer.shared)
 
     def wait_durable(self, uint64_t seq, double seconds) -> bool:
@@ -386,7 +396,7 @@ cdef class Journal:
             seq: Of the last durable record.
             sync_ns: What making it durable took.
         """
-        self._open()
+        self._writable()
         journal_shared_commit(self.writer.shared, position, seq, sync_ns)
 
     def locate(self, uint64_t seq):
@@ -422,7 +432,7 @@ cdef class Journal:
             flag: The flag.
             on: Whether it is raised.
         """
-        self._open()
+        self._writable()
         journal_shared_flag(self.writer.shared, flag if on else 0, 0 if on else flag)
 
     # --- for everybody ----------------------------------------------------------------------------

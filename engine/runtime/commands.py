@@ -27,7 +27,8 @@ that are not given have their defaults; the rest are those of the bridge protoco
 ======================  =================================================================================
 
 The answer is a REPLY blob: ``{"request_id", "success", "message", "strategy_state",
-"trading_state", "current_params", "slot", "details"}``. The slot is that of the strategy named, null without
+"trading_state", "current_params", "slot", "details", "journal_seq"}``, the last the number of the journal's
+record that it follows from. The slot is that of the strategy named, null without
 one; the header's ``step`` is the engine step that applied the command, before any other input of that step.
 Operators are answered on ``control_out``, so that no flood of orders delays the answer; the bridge's own
 commands (:data:`IN_ORDER`) on ``orders_out``, where the answer comes after all that the command has made.

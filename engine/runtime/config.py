@@ -145,11 +145,14 @@ class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         dir: Where journals are kept, each run's in a directory of its own; empty for none.
         buffer_mb: Size of the buffer in shared memory, a power of two: what the disk may lag behind.
         segment_mb: Size of the files.
+        acknowledge: When clients are told what became of their orders and commands: once it is ``accepted``
+            (it survives a killed process), or ``durable`` (it survives a loss of power).
     """
 
     dir: str = ""
     buffer_mb: Annotated[int, Meta(ge=1, le=1 << 14)] = 64
     segment_mb: Annotated[int, Meta(ge=1, le=1 << 14)] = 64
+    acknowledge: Literal["accepted", "durable"] = "accepted"
 
 
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -219,6 +222,8 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
             raise ConfigError(f"{where}: {L3_FIFO} is for backtests: live feeds are market by price")
     if config.journal.buffer_mb & (config.journal.buffer_mb - 1):
         raise ConfigError(f"{source}: $.journal.buffer_mb: {config.journal.buffer_mb} is no power of two")
+    if config.journal.acknowledge == "durable" and not config.journal.dir:
+        raise ConfigError(f"{source}: $.journal.acknowledge: nothing is durable without journal.dir")
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
     check_risk(config.risk, [asset.symbol for asset in config.instruments], source)
     try:

@@ -246,6 +246,7 @@ class EngineLoop(Applying):
             if answered is None:
                 continue
             message, reply = answered
+            reply["journal_seq"] = self.out.accepted_seq
             ticket = self._keep()
             self.tell()
             self._note_command(message, reply)

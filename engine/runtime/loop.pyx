@@ -243,6 +243,7 @@ cdef class LoopCore:
         """
         self.driver.counting = True
         self.inputs.keep_in(journal)
+        self.out.keep_in(journal)
 
     def mute(self, bint muted) -> None:
         """Has outputs go to the venue only, or into the rings as well."""
@@ -351,6 +352,8 @@ cdef class LoopCore:
         if code == ERR_FULL:
             return WANT_ROOM
         self.code = code
+        # The last status says why: a halted journal ends the engine.
+        self.out.status_due = True
         return WANT_FAULT
 
     cdef int spin(self, int64_t deadline, bint skip_control) noexcept nogil:

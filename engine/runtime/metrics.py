@@ -17,7 +17,7 @@ from engine.core.errors import RingCorrupt
 from engine.core.types import StrategyState, TradingState
 from engine.runtime import config as daemon_config
 from engine.runtime.publish import page_head_dtype, page_position_dtype
-from engine.runtime.records import SLOT_BYTES, FeedState
+from engine.runtime.records import SLOT_BYTES, FeedState, JournalState
 from engine.runtime.rundir import RunDir
 from engine.runtime.switches import SwitchesUnreadable, as_plain, read_switches, unreadable
 
@@ -121,7 +121,22 @@ def _engine(head: np.void) -> dict[str, Any]:
         },
         "events_per_second": round(float(status["events_per_second"]), 1),
         "loop_ns": round(float(status["loop_ns"]), 1),
+        "journal": {
+            "state": JournalState(int(status["journal_state"])).name.lower(),
+            "accepted_seq": int(status["accepted_seq"]),
+            "durable_seq": int(status["durable_seq"]),
+        },
     }
+
+
+def describe_journal(journal: dict[str, Any]) -> str:
+    """The journal's state for people."""
+    trouble = {
+        "full": "DISK FULL: new orders are denied",
+        "halted": "HALTED: nothing becomes durable any more",
+    }
+    state = trouble.get(journal["state"], journal["state"])
+    return f"journal {state}; accepted {journal['accepted_seq']}, durable {journal['durable_seq']}"
 
 
 def _positions(run: RunDir, entries: np.ndarray) -> list[dict[str, Any]]:
@@ -166,6 +181,8 @@ def describe(report: dict[str, Any]) -> str:
             f"  {engine['events']} events, {engine['orders']} order requests, {engine['fills']} fills, "
             f"{engine['denied']} denied"
         )
+        if engine["journal"]["state"] != "off":
+            lines.append(f"  {describe_journal(engine['journal'])}")
     for switch in report.get("switches", ()):
         place = " ".join(filter(None, (switch["scope"], switch["name"])))
         said = f": {switch['reason']}" if switch["reason"] else ""

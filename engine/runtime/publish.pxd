@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from engine.core.ring cimport Ring, SpscRing
 from engine.core.types cimport Event
+from engine.journal.wal cimport Journal
 from engine.kernel cimport Kernel
 from engine.runtime.conflate cimport Conflator
 from engine.runtime.records cimport DepthLevel, PositionRecord, Record, StatusRecord
@@ -73,6 +74,9 @@ cdef class Publisher:
     cdef uint32_t orders_dropped # since the last record that went into the ring
     cdef uint32_t trades_dropped
     cdef uint32_t telemetry_dropped
+    cdef Journal journal         # None: there is none
+    cdef const uint64_t* journal_seq  # number of the input that outputs follow from: one load, journal or not
+    cdef uint64_t no_seq         # where it points without a journal
 
     cdef void output(self, const Output* out) noexcept nogil
     cdef void market(self, uint16_t instrument, const Event* event) noexcept nogil
@@ -89,4 +93,5 @@ cdef class Publisher:
     cdef size_t _place(self, uint16_t strategy, uint16_t instrument) noexcept nogil
     cdef void _record(self, Record* record, const Output* out) noexcept nogil
     cdef void _drop_telemetry(self) noexcept nogil
+    cdef void _journal_status(self) noexcept nogil
     cdef void _send_telemetry(self, Record* record) noexcept nogil

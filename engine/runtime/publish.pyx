@@ -19,6 +19,15 @@ from engine.core.ring cimport (
 )
 from engine.core.ticks cimport to_px, to_qty
 from engine.core.types cimport EV_KIND_MASK, EVENT_TRADE, Event, Instrument, Order
+from engine.journal.wal cimport (
+    JOURNAL_DISK_FULL,
+    JOURNAL_HALTED,
+    Journal,
+    JournalWriter,
+    journal_accepted_seq,
+    journal_durable_seq,
+    journal_flags,
+)
 from engine.kernel cimport Kernel
 from engine.risk.position cimport position_avg_px, position_equity, position_qty, position_unrealized
 from engine.runtime.conflate cimport (
@@ -49,7 +58,7 @@ from engine.strategy.desk cimport (
 import numpy as np
 
 from engine.core.errors import CapacityError
-from engine.runtime.records import SLOT_BYTES, blob_records
+from engine.runtime.records import SLOT_BYTES, JournalState, blob_records
 
 
 cdef extern from *:
@@ -57,6 +66,10 @@ cdef extern from *:
     #define page_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
     """
     void page_fence() noexcept nogil
+
+cdef int JOURNAL_IS_OK = JournalState.OK
+cdef int JOURNAL_IS_FULL = JournalState.FULL
+cdef int JOURNAL_IS_HALTED = JournalState.HALTED
 
 
 cdef inline void _header(
@@ -127,6 +140,7 @@ cdef class Publisher:
         cdef uint32_t i
         self.kernel = kernel
         self.desk = &kernel.desk
+        self.journal_seq = &self.no_seq
         self.orders_ring, self.market_ring, self.telemetry_ring = orders_out, market_out, telemetry_out
         self.orders_out, self.market_out = &orders_out.spsc, &market_out.spsc
         self.telemetry_out = &telemetry_out.spsc
@@ -183,6 +197,16 @@ cdef class Publisher:
         memset(self.names + strategy * NAME_BYTES, 0, NAME_BYTES)
         memcpy(self.names + strategy * NAME_BYTES, <const char*>text, len(text))
 
+    def keep_in(self, Journal journal not None) -> None:
+        """Outputs name the record of a journal that they follow from, and the status its numbers."""
+        self.journal = journal
+        self.journal_seq = &journal.writer.seq
+
+    @property
+    def accepted_seq(self) -> int:
+        """Number of the journal's last record, which what is published now follows from; 0 without one."""
+        return self.journal_seq[0]
+
     # --- orders_out ---------------------------------------------------------------------------
 
     cdef uint64_t orders_room(self) noexcept nogil:
@@ -225,6 +249,7 @@ cdef class Publisher:
         if out.kind == OUTPUT_ORDER:
             _header(record, self.desk, RECORD_ORDER, out.order.instrument, out.strategy, sizeof(OrderRecord))
             _order_record(&record.payload.order, &out.order, inst, out.prev_status)
+            record.payload.order.journal_seq = self.journal_seq[0]
             return
         inst = &self.desk.instruments[out.fill.instrument]
         cell = desk_cell(self.desk, out.strategy, out.fill.instrument)
@@ -257,6 +282,7 @@ cdef class Publisher:
                     _order_record(&record.payload.order, order, &self.desk.instruments[i], order.status)
                     record.payload.order.order.next_handle = 0
                     record.payload.order.order.prev_handle = 0
+                    record.payload.order.journal_seq = self.journal_seq[0]
                     spsc_publish(self.orders_out, 1)
 
     def blob(self, kind, message, *, strategy=NO_STRATEGY, str ring="orders_out") -> bool:
@@ -439,6 +465,7 @@ cdef class Publisher:
         self.status.orders = self.desk.requests
         self.status.fills = self.desk.fills
         self.status.denied = self.desk.denials
+        self._journal_status()
         record = <Record*>spsc_claim_one(self.telemetry_out)
         if record == NULL:
             self._drop_telemetry()
@@ -452,6 +479,21 @@ cdef class Publisher:
                     self._send_position(s, i)
         if self.page_head != NULL:
             self._write_page()
+
+    cdef void _journal_status(self) noexcept nogil:
+        cdef JournalWriter* writer
+        cdef uint32_t flags
+        if self.journal is None:
+            return
+        writer = &self.journal.writer
+        flags = journal_flags(writer)
+        # Durable first: the other way round it might seem to be ahead.
+        self.status.durable_seq = journal_durable_seq(writer)
+        self.status.accepted_seq = journal_accepted_seq(writer)
+        if flags & JOURNAL_HALTED:
+            self.status.journal_state = JOURNAL_IS_HALTED
+        else:
+            self.status.journal_state = JOURNAL_IS_FULL if flags & JOURNAL_DISK_FULL else JOURNAL_IS_OK
 
     def write_page(self) -> None:
         """Rewrites the status page, where there is one."""

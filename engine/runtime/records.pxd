@@ -37,7 +37,7 @@ cdef enum RecordKind:
     RECORD_ORDER_REQUEST = 3   # OrderRecord; order.req says NEW, CANCELED or REPLACED
     RECORD_SIGNAL = 4          # blob {"name", "symbol", "value"}
     RECORD_CONTROL = 5         # blob {"request_id", "command", ...}: see runtime/commands
-    RECORD_REPLY = 6           # blob {"request_id", "success", "message", "strategy_state", ...}
+    RECORD_REPLY = 6           # blob {"request_id", "success", "message", "journal_seq", ...}
     RECORD_ORDER = 7           # OrderRecord
     RECORD_FILL = 8            # FillRecord
     RECORD_DEPTH = 9           # DepthRecord
@@ -78,6 +78,7 @@ cdef struct OrderRecord:
     double exec_px
     uint8_t prev_status
     uint8_t _pad[7]
+    uint64_t journal_seq       # the journal's record that this follows from; 0 without a journal
 
 cdef struct FillRecord:
     Fill fill
@@ -113,7 +114,8 @@ cdef struct PositionRecord:
 cdef struct StatusRecord:
     uint8_t trading_state
     uint8_t feed_state         # 0 waiting, 1 running, 2 ended, 3 lost, 4 paused (a replay)
-    uint8_t _pad[6]
+    uint8_t journal_state      # 0 off, 1 ok, 2 its disk is full, 3 halted
+    uint8_t _pad[5]
     int64_t wall_ts            # when it was written, wall clock
     int64_t feed_wall_ts       # when the last market record was taken in, wall clock
     int64_t market_ts          # engine time of that record
@@ -125,6 +127,8 @@ cdef struct StatusRecord:
     uint64_t dropped           # telemetry records dropped
     double events_per_second
     double loop_ns             # mean time of a busy step
+    uint64_t accepted_seq      # the journal's last record that survives a killed process
+    uint64_t durable_seq       # its last record that survives a loss of power
 
 cdef struct FeedStatusRecord:
     uint8_t state              # as StatusRecord.feed_state

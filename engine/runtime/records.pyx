@@ -118,6 +118,15 @@ class FeedState(IntEnum):
     PAUSED = 4
 
 
+class JournalState(IntEnum):
+    """The ``journal_state`` of status records."""
+
+    OFF = 0
+    OK = 1
+    FULL = 2
+    HALTED = 3
+
+
 BLOB_KINDS = frozenset({Kind.SIGNAL, Kind.CONTROL, Kind.REPLY, Kind.STRATEGY, Kind.LOG})
 """Kinds whose payload is a piece of a msgpack blob."""
 

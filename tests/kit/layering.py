@@ -29,7 +29,18 @@ ENGINE_MAY: dict[str, set[str]] = {
 }  # fmt: skip
 """What each part of ``engine`` may import of ``engine``; itself always. ``cli`` may import everything."""
 
-BRIDGE_SERVER_SIDE = {"server", "config", "publisher", "router", "control", "records", "sessions", "link"}
+BRIDGE_SERVER_SIDE = {
+    "server",
+    "config",
+    "publisher",
+    "router",
+    "control",
+    "records",
+    "sessions",
+    "link",
+    "durable",
+    "sockets",
+}
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""
 TUI_MAY = {"bridge.protocol", "bridge.aioclient", "bridge.errors"}
 OURS = ("engine", "bridge", "tui")

@@ -667,6 +667,18 @@ async def test_a_stale_feed_dims_only_the_market(session):
         assert stale == {"positions", "chart", "ladder", "trades"}
 
 
+async def test_a_journal_in_trouble_is_said_plainly(session):
+    app, _, store, _ = session
+    async with drive(app) as pilot:
+        states = (("full", "DISK FULL"), ("halted", "JOURNAL HALTED"), ("ok", ""))
+        for step, (state, said) in enumerate(states, 500):
+            store.apply(status(step, wall_ts=store.status.wall_ts, journal=state))
+            main_screen(app).refresh_panels()
+            await pilot.pause()
+            shown = [text for text in ("DISK FULL", "JOURNAL HALTED") if text in screen_text(app)]
+            assert shown == ([said] if said else [])
+
+
 async def test_a_lost_bridge_and_its_return(session):
     app, _, store, clock = session
     async with drive(app) as pilot:

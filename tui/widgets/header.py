@@ -19,6 +19,7 @@ _CONNECTION = {
 }
 _TRADING = {"ACTIVE": "good", "REDUCING": "warn", "HALTED": "bad"}
 _FEED = {"running": "good", "ended": "plain", "waiting": "warn", "lost": "bad"}
+_JOURNAL = {"full": "DISK FULL: NO NEW ORDERS", "halted": "JOURNAL HALTED"}
 _STYLES = {
     "good": "$text-success",
     "warn": "bold $text-warning",
@@ -117,6 +118,8 @@ class Header(Static):
             right = [(f" ALL STALE {age(staleness.everything)}: {staleness.source} silent ", "alarm")]
         elif staleness.feed is not None:
             right = [(f" FEED STALE {age(staleness.feed)} ", "alarm")]
+        if status is not None and (trouble := _JOURNAL.get(status.journal)):
+            right = [(f" {trouble} ", "trouble"), *right]
         return _justify(left, right, width)
 
     @staticmethod
@@ -130,6 +133,7 @@ class Header(Static):
             }.get(mode, "bold reverse"),
             "strong": "bold",
             "alarm": "bold $background on $warning",
+            "trouble": "bold $background on $error",
         }
         return Content.assemble(*((text, special.get(tone, styles.get(tone, ""))) for text, tone in parts))
 

@@ -5,7 +5,7 @@ import pytest
 
 from bridge import protocol as p
 from bridge.aioclient import ConnectionState
-from bridge.errors import CommandRefused, ConnectionLost, RequestTimeout
+from bridge.errors import CommandRefused, ConnectionLost, NotDurable, RequestTimeout
 from tests.kit.tui_app import until
 from tests.kit.tui_feed import Clock, status, strategy, welcome
 from tui import link as link_module
@@ -231,6 +231,7 @@ async def test_orders_become_calls(linked, order, method, fields):
         (RequestTimeout("no answer in 2 s"), Outcome.UNKNOWN, "outcome unknown: no answer in 2 s"),
         (ConnectionLost("no heartbeat"), Outcome.UNKNOWN, "outcome unknown: no heartbeat"),
         (CommandRefused("engine_timeout: no reply"), Outcome.UNKNOWN, "outcome unknown: engine_timeout"),
+        (NotDurable("not_durable: x", "not_durable"), Outcome.UNKNOWN, "outcome unknown: not_durable"),
         (CommandRefused("busy: the ring is full"), Outcome.REFUSED, "busy: the ring is full"),
     ],
 )

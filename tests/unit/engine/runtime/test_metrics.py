@@ -72,6 +72,20 @@ def test_the_page_is_what_the_engine_last_wrote(run):
     assert "mäker BTCUSDT (Starting): position 0" in text
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("ok", "journal ok; accepted 9, durable 7"), ("full", "DISK FULL"), ("halted", "HALTED"), ("off", "")],
+)
+def test_a_journal_in_trouble_is_said_plainly(run, state, said):
+    out, _page = started(run)
+    out.write_page()
+    report = metrics.read(run)
+    assert report["engine"]["journal"] == {"state": "off", "accepted_seq": 0, "durable_seq": 0}
+    report["engine"]["journal"] = {"state": state, "accepted_seq": 9, "durable_seq": 7}
+    lines = [line for line in metrics.describe(report).splitlines() if "journal" in line]
+    assert [said in line for line in lines] == ([] if state == "off" else [True])
+
+
 def test_a_page_whose_writer_died_in_the_middle_is_named(run, monkeypatch):
     out, page = started(run)
     out.write_page()

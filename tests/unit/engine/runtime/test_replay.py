@@ -6,9 +6,9 @@ from engine.core.errors import JournalError, ReplayDiverged
 from engine.core.types import Reason, Status
 from engine.journal.journaller import Journaller, settle
 from engine.journal.reader import JournalReader
-from engine.journal.wal import Journal, JournalFlag
+from engine.journal.wal import Journal, JournalFlag, RecordType
 from engine.runtime.changes import read
-from engine.runtime.records import Kind
+from engine.runtime.records import JournalState, Kind
 from engine.runtime.recovery import Replay, beginning, newest_run, open_journal, quiet_log, run_directory
 from engine.runtime.rundir import RunDir, RunState
 from tests.kit.loops import Loop, quotes
@@ -211,3 +211,34 @@ def test_a_disk_that_has_failed_ends_the_run(tmp_path):
         loop.feed(quotes(5))
         with pytest.raises(JournalError, match="disk has failed"):
             loop.step(3)
+        # The last status says so.
+        [*_, last] = loop.of_kind("telemetry_out", Kind.STATUS)
+        assert last.body["journal_state"] == JournalState.HALTED
+
+
+def test_what_is_told_names_the_record_that_it_follows_from(tmp_path):
+    loop = make_loop()
+    told = []
+    with journal_of(tmp_path) as buffer:
+        loop.engine.keep_in(buffer)
+        loop.command("register", strategy_id="ext", symbols=[], params={})
+        loop.feed(quotes(20))
+        loop.step(3)
+        for number in range(1, 9):
+            if number == 5:
+                assert loop.ask("query_status").body["journal_seq"] == buffer.accepted_seq
+            loop.order(Status.NEW, number, strategy=1, side=1, price_tick=990, qty=5)
+            loop.step(1)
+            told += [out for out in loop.take("orders_out") if out.kind == Kind.ORDER]
+        directory = on_disk(buffer, tmp_path)
+        loop.engine.flush()
+        [*_, last] = loop.of_kind("telemetry_out", Kind.STATUS)
+        assert last.body["journal_state"] == JournalState.OK
+        assert last.body["accepted_seq"] == buffer.accepted_seq > buffer.durable_seq > 50
+        assert last.body["durable_seq"] == buffer.durable_seq
+    kinds = {record.seq: record.type for record in JournalReader(directory)}
+    numbers = [int(out.body["journal_seq"]) for out in told]
+    assert len(numbers) > 4
+    assert numbers == sorted(numbers)
+    assert {kinds[seq] for seq in numbers} <= {RecordType.ORDER_REQUEST, RecordType.MARKET, RecordType.TIMER}
+    assert RecordType.ORDER_REQUEST in {kinds[seq] for seq in numbers}
