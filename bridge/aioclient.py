@@ -258,9 +258,12 @@ class AsyncClient(BaseClient):
         return await self._control(p.UpdateParams(self._session.new_id(), strategy_id, params), timeout)
 
     async def update_risk_limits(
-        self, strategy_id: str, symbol: str = "", *, timeout: float = 2.0, **limits: Any
+        self, strategy_id: str = "", symbol: str = "", *, timeout: float = 2.0, **limits: Any
     ) -> p.ControlReply:
-        """Changes limits by their names, such as ``max_position``; infinity lifts one."""
+        """Changes limits by their names, such as ``max_position``; infinity lifts one.
+
+        Without a strategy those over all strategies are meant: in the symbol, or over everything.
+        """
         message = limits_message(self._session.new_id(), strategy_id, symbol, limits)
         return await self._control(message, timeout)
 
@@ -283,8 +286,10 @@ class AsyncClient(BaseClient):
         """Takes a thrown switch back, by the id that ``query_status`` has in ``details["switches"]``."""
         return await self._control(p.Rearm(self._session.new_id(), switch, token), timeout)
 
-    async def query_limits(self, strategy_id: str, symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
-        """The limits of a strategy, by symbol in ``details["limits"]``."""
+    async def query_limits(
+        self, strategy_id: str = "", symbol: str = "", timeout: float = 2.0
+    ) -> p.ControlReply:
+        """The limits of a strategy, or over all of them, by symbol in ``details["limits"]``."""
         return await self._control(p.QueryLimits(self._session.new_id(), strategy_id, symbol), timeout)
 
     async def query_status(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:

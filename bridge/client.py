@@ -242,9 +242,12 @@ class Client(BaseClient):
         return self._control(lambda i: p.UpdateParams(i, strategy_id, params), timeout)
 
     def update_risk_limits(
-        self, strategy_id: str, symbol: str = "", *, timeout: float = 2.0, **limits: Any
+        self, strategy_id: str = "", symbol: str = "", *, timeout: float = 2.0, **limits: Any
     ) -> p.ControlReply:
-        """Changes limits by their names, such as ``max_position``; infinity lifts one."""
+        """Changes limits by their names, such as ``max_position``; infinity lifts one.
+
+        Without a strategy those over all strategies are meant: in the symbol, or over everything.
+        """
         return self._control(lambda i: limits_message(i, strategy_id, symbol, limits), timeout)
 
     def reduce_only(self, timeout: float = 2.0) -> p.ControlReply:
@@ -265,8 +268,8 @@ class Client(BaseClient):
         """Takes a thrown switch back, by the id that ``query_status`` has in ``details["switches"]``."""
         return self._control(lambda i: p.Rearm(i, switch, token), timeout)
 
-    def query_limits(self, strategy_id: str, symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
-        """The limits of a strategy, by symbol in ``details["limits"]``."""
+    def query_limits(self, strategy_id: str = "", symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
+        """The limits of a strategy, or over all of them, by symbol in ``details["limits"]``."""
         return self._control(lambda i: p.QueryLimits(i, strategy_id, symbol), timeout)
 
     def query_status(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:

@@ -81,13 +81,15 @@ def update_param(strategy_id: str, name: str, new: Any) -> Order:
 
 
 def query_limits(strategy_id: str) -> Order:
-    """Asks for a strategy's risk limits."""
-    return Order(f"Limits of {strategy_id}", QueryLimits, {"strategy_id": strategy_id})
+    """Asks for a strategy's risk limits, or for those over all strategies."""
+    return Order(f"Limits of {strategy_id or 'all strategies'}", QueryLimits, {"strategy_id": strategy_id})
 
 
-def update_limit(strategy_id: str, name: str, new: float) -> Order:
-    """Gives a risk limit of a strategy a new value; infinity lifts it."""
-    return Order(f"Limit {strategy_id} {name}", UpdateRiskLimits, {"strategy_id": strategy_id, name: new})
+def update_limit(strategy_id: str, symbol: str, name: str, new: float) -> Order:
+    """Gives a risk limit of a strategy, or over all of them, a new value; infinity lifts it."""
+    where = " ".join(filter(None, (strategy_id or "all strategies", symbol, name)))
+    fields = {"strategy_id": strategy_id, "symbol": symbol, name: new}
+    return Order(f"Limit {where}", UpdateRiskLimits, fields)
 
 
 class Action(NamedTuple):
@@ -116,6 +118,9 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("e", "edit", "Edit", "Change a parameter", "of the selected strategy", TRADING, True),
     Action("l", "limits", "Limits", "Change a risk limit", "of the selected strategy", TRADING),
+    Action(
+        "L", "limits_all", "All limits", "Change a risk limit over all", "of all strategies together", TRADING
+    ),
     Action(
         "x", "cancel", "Cancel", "Cancel orders of the selected strategy", "all that are live", TRADING, True
     ),

@@ -48,11 +48,12 @@ class UpdateParams(Message, frozen=True):
 class UpdateRiskLimits(Message, frozen=True):
     """New limits of a strategy in an instrument; ``None`` leaves one as it is.
 
-    ``limits`` has any of them by its name, also those that have no field here; infinity lifts one.
+    Without a strategy they are those over all strategies: in the instrument, or, without one, over
+    everything. ``limits`` has any by its name, also those without a field here; infinity lifts one.
     """
 
     request_id: PositiveId
-    strategy_id: Name
+    strategy_id: str = ""
     symbol: str = ""
     max_position: float | None = None
     max_order_qty: float | None = None
@@ -62,10 +63,14 @@ class UpdateRiskLimits(Message, frozen=True):
 
 
 class QueryLimits(Message, frozen=True):
-    """Asks for the limits of a strategy: ``details["limits"]`` of the answer has them by symbol."""
+    """Asks for the limits of a strategy: ``details["limits"]`` of the answer has them by symbol.
+
+    Without a strategy it asks for those over all strategies: of everything under an empty symbol, and of each
+    instrument that has some.
+    """
 
     request_id: PositiveId
-    strategy_id: Name
+    strategy_id: str = ""
     symbol: str = ""
 
 

@@ -18,6 +18,8 @@ from engine.core.settings import toml_value
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FOLLOW_S = 0.2
+EVERYTHING = "everything"
+"""How limits over all strategies and instruments are named."""
 
 
 def _arguments(parser: argparse.ArgumentParser, what: str, example: str) -> None:
@@ -83,47 +85,64 @@ def limits_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "limits",
         "examples:\n  ringbook limits show mm\n  ringbook limits set mm --symbol BTCUSDT max_position=0.5\n"
-        "  ringbook limits set mm max_notional=none\n  ringbook limits --history",
+        "  ringbook limits set mm max_notional=none\n  ringbook limits --history\n"
+        "over all strategies:\n  ringbook limits set max_gross_notional=1000000\n"
+        "  ringbook limits set --symbol BTCUSDT max_position=2",
     )
     parser.add_argument("--symbol", default="", help="in one instrument only")
 
 
 def limits(args: argparse.Namespace) -> int:
-    """Shows or changes the risk limits of a strategy, or says who changed them."""
+    """Shows or changes the risk limits of a strategy or over all of them, or says who changed them."""
     if args.history:
         return _history(args, "limits")
     if args.action == "set":
+        if "=" in args.strategy:
+            # No strategy is named: the limits over all of them are meant.
+            args.strategy, args.values = "", [args.strategy, *args.values]
         values = _assignments(args, none=True)
         return asked(args, lambda client: client.update_risk_limits(args.strategy, args.symbol, **values))
     try:
         with session(args) as client:
-            names = [args.strategy] if args.strategy else [one.strategy_id for one in statuses(client)]
+            # The first is over all strategies, under no name.
+            names = [args.strategy] if args.strategy else ["", *(one.strategy_id for one in statuses(client))]
             replies = {name: client.query_limits(name, args.symbol) for name in names}
     except NotRunning:
         return 1
     refused = [reply for reply in replies.values() if not reply.success]
-    if refused and args.strategy:
+    # Of all strategies, those that do not trade the symbol have nothing to say.
+    if refused and not replies[names[0]].success:
         return say(args, refused[0])
     found = {name: reply.details["limits"] for name, reply in replies.items() if reply.success}
     if args.json:
-        print(json.dumps({"limits": found, "replies": {n: plain(r)["message"] for n, r in replies.items()}}))
+        over_all = {symbol or EVERYTHING: values for symbol, values in found.pop("", {}).items()}
+        said = {name or EVERYTHING: plain(reply)["message"] for name, reply in replies.items()}
+        print(json.dumps({"over_all": over_all, "limits": found, "replies": said}))
         return 0
     for name, symbols in found.items():
         for symbol, values in symbols.items():
-            shown = ", ".join(f"{field} {value:g}" for field, value in values.items())
-            print(f"{name} {symbol}: {shown or 'no limits'}")
+            shown = ", ".join(f"{field} {_value(value)}" for field, value in values.items())
+            place = f"{name} {symbol}" if name else f"all strategies, {symbol or EVERYTHING}"
+            print(f"{place}: {shown or 'no limits'}")
         if replies[name].message != "ok":
-            print(f"{name}: {replies[name].message}")
+            print(f"{name or EVERYTHING}: {replies[name].message}")
     return 0
+
+
+def _value(value: Any) -> str:
+    """A limit's value for people: a number, a truth value, a text or several."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _assignments(args: argparse.Namespace, *, none: bool) -> dict[str, Any]:
     """What is to be set.
 
     Raises:
-        ConfigError: No strategy, no value, or not NAME=VALUE.
+        ConfigError: No strategy where one is needed, no value, or not NAME=VALUE.
     """
-    if not args.strategy or "=" in args.strategy or not args.values:
+    if "=" in args.strategy or not (args.strategy or none) or not args.values:
         raise ConfigError("set needs a strategy and at least one NAME=VALUE")
     made = {}
     for text in args.values:

@@ -20,8 +20,11 @@ MAX_WHO = 128
 RECORDED = frozenset({"pause", "resume", "emergency_stop", "reduce_only", "cancel_orders", "kill", "rearm"})
 """Commands that are recorded as such when they were done; others by the values that they changed."""
 
+EVERYTHING = "everything"
+"""What stands for a symbol in the record where limits are over all of them."""
+
 Values = dict[tuple[str, str], dict[str, Any]]
-"""By kind of value and strategy: parameters by name, limits by symbol."""
+"""By kind of value and strategy: parameters by name, limits by symbol; of no strategy, limits over all."""
 
 
 class Audit:
@@ -47,12 +50,18 @@ class Audit:
         params: list[Any] = [name] if command == "update_params" else []
         limits: list[Any] = [name] if command == "update_risk_limits" else []
         known = self._kernel.strategy_names
+        over_all = [message.get("symbol", "")] if command == "update_risk_limits" and not name else []
         if command == "reconfigure":
             params, limits = _keys(message.get("params")), _keys(message.get("limits"))
             if message.get("external_limits") is not None:
                 limits = list(known)
+            over_all = _keys(message.get("risk"))
         found: Values = {("params", one): dict(self._kernel.params(one)) for one in known if one in params}
-        return found | {("limits", one): self._kernel.strategy(one).limits for one in known if one in limits}
+        found |= {("limits", one): self._kernel.strategy(one).limits for one in known if one in limits}
+        places = [one for one in ("", *self._kernel.symbols) if one in over_all]
+        if places:
+            found["limits", ""] = {one or EVERYTHING: self._kernel.limits_of("", one) for one in places}
+        return found
 
     def record(self, message: dict[str, Any], before: Values, result: ControlResult) -> ControlResult:
         """Records what has changed.

@@ -11,9 +11,10 @@ that are not given have their defaults; the rest are those of the bridge protoco
 ``reduce_only``         until ``resume``, only orders that reduce a position pass
 ``cancel_orders``       ``strategy_id``, ``symbol``: empty means all
 ``update_params``       ``strategy_id``, ``params``
-``update_risk_limits``  ``strategy_id`` (empty: of all strategies), ``symbol``, and limits by their names, or
-                        as a table ``limits``: null leaves one as it is
-``query_limits``        ``strategy_id``, ``symbol``: the reply's ``details`` have the limits by symbol
+``update_risk_limits``  ``strategy_id`` (empty: over all), ``symbol``, and limits by their names, or as a
+                        table ``limits``: null leaves one as it is
+``query_limits``        ``strategy_id`` (empty: over all), ``symbol``: the reply's ``details`` have the limits
+                        by symbol, those over everything under ""
 ``query_status``        ``strategy_id``: the strategy's state, or the engine's if empty
 ``reconfigure``         what an edited configuration changes, all or nothing: see runtime/reconfigure.py
 ``kill``                ``strategy_id`` or ``symbol``, both empty for everything; ``reason``: throws the
@@ -46,7 +47,7 @@ import numpy as np
 
 from engine.core.errors import ConfigError
 from engine.kernel import ControlResult, Kernel, StrategyInfo
-from engine.risk.limits import RiskLimits
+from engine.risk.limits import UNLIMITED, RiskLimits
 from engine.runtime.audit import Audit, who
 from engine.runtime.changes import Change
 from engine.runtime.lifting import lifted, limiting
@@ -202,10 +203,10 @@ class Commands:
 
     def _query_limits(self, message: dict[str, Any]) -> ControlResult:
         name, symbol = _text(message, "strategy_id"), _text(message, "symbol")
-        info = self._kernel.strategy(name)
-        if symbol and symbol not in info.limits:
+        known = self._kernel.strategy(name).limits if name else over_all(self._kernel, symbol)
+        if name and symbol and symbol not in known:
             raise ConfigError(f"{name} does not trade {symbol!r}")
-        limits = {symbol: info.limits[symbol]} if symbol else info.limits
+        limits = {symbol: known[symbol]} if symbol else known
         shown = {
             one: {field: value for field in LIMITS if limiting(field, value := getattr(limit, field))}
             for one, limit in list(limits.items())[:LIMITED_SYMBOLS]
@@ -264,6 +265,18 @@ class Commands:
     def _stop(self, message: dict[str, Any]) -> ControlResult:
         self._stop_all()
         return self._say(True, "stopping")
+
+
+def over_all(kernel: Kernel, symbol: str) -> dict[str, RiskLimits]:
+    """The limits over all strategies: of a symbol, or of everything, as "", and all symbols that have some.
+
+    Raises:
+        ConfigError: There is no such symbol.
+    """
+    if symbol:
+        return {symbol: kernel.limits_of("", symbol)}
+    found = {one: kernel.limits_of("", one) for one in ("", *kernel.symbols)}
+    return {one: limits for one, limits in found.items() if not one or limits != UNLIMITED}
 
 
 def sendable(params: dict[str, Any]) -> dict[str, Any]:

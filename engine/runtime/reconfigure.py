@@ -6,6 +6,8 @@ changed, so that what an operator has set by hand meanwhile stays:
 ====================  ===================================================================================
 ``params``            by strategy: new values by name; null is the default of the strategy's class
 ``limits``            by strategy: new limits by name in all its symbols; null lifts one
+``risk``              limits over all strategies: by symbol, over everything by "": new ones by name in each;
+                      null lifts one
 ``external_limits``   all limits of external traders: of those that come, and of those that are here
 ``external_enabled``  whether more of them may come
 ``log_level``         of the engine's log
@@ -22,7 +24,7 @@ import msgspec
 
 from engine.core.errors import ConfigError
 from engine.kernel import ControlResult, Kernel
-from engine.risk.limits import RiskLimits
+from engine.risk.limits import RiskLimits, check_scope
 from engine.runtime.lifting import lifted
 from engine.strategy import params as parameters
 
@@ -35,6 +37,7 @@ class Reconfigure(msgspec.Struct, kw_only=True):
 
     params: dict[str, dict[str, Any]] = {}
     limits: dict[str, dict[str, Any]] = {}
+    risk: dict[str, dict[str, Any]] = {}
     external_limits: RiskLimits | None = None
     external_enabled: bool | None = None
     log_level: LogLevel | Literal[""] = ""
@@ -72,6 +75,11 @@ class Reconfigure(msgspec.Struct, kw_only=True):
         for name, limits in self.limits.items():
             kernel.strategy(name)
             self.limits[name] = _lifted(limits, name)
+        for symbol, limits in self.risk.items():
+            if symbol and symbol not in kernel.symbols:
+                raise ConfigError(f"risk: there is no instrument {symbol!r}")
+            self.risk[symbol] = made = _lifted(limits, f"risk of {symbol or 'everything'}")
+            check_scope(kernel.limits_of("", symbol).merged(RiskLimits(**made)), everything=not symbol)
         if self.external_limits is not None and external is not None:
             present = msgspec.structs.asdict(self.external_limits)
             changed = {field: value for field, value in present.items() if value != getattr(external, field)}
@@ -100,6 +108,13 @@ class Reconfigure(msgspec.Struct, kw_only=True):
 
     def _steps(self, kernel: Kernel) -> Iterator[tuple[Callable[[], ControlResult], Callable[[], Any]]]:
         """Each change, and what takes it back."""
+        for symbol, limits in self.risk.items():
+            present = kernel.limits_of("", symbol)
+            old = lifted({field: getattr(present, field) for field in limits})
+            yield (
+                partial(kernel.update_limits, "", symbol, **limits),
+                partial(kernel.update_limits, "", symbol, **old),
+            )
         for name, limits in self.limits.items():
             before = kernel.strategy(name).limits
             yield (

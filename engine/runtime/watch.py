@@ -93,6 +93,14 @@ def difference(running: dict[str, Any], edited: dict[str, Any]) -> Difference:
             continue
         value = after.get(path)
         match path:
+            case (*_, "loss_action") if value is None:
+                # It says how other limits work, and has no value that says nothing.
+                made.restart.append(path)
+                continue
+            case ("risk", "limits", key):
+                made.command.setdefault("risk", {}).setdefault("", {})[key] = value
+            case ("risk", "instruments", symbol, key):
+                made.command.setdefault("risk", {}).setdefault(symbol, {})[key] = value
             case ("strategies", name, ("params" | "limits") as part, key) if ("strategies", name) in after:
                 if ("strategies", name) not in before:
                     continue
@@ -154,7 +162,8 @@ def merged(running: dict[str, Any], edited: dict[str, Any], live: list[Path_]) -
 def _descend(node: Any, key: str, path: Path_) -> Any:
     if isinstance(node, list):
         return next(entry for entry in node if entry[KEYED[path[0]]] == key)
-    return node[key]
+    # A table may be there on one side only: limits of an instrument that had none, or has none any more.
+    return node.setdefault(key, {})
 
 
 class Watch:

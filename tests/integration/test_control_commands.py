@@ -98,7 +98,21 @@ def test_states_and_values_of_a_running_daemon(one):
     assert limits == {"mm": {"BTCUSDT": {"max_open_orders": 4}}}
     assert one.run("limits", "show", "mm")[1] == "mm BTCUSDT: max_open_orders 4\n"
     assert one.run("limits", "show", "nobody")[0] == 1
+    assert one.run("limits", "set", "max_gross_notional=1e6", "loss_action=none")[0] == 0
+    assert one.run("limits", "set", "max_position=2.5", "--symbol", "BTCUSDT")[0] == 0
+    assert one.run("limits", "set", "max_position=2.5")[0] == 1
+    over_all = {"everything": {"max_gross_notional": 1e6}, "BTCUSDT": {"max_position": 2.5}}
+    assert one.json("limits")[1]["over_all"] == over_all
+    shown = one.run("limits", "show")[1].splitlines()
+    assert shown[:2] == [
+        "all strategies, everything: max_gross_notional 1e+06",
+        "all strategies, BTCUSDT: max_position 2.5",
+    ]
+    assert "all strategies, BTCUSDT: max_position 2.5" in one.run("limits", "--symbol", "BTCUSDT")[1]
+    assert one.run("limits", "--symbol", "XYZ")[0] == 1
     history = one.json("limits", "--history")[1]["changes"]
+    assert history.pop()["values"] == {"BTCUSDT.max_position": [None, 2.5]}
+    assert history.pop()["values"] == {"everything.max_gross_notional": [None, 1e6]}
     assert [change["values"]["BTCUSDT.max_position"] for change in history] == [[None, 0.05], [0.05, None]]
     assert {change["who"].split(":")[0] for change in history} == {"cli"}
     assert "half_spread 1 -> 2.5" in one.run("params", "--history")[1]

@@ -280,12 +280,25 @@ async def test_limits_are_seen_and_changed(session):
         limits["BTCUSDT"]["max_open_orders"] = 3
         await pilot.press(*"max_open_orders=3", "enter")
         await until(lambda: "max_open_orders 3" in screen_text(app))
-        assert link.orders[:2] == [query_limits("mm_fast"), update_limit("mm_fast", "max_open_orders", 3)]
+        assert link.orders[:2] == [query_limits("mm_fast"), update_limit("mm_fast", "", "max_open_orders", 3)]
         await pilot.press(*"max_position=none", "enter")
         await until(lambda: len(link.orders) == 5)
-        assert link.orders[3] == update_limit("mm_fast", "max_position", float("inf"))
+        assert link.orders[3] == update_limit("mm_fast", "", "max_position", float("inf"))
         await pilot.press("escape")
         assert isinstance(app.screen, MainScreen)
+
+
+async def test_limits_over_all_strategies_are_seen_and_changed(session):
+    app, link, _, _ = session
+    limits = {"": {"max_open_orders": 9}, "BTCUSDT": {"max_position": 2.0}}
+    link.answer = Answer(Outcome.DONE, "limits changed in BTCUSDT", {"limits": limits})
+    async with drive(app) as pilot:
+        await pilot.press("L")
+        await until(lambda: "everything: max_open_orders 9" in screen_text(app))
+        app.screen.query_one("#value").value = "BTCUSDT max_position = 3"
+        await pilot.press("enter")
+        await until(lambda: len(link.orders) == 3)
+        assert link.orders[:2] == [query_limits(""), update_limit("", "BTCUSDT", "max_position", 3)]
 
 
 async def test_a_limit_that_is_none_is_not_sent(session):

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class LimitsDialog(ModalScreen[None]):
-    """Shows and changes a strategy's risk limits; it stays open until somebody leaves it.
+    """Shows and changes risk limits; it stays open until somebody leaves it.
 
     Args:
-        strategy_id: The strategy.
+        strategy_id: The strategy; empty for the limits over all strategies.
     """
 
     BINDINGS = [("escape", "leave", "Back")]
@@ -38,9 +38,10 @@ class LimitsDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The limits, a field for a new one, and the answer."""
         with Vertical(id="dialog"):
-            yield Label(f"Risk limits of {self._strategy_id}", id="title", markup=False)
+            whose = f"of {self._strategy_id}" if self._strategy_id else "over all strategies"
+            yield Label(f"Risk limits {whose}", id="title", markup=False)
             yield Static("Asking the engine ...", id="text", markup=False)
-            yield Input(placeholder="max_position=0.5, or max_position=none", id="value")
+            yield Input(placeholder="max_open_orders=5, =none, or SYMBOL max_position=0.5", id="value")
             yield Static("", id="answer")
             with Horizontal(id="buttons"):
                 yield Button("Back  (Esc)", id="back")
@@ -56,7 +57,8 @@ class LimitsDialog(ModalScreen[None]):
         answer = await self.app.link.execute(query_limits(self._strategy_id))
         found = answer.details.get("limits", {})
         lines = [
-            f"{symbol}: " + (", ".join(f"{name} {value}" for name, value in limits.items()) or "none")
+            f"{symbol or 'everything'}: "
+            + (", ".join(f"{name} {value}" for name, value in limits.items()) or "none")
             for symbol, limits in found.items()
         ]
         self.query_one("#text", Static).update(Content("\n".join(lines) or answer.text))
@@ -64,7 +66,9 @@ class LimitsDialog(ModalScreen[None]):
     @on(Input.Submitted)
     @on(Button.Pressed, "#send")
     def _submitted(self) -> None:
-        name, equals, text = self.query_one("#value", Input).value.replace(" ", "").partition("=")
+        before, equals, text = self.query_one("#value", Input).value.partition("=")
+        symbol, _, name = before.strip().rpartition(" ")
+        symbol, text = symbol.strip(), text.strip()
         if self._sending:
             return
         try:
@@ -72,18 +76,18 @@ class LimitsDialog(ModalScreen[None]):
             if not name or not equals or not number >= 0:
                 raise ValueError
         except ValueError:
-            self._answer("Not sent: NAME=VALUE, a number not below 0, or none.", "bad")
+            self._answer("Not sent: NAME=VALUE or SYMBOL NAME=VALUE, a number not below 0, or none.", "bad")
             return
         self._sending = True
         self._answer("Sent, waiting for the engine ...", "")
         # The app's worker, not ours: leaving the dialog must not take back the wait for the answer.
         self.app.run_worker(
-            self._send(name, int(number) if number.is_integer() else number), exit_on_error=False
+            self._send(symbol, name, int(number) if number.is_integer() else number), exit_on_error=False
         )
 
-    async def _send(self, name: str, value: float) -> None:
+    async def _send(self, symbol: str, name: str, value: float) -> None:
         try:
-            answer = await self.app.send(update_limit(self._strategy_id, name, value))
+            answer = await self.app.send(update_limit(self._strategy_id, symbol, name, value))
         finally:
             self._sending = False
         if not self.is_current:

@@ -257,6 +257,10 @@ class MainScreen(Screen[None]):
         else:
             self.app.notify("No strategy is known yet.", severity="warning")
 
+    def action_limits_all(self) -> None:
+        """Opens the risk limits over all strategies."""
+        self.app.push_screen(LimitsDialog(""))
+
     def action_kill(self) -> None:
         """Asks whether to throw the kill switch."""
         self.app.push_screen(KillDialog(self.store, self.strategy), self._ordered)

@@ -102,6 +102,57 @@ def test_limits_are_recorded_likewise_and_can_be_lifted(loop, run):
     ]
 
 
+def test_limits_over_all_strategies_are_changed_shown_and_recorded(loop, run):
+    def ask(command, **fields):
+        return answer(loop, command, who="cli:ann", **fields)
+
+    assert ask("query_limits")["details"] == {"limits": {"": {}}}
+    reply = ask("update_risk_limits", limits={"max_gross_notional": 1e6, "loss_action": None})
+    assert reply["message"] == "limits changed in everything (version 1)"
+    ask("update_risk_limits", symbol="BTCUSDT", max_position=2.0, max_open_orders=7)
+    ask("update_risk_limits", symbol="BTCUSDT", limits={"max_open_orders": math.inf})
+    everything = {"": {"max_gross_notional": 1e6}, "BTCUSDT": {"max_position": 2.0}}
+    assert ask("query_limits")["details"] == {"limits": everything}
+    assert ask("query_limits", symbol="BTCUSDT")["details"]["limits"] == {"BTCUSDT": {"max_position": 2.0}}
+    assert loop.kernel.limits_of("", "BTCUSDT").max_position == 2.0
+    # A strategy's own are not touched.
+    assert ask("query_limits", strategy_id="mm")["details"] == {"limits": {"BTCUSDT": {}}}
+    recorded = changes(loop, run)
+    assert {(one.who, one.kind, one.strategy) for one in recorded} == {("cli:ann", "limits", "")}
+    assert [(one.version, one.values) for one in recorded] == [
+        (1, {"everything.max_gross_notional": (None, 1e6)}),
+        (2, {"BTCUSDT.max_position": (None, 2.0), "BTCUSDT.max_open_orders": (None, 7)}),
+        (3, {"BTCUSDT.max_open_orders": (7, None)}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"limits": {"max_position": 1.0}}, "do not add up"),
+        ({"symbol": "XYZ", "max_position": 1.0}, "XYZ"),
+        ({"symbol": "BTCUSDT", "limits": {"max_open_orders": 5, "max_notional": -1.0}}, "max_notional"),
+        ({"symbol": ["BTCUSDT"], "max_position": 1.0}, "symbol: expected text"),
+    ],
+)
+def test_limits_over_all_strategies_change_all_or_none(loop, run, fields, message):
+    reply = answer(loop, "update_risk_limits", **fields)
+    assert (reply["success"], message in reply["message"]) == (False, True), reply["message"]
+    assert answer(loop, "query_limits")["details"] == {"limits": {"": {}}}
+    assert changes(loop, run) == []
+
+
+def test_a_limit_over_all_strategies_is_held_at_once(loop):
+    external(loop)
+    answer(loop, "update_risk_limits", symbol="BTCUSDT", limits={"max_open_orders": 1})
+    for number in (1, 2):
+        loop.order(Status.NEW, number, strategy=1, side=1, price_tick=990, qty=5)
+    loop.step(2)
+    orders = [out.body["order"] for out in loop.of_kind("orders_out", Kind.ORDER)]
+    denied = {int(one["client_order_id"]): one["reason"] for one in orders if one["status"] == Status.DENIED}
+    assert denied[2] == Reason.MAX_OPEN_ORDERS
+
+
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
@@ -184,20 +235,31 @@ def test_an_edit_changes_parameters_limits_and_externals_at_once(run):
         "reconfigure",
         params={"mm": {"half_spread": None, "skew": 0.5}},
         limits={"mm": {"max_position": 0.5}},
+        risk={"": {"max_open_orders": 9}, "BTCUSDT": {"max_position": 3.0}},
         external_limits={"max_order_qty": 0.25},
         external_enabled=False,
     )
     assert (reply["success"], reply["message"]) == (
         True,
-        "the edited configuration is in force (versions 1 to 3)",
+        "the edited configuration is in force (versions 1 to 4)",
     )
+    assert loop.kernel.limits_of().max_open_orders == 9
+    assert loop.kernel.limits_of("", "BTCUSDT").max_position == 3.0
     info = loop.kernel.strategy("mm")
     assert (info.params["half_spread"], info.params["skew"]) == (info.specs["half_spread"].default, 0.5)
     assert info.limits["BTCUSDT"].max_position == 0.5
     assert loop.kernel.strategy("ext").limits["BTCUSDT"].max_order_qty == 0.25
     assert "takes no external traders" in answer(loop, "register", strategy_id="other")["message"]
-    kinds = [(one.kind, one.strategy) for one in changes(loop, run)]
-    assert sorted(kinds) == [("limits", "ext"), ("limits", "mm"), ("params", "mm")]
+    answer(loop, "reconfigure", risk={"": {"max_open_orders": None}})
+    recorded = changes(loop, run)
+    assert recorded.pop().values == {"everything.max_open_orders": (9, None)}
+    kinds = [(one.kind, one.strategy) for one in recorded]
+    assert sorted(kinds) == [("limits", ""), ("limits", "ext"), ("limits", "mm"), ("params", "mm")]
+    [over_all] = [one for one in recorded if not one.strategy]
+    assert over_all.values == {
+        "everything.max_open_orders": (None, 9),
+        "BTCUSDT.max_position": (None, 3.0),
+    }
 
 
 @pytest.mark.parametrize(
@@ -213,17 +275,25 @@ def test_an_edit_changes_parameters_limits_and_externals_at_once(run):
         ({"limits": {"nobody": {}}}, "unknown strategy 'nobody'"),
         ({"limits": 7}, "Expected `object`"),
         ({"external_limits": {"nope": 1}}, "unknown field `nope`"),
+        ({"risk": {"XYZ": {"max_position": 1.0}}}, "risk: there is no instrument 'XYZ'"),
+        ({"risk": {"": {"max_open_orders": -1}}}, "risk of everything: Expected `int` >= 0"),
+        ({"risk": {"BTCUSDT": {"max_open_orders": 5}, "": {"max_position": 1.0}}}, "do not add up"),
         ({"log_level": "loud"}, "Invalid enum value 'loud'"),
     ],
 )
 def test_an_edit_that_is_wrong_anywhere_changes_nothing(loop, fields, message):
+    def over_all():
+        return answer(loop, "query_limits")["details"]["limits"]
+
     before = loop.kernel.state_hash(), loop.kernel.params("mm"), loop.kernel.strategy("mm").limits
+    assert over_all() == {"": {}}
     whole = {"params": {"mm": {"half_spread": 9.0}}, "limits": {"mm": {"max_notional": 5.0}}}
     for name, value in fields.items():
         whole[name] = whole[name] | value if isinstance(value, dict) and name in whole else value
     reply = answer(loop, "reconfigure", **whole)
     assert (reply["success"], message in reply["message"]) == (False, True), reply["message"]
     assert (loop.kernel.state_hash(), loop.kernel.params("mm"), loop.kernel.strategy("mm").limits) == before
+    assert over_all() == {"": {}}
 
 
 class Refusing:
@@ -244,9 +314,11 @@ def test_what_the_kernel_refuses_after_all_takes_the_rest_back():
     kernel = loop.kernel
     kernel.update_limits("mm", "A", max_position=1.0)
     kernel.update_limits("mm", max_notional=100.0)
+    kernel.update_limits("", "A", max_position=8.0)
     before = kernel.strategy("mm").limits
     change = Reconfigure(
         limits={"mm": {"max_position": 5.0, "max_notional": 7.0, "max_open_orders": 3}},
+        risk={"": {"max_open_orders": 4}, "A": {"max_position": 9.0}},
         params={"mm": {"half_spread": 9.0}},
     )
     change.check(kernel, None)
@@ -258,6 +330,8 @@ def test_what_the_kernel_refuses_after_all_takes_the_rest_back():
             old, new = getattr(before[symbol], field), getattr(after[symbol], field)
             assert new == old or (old is None and not limiting(field, new))
     assert kernel.params("mm")["half_spread"] == 2.0
+    assert not limiting("max_open_orders", kernel.limits_of().max_open_orders)
+    assert kernel.limits_of("", "A").max_position == 8.0
     assert change.apply(kernel).success
     assert kernel.strategy("mm").limits["B"].max_notional == 7.0
 

@@ -132,6 +132,29 @@ def test_what_may_change_live_does_in_one_command(edited):
     assert daemon_config.of_run(edited.run) == daemon_config.load(edited.file, {})
 
 
+def test_limits_over_all_strategies_change_live_and_only_those_that_were_edited(edited):
+    risk = "[risk.limits]\nmax_open_orders = 9\nmax_drawdown = 5.0\nloss_action = 'reduce'\n"
+    edited.edit(("[[instruments]]", risk + "[risk.instruments.BTC]\nmax_position = 2.0\n[[instruments]]"))
+    assert edited.asked[-1][1] == {
+        "risk": {
+            "": {"max_open_orders": 9, "max_drawdown": 5.0, "loss_action": "reduce"},
+            "BTC": {"max_position": 2.0},
+        }
+    }
+    report = edited.report()
+    assert (report["state"], report["needs_restart"]) == ("applied", [])
+    assert set(report["applied"]) > {"risk.limits.max_open_orders", "risk.instruments.BTC.max_position"}
+    assert daemon_config.of_run(edited.run) == daemon_config.load(edited.file, {})
+    edited.edit(("max_open_orders = 9\n", ""), ("[risk.instruments.BTC]\nmax_position = 2.0\n", ""))
+    assert edited.asked[-1][1] == {"risk": {"": {"max_open_orders": None}, "BTC": {"max_position": None}}}
+    assert edited.report()["state"] == "applied"
+    assert daemon_config.of_run(edited.run).risk.limits.max_open_orders is None
+    # What says how others work has no value that says nothing.
+    edited.edit(("loss_action = 'reduce'\n", ""))
+    assert edited.report()["needs_restart"] == ["risk.limits.loss_action"]
+    assert len(edited.asked) == 2
+
+
 def test_what_may_not_is_said_until_it_is_taken_back(edited):
     edited.edit(("max_orders = 100", "max_orders = 200"), ("skew = 0.3", "skew = 0.4"))
     assert edited.asked[0][1] == {"params": {"mm": {"skew": 0.4}}}
