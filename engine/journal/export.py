@@ -49,6 +49,7 @@ _FIELDS = {
     RecordType.ORDER: order_dtype,
     RecordType.REPORT: order_dtype,
     RecordType.TIMER: np.dtype([("key", "<i8")]),
+    RecordType.SILENCE: np.dtype([("silence", "<i8")]),
     RecordType.STATE_HASH: np.dtype([("state_hash", "<u8")]),
     RecordType.SNAPSHOT: np.dtype([("state_hash", "<u8")]),
     RecordType.OUTPUT: np.dtype([("count", "<u8"), ("outputs_hash", "<u8")]),

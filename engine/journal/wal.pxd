@@ -96,6 +96,7 @@ cdef enum JournalType:
     JOURNAL_START = 39           # input: time; the market begins
     JOURNAL_STOP = 40            # input: time; strategies end, all orders are cancelled
     JOURNAL_RESUMED = 41         # time, records taken from the rings of commands, orders and the feed
+    JOURNAL_SILENCE = 42         # input: time, nanoseconds for which the feed has said nothing
 
 cdef struct TimerPayload:
     int64_t ts

@@ -80,6 +80,7 @@ class RecordType(IntEnum):
     START = JOURNAL_START
     STOP = JOURNAL_STOP
     RESUMED = JOURNAL_RESUMED
+    SILENCE = JOURNAL_SILENCE
 
 
 class JournalFlag(IntFlag):

@@ -85,6 +85,7 @@ cdef class LoopCore:
     cdef int keep(self, int source, Record* record, uint32_t length, int64_t steady) noexcept nogil
     cdef int take_requests(self, int64_t steady, uint32_t* done) noexcept nogil
     cdef int take_feed(self, int64_t steady, uint32_t* done) noexcept nogil
+    cdef int take_silence(self, int64_t silence, int64_t steady) noexcept nogil
     cdef int take_order(self, Record* record, int64_t steady) noexcept nogil
     cdef int take_record(self, Record* record, int64_t steady) noexcept nogil
     cdef int take_due(self, int64_t ts, int64_t key, int64_t steady) noexcept nogil

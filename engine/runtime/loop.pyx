@@ -22,7 +22,7 @@ from engine.core.ring cimport (
 )
 from engine.core.types cimport Event, Order
 from engine.gateways.venue cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Venue, VenueDriver
-from engine.journal.wal cimport JOURNAL_TIMER, TimerPayload
+from engine.journal.wal cimport JOURNAL_SILENCE, JOURNAL_TIMER, TimerPayload
 from engine.kernel cimport Kernel
 from engine.runtime.inputs cimport FROM_FEED, FROM_ORDERS, FROM_US, InputLog
 from engine.runtime.publish cimport ORDERS_RESERVE, Publisher
@@ -65,11 +65,9 @@ cdef enum:
     IDLE_MAX_NS = 50_000_000          # a signal between the last look and the sleep is seen after this
 
 cdef ClockState _wall
-_wall.kind = CLOCK_WALL
-_wall.now = 0
+_wall.kind, _wall.now = CLOCK_WALL, 0
 cdef ClockState _steady
-_steady.kind = CLOCK_STEADY
-_steady.now = 0
+_steady.kind, _steady.now = CLOCK_STEADY, 0
 
 cdef int FEED_WAITING = FeedState.WAITING
 cdef int FEED_RUNNING = FeedState.RUNNING
@@ -405,6 +403,8 @@ cdef class LoopCore:
         self.kernel.desk.busy = (
             spsc_claim(self.out.orders_out, ORDERS_RESERVE) != SPSC_OK or self.inputs.is_short(n * SLOT_SIZE)
         )
+        if self.feed_state == FEED_LOST:
+            want = self.take_silence(steady - self.last_feed, steady)
         n = min(n, <uint64_t>REQUEST_BATCH)
         i = 0
         while i < n and want == WANT_NOTHING:
@@ -418,6 +418,18 @@ cdef class LoopCore:
         spsc_consume(self.rings[1], i)
         done[0] += <uint32_t>i
         return WANT_NOTHING if want == WANT_ROOM else want
+
+    cdef int take_silence(self, int64_t silence, int64_t steady) noexcept nogil:
+        """The feed has said nothing for so long: market data is older than engine time can tell."""
+        cdef TimerPayload silent
+        cdef int code
+        silent.ts, silent.key = self.now, silence
+        code = self.inputs.take(FROM_US, JOURNAL_SILENCE, 0, 0, NO_STRATEGY, &silent, sizeof(silent), steady)
+        if code == ERR_FULL:
+            return WANT_ROOM
+        self.code = code
+        self.kernel.desk.silence = silence
+        return WANT_NOTHING if code == OK else WANT_FAULT
 
     cdef int take_order(self, Record* record, int64_t steady) noexcept nogil:
         cdef bint is_request = record.header.kind == RECORD_ORDER_REQUEST
@@ -483,6 +495,7 @@ cdef class LoopCore:
             want = self.keep(FROM_FEED, record, sizeof(FeedStatusRecord), steady)
             if want != WANT_NOTHING:
                 return want
+            self.kernel.desk.silence = 0
             self.feed_state = record.payload.feed_status.state
             if not self.started or self.feed_state != FEED_RUNNING or ts <= self.now:
                 return WANT_NOTHING
@@ -498,6 +511,7 @@ cdef class LoopCore:
         want = self.keep(FROM_FEED, record, sizeof(MarketRecord), steady)
         if want != WANT_NOTHING:
             return want
+        self.kernel.desk.silence = 0
         self.feed_state = FEED_RUNNING
         self.now = ts
         self.code = self.driver.item(

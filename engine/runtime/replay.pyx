@@ -17,6 +17,7 @@ from engine.journal.wal cimport (
     JOURNAL_ORDER_REQUEST,
     JOURNAL_OUTPUT,
     JOURNAL_RESUMED,
+    JOURNAL_SILENCE,
     JOURNAL_SIGNAL,
     JOURNAL_START,
     JOURNAL_STATE_HASH,
@@ -155,6 +156,10 @@ cdef class JournalPass:
         if kept.type == JOURNAL_TIMER:
             memcpy(&due, kept + 1, sizeof(due))
             return loop.take_due(due.ts, due.key, 0)
+        if kept.type == JOURNAL_SILENCE:
+            self.at_time(kept)
+            memcpy(&due, kept + 1, sizeof(due))
+            return loop.take_silence(due.key, 0)
         if kept.type == JOURNAL_START:
             loop.keep(FROM_US, &self.record, 0, 0)
             return WANT_START

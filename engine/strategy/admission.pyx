@@ -297,7 +297,7 @@ cdef uint8_t _check_self_trade(
 # --- the check -----------------------------------------------------------------------------------
 
 
-cdef void _look_at_book(const L2Book* book, bint crossed, Intent* intent) noexcept nogil:
+cdef void _look_at_book(const L2Book* book, int64_t silence, bint crossed, Intent* intent) noexcept nogil:
     """What checks of the market want to know of it."""
     cdef const Ladder* ladder
     cdef int side
@@ -305,7 +305,8 @@ cdef void _look_at_book(const L2Book* book, bint crossed, Intent* intent) noexce
     intent.bid = NAN if book.best_bid_tick == INVALID_MIN_TICK else to_px(book.best_bid_tick, book.tick_size)
     intent.ask = NAN if book.best_ask_tick == INVALID_MAX_TICK else to_px(book.best_ask_tick, book.tick_size)
     intent.reference = (intent.bid + intent.ask) / 2.0
-    intent.book_ts = book.ts
+    # Engine time stands still while the feed is silent: what is known grows older all the same.
+    intent.book_ts = book.ts - silence
     intent.hidden = NAN
     for side in range(2 if crossed else 0):
         ladder = &book.ladders[side]
@@ -344,7 +345,9 @@ cdef uint8_t _check_limits(
     cdef int kind
     cdef LiveOrder asked
     if desk.limits_mask & LIMITS_MARKET:
-        _look_at_book(&desk.books[order.instrument], (desk.limits_mask & LIMIT_CROSSED) != 0, intent)
+        _look_at_book(
+            &desk.books[order.instrument], desk.silence, (desk.limits_mask & LIMIT_CROSSED) != 0, intent
+        )
     if desk.counting:
         intent.content.price_tick = order.price_tick
         intent.content.qty = order.qty

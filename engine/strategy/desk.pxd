@@ -154,6 +154,7 @@ cdef struct Desk:
     uint16_t n_instruments
     uint16_t n_strategies
     uint8_t trading_state        # TradingStateCode
+    int64_t silence              # set by the driver: for how long its feed has said nothing; 0 while it speaks
     uint8_t busy                 # set by the driver while its own outputs are short of room: new orders get BUSY
 
 

@@ -8,6 +8,7 @@ from engine.journal.journaller import Journaller, settle
 from engine.journal.reader import JournalReader
 from engine.journal.wal import Journal, JournalFlag, RecordType
 from engine.runtime.changes import read
+from engine.runtime.loop import simulate_clock
 from engine.runtime.records import JournalState, Kind
 from engine.runtime.recovery import Replay, beginning, newest_run, open_journal, quiet_log, run_directory
 from engine.runtime.rundir import RunDir, RunState
@@ -242,3 +243,55 @@ def test_what_is_told_names_the_record_that_it_follows_from(tmp_path):
     assert numbers == sorted(numbers)
     assert {kinds[seq] for seq in numbers} <= {RecordType.ORDER_REQUEST, RecordType.MARKET, RecordType.TIMER}
     assert RecordType.ORDER_REQUEST in {kinds[seq] for seq in numbers}
+
+
+@pytest.fixture
+def clock():
+    """Sets the steady clock of all loops, in seconds."""
+    yield lambda seconds: simulate_clock(int(seconds * 1e9))
+    simulate_clock(None)
+
+
+def test_market_data_grows_old_while_the_feed_is_silent_and_a_replay_says_the_same(tmp_path, clock):
+    clock(1000)
+    loop = make_loop()
+    told = {}
+
+    def order(number):
+        loop.order(Status.NEW, number, strategy=1, side=1, price_tick=990, qty=5)
+        loop.step(2)
+        for out in loop.take("orders_out"):
+            if out.kind == Kind.ORDER and out.body["order"]["client_order_id"] == number:
+                told.setdefault(
+                    number, (Status(out.body["order"]["status"]), Reason(out.body["order"]["reason"]))
+                )
+
+    with journal_of(tmp_path) as buffer:
+        loop.engine.keep_in(buffer)
+        loop.command("register", strategy_id="ext", symbols=[], params={})
+        loop.command("update_risk_limits", strategy_id="ext", limits={"max_data_age_ns": 3_000_000_000})
+        loop.feed(quotes(20))
+        loop.step(5)
+        order(1)
+        clock(1002)
+        loop.step(2)
+        order(2)
+        # Engine time has not moved since; what is known of the market is older than the limit all the same.
+        clock(1010)
+        order(3)
+        loop.feed(quotes(20, start=loop.engine.now + 1_000_000))
+        loop.step(3)
+        order(4)
+        session_end = loop.engine.now
+        loop.engine.inputs.note_state(session_end, loop.kernel.state_hash())
+        directory = on_disk(buffer, tmp_path)
+        last = buffer.accepted_seq
+    stale = (Status.DENIED, Reason.STALE_MARKET_DATA)
+    assert [told[number] == stale for number in (1, 2, 3, 4)] == [False, False, True, False]
+    silences = [record for record in JournalReader(directory) if record.type == RecordType.SILENCE]
+    assert len(silences) == 2
+    _, replay = replayed(directory)
+    replay.run()
+    reached = replay.reached()
+    assert (reached.seq, reached.state_hash) == (last, loop.kernel.state_hash())
+    assert reached.outputs_hash == loop.engine.outputs_hash
