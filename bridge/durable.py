@@ -9,6 +9,7 @@ ring alone, whose own limits then apply, and an answer to a command is dropped, 
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 from collections import deque
@@ -39,6 +40,10 @@ class Durability:
         hold: Whether executions and answers wait for their records.
         sessions: Where who waits for a record is answered.
 
+    Raises:
+        FileNotFoundError: There is no such file.
+        RingCorrupt: It is no journal's buffer.
+
     Attributes:
         holds: Whether executions and answers wait for their records.
     """
@@ -54,28 +59,27 @@ class Durability:
         self._replies: deque[tuple[int, Call]] = deque()
         self._waits: list[tuple[int, int, Peer, int]] = []
         self._count = 0
-        self.tick()
+        if self._path:
+            self._attach()
 
     # --- the journal ---------------------------------------------------------------------------
 
     def tick(self) -> None:
         """One heartbeat interval: an engine that came back has a new buffer; who has left waits no more."""
         if self._path:
-            self._attach()
+            # The buffer of an engine that is gone is what is known until there is another.
+            with contextlib.suppress(OSError, RingCorrupt):
+                self._attach()
         gone = [wait for wait in self._waits if not wait[2].live]
         if gone:
             self._waits = [wait for wait in self._waits if wait[2].live]
             heapq.heapify(self._waits)
 
     def _attach(self) -> None:
-        try:
-            inode = os.stat(self._path).st_ino
-            if inode == self._inode:
-                return
-            journal = Journal.attach(self._path, read_only=True)
-        except (OSError, RingCorrupt):
-            # Not made yet, or gone with its engine: what was known last holds until there is another.
+        inode = os.stat(self._path).st_ino
+        if inode == self._inode:
             return
+        journal = Journal.attach(self._path, read_only=True)
         if self._journal is not None:
             self._journal.close()
         self._journal, self._inode = journal, inode

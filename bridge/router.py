@@ -48,6 +48,8 @@ class External:
     """Live orders by client_order_id."""
     told: set[int] | None = None
     """During a resync: the live orders told so far."""
+    fresh: set[int] | None = None
+    """During a resync: the orders sent since it was asked for, of which it may know nothing."""
     seated: bool = False
     """The engine has it as connected."""
     symbols: frozenset[str] = frozenset()
@@ -211,6 +213,11 @@ class Router:
         if external.peer is not None and external.peer.live:
             self._sessions.send_frame(external.peer, frame)
 
+    def ask_resync(self) -> None:
+        """The engine was asked to tell all live orders again; what is sent from here on may come after."""
+        for external in self.externals.values():
+            external.fresh = set()
+
     def begin_resync(self) -> None:
         """From here on the engine tells every live order again."""
         for external in self.externals.values():
@@ -220,9 +227,10 @@ class Router:
         """All live orders were told; who has lost an execution is made to notice."""
         for external in self.externals.values():
             told, external.told = external.told, None
+            fresh, external.fresh = external.fresh or (), None
             if told is None:
                 continue
-            ended = [number for number in external.live if number not in told]
+            ended = [number for number in external.live if number not in told and number not in fresh]
             for number in ended:
                 del external.live[number]
             if ended:
@@ -289,6 +297,8 @@ class Router:
         )
         self._push(sent)
         external.live[order.client_order_id] = Live(instrument, _SIDES[order.side])
+        if external.fresh is not None:
+            external.fresh.add(order.client_order_id)
 
     def _modify(self, external: External, order: p.Modify) -> None:
         live = self._live(external, order.client_order_id)

@@ -67,8 +67,7 @@ class Server:
         check_endpoint(config.endpoint, config.allow_remote)
         self.config = config
         self.epoch = time.time_ns()
-        self.dropped = 0
-        self.corrupt = 0
+        self.dropped = self.corrupt = 0
         self._link = link
         self._log = log
         self._blobs, self._replies = BlobJoiner(), BlobJoiner()
@@ -250,6 +249,7 @@ class Server:
         self._must_resync = not self._resyncing
         if self._resyncing:
             self.publisher.begin_resync()
+            self.router.ask_resync()
             self.durability.order(0, self.router.begin_resync)
 
     # --- the loop ------------------------------------------------------------------------------
@@ -347,8 +347,8 @@ def run_bridge(
 
     Raises:
         BridgeError: The endpoint is not allowed or is taken.
-        FileNotFoundError: A ring is missing.
-        RingCorrupt: A ring cannot be right.
+        FileNotFoundError: A ring or the journal is missing.
+        RingCorrupt: A ring or the journal cannot be right.
     """
     check_endpoint(config.endpoint, config.allow_remote)
     link = EngineLink.attach(config.rings, config.bell, config.engine_bell)
@@ -381,8 +381,8 @@ def serve(
 
     Raises:
         ConfigError: The endpoint is not allowed or is taken.
-        FileNotFoundError: A ring is missing.
-        RingCorrupt: A ring cannot be right.
+        FileNotFoundError: A ring or the journal is missing.
+        RingCorrupt: A ring or the journal cannot be right.
     """
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())

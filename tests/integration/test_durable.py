@@ -10,12 +10,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from bridge import aioclient
+from bridge import aioclient, durable
 from bridge.client import connect
-from bridge.errors import RequestTimeout
+from bridge.errors import NotDurable, RequestTimeout
 from bridge.protocol import EngineStatus, OrderUpdate
+from engine.journal.wal import Journal, JournalFlag, RecordType
 from engine.runtime.metrics import describe
 from tests.kit.daemons import SIMULATED, daemon, until
+from tests.kit.fake_engine import FakeEngine, bridge_thread
 from tests.kit.patience import PATIENT
 
 
@@ -108,3 +110,58 @@ def test_with_accepted_the_answer_comes_at_once_and_a_client_may_wait_itself(tmp
         assert client.wait_durable(order, 20.0) >= order.journal_seq
         assert "journal ok; accepted" in describe(it.status())
         assert it.end()[0] == 0
+
+
+class JournaledEngine(FakeEngine):
+    """A fake engine that appends a record before each thing it says of an order; tests play the disk."""
+
+    def __init__(self, directory):
+        super().__init__(directory)
+        self.journal = Journal.create(directory / "journal", run_id=b"r" * 16, capacity=1 << 16)
+
+    def emit(self, live, before, *, dropped=0):
+        assert self.journal.append_time(RecordType.TIMER, 1)
+        live.record["journal_seq"] = self.journal.accepted_seq
+        super().emit(live, before, dropped=dropped)
+
+    def flush(self, seq=None):
+        self.journal.commit(self.journal.tail, self.journal.accepted_seq if seq is None else seq)
+
+
+def test_what_is_held_is_bounded_survives_a_resync_and_is_not_told_when_the_journal_halts(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(durable, "MAX_HELD", 6)
+    with JournaledEngine(tmp_path / "rings") as engine:
+        config = engine.config(f"ipc://{tmp_path}/s", journal=engine.journal.path, hold=True, **PATIENT)
+        with bridge_thread(config):
+            with connect(config.endpoint, role="trader", strategy_id="x", **PATIENT) as client:
+                for number in range(1, 6):
+                    far_order(client, number)
+                until(lambda: len(engine.orders) == 5, "five orders")
+                # A lost record: the bridge asks for all of it again, and what is told again waits as well.
+                first = next(iter(engine.orders.values()))
+                engine.emit(first, first.order["status"], dropped=1)
+                for number in range(6, 21):
+                    far_order(client, number)
+                until(lambda: len(engine.orders) == 20, "twenty orders")
+                until(lambda: len(engine.rings["orders_out"]) > 5, "what the bridge leaves in the ring")
+                assert list(client.executions(0.2)) == []
+                engine.flush(3)
+                assert [e.client_order_id for e in client.executions(0.2)] == [1, 2, 3]
+
+                def live():
+                    engine.flush()
+                    return {one.client_order_id for one in client.orders() if one.status == "NEW"}
+
+                until(lambda: live() == set(range(1, 21)), "all of them")
+                told = list(client.executions(0.2))
+                assert [e.seq for e in told] == list(range(4, 4 + len(told)))
+                assert [e.journal_seq for e in told] == sorted(e.journal_seq for e in told)
+                far_order(client, 99)
+                until(lambda: len(engine.orders) == 21, "the last one")
+                engine.journal.set_flag(JournalFlag.HALTED)
+                with pytest.raises(NotDurable) as halted:
+                    client.wait_durable(engine.journal.accepted_seq)
+                assert halted.value.code == "journal_halted"
+        assert client.order(99).status == "PENDING"

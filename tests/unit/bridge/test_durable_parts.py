@@ -17,6 +17,7 @@ from bridge.errors import CommandRefused, NotDurable, refusal
 from bridge.records import ReplyBlob
 from bridge.sessions import Peer
 from bridge.streams import OrderState
+from engine.core.errors import RingCorrupt
 from engine.journal.wal import Journal, JournalFlag, RecordType
 
 HELLO = p.Hello(1, "c", "observer")
@@ -186,6 +187,14 @@ def test_without_a_journal_nothing_is_durable_and_nothing_waits(path):
         journal_seq(OrderState(1, "BTCUSDT", "buy", 1.0, 1.0))
     assert isinstance(refusal("journal_halted", "x"), NotDurable)
     assert isinstance(refusal("busy", "x"), CommandRefused)
+
+
+def test_a_journal_that_is_not_there_is_no_reason_to_acknowledge_nothing_in_silence(path):
+    with pytest.raises(FileNotFoundError):
+        Durability(path, True, Told())
+    path.write_bytes(b"x" * (1 << 18))
+    with pytest.raises(RingCorrupt):
+        Durability(path, True, Told())
 
 
 def test_an_engine_that_came_back_has_a_new_buffer(path):
