@@ -121,6 +121,9 @@ def bridge_config(config: DaemonConfig, run: RunDir) -> BridgeConfig:
         allow_remote=False,
         heartbeat_misses=MISSES,
         rearm_token_file="",
+        # Nothing is written, so nothing waits for a disk.
+        journal="",
+        hold=False,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli.main import main
+from engine.cli.playback import bridge_config
 from engine.journal.journaller import Journaller
 from engine.reports.session import load
 from engine.runtime.recovery import open_journal, quiet_log
@@ -102,3 +103,10 @@ def test_a_strategy_that_has_changed_is_found_out(journals):
     assert done.returncode == 1
     assert "DIVERGED     record" in done.stdout
     assert done.stderr == ""
+
+
+def test_what_is_played_back_waits_for_no_disk(tmp_path):
+    loop = kit.make_loop()
+    loop.config.journal.dir, loop.config.journal.acknowledge = str(tmp_path), "durable"
+    config = bridge_config(loop.config, RunDir(tmp_path / "run"))
+    assert (config.journal, config.hold) == ("", False)
