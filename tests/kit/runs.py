@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Annotated
 
 from engine.backtest.config import StrategyConfig
 from engine.core.types import DEPTH_EVENT, TRADE_EVENT, OrdType, Status, TimeInForce
 from engine.runtime.records import FeedState
 from engine.strategy.base import Strategy
+from engine.strategy.params import Range
 from tests.kit.loops import Loop, rows
 
 MS = 1_000_000
@@ -16,7 +18,7 @@ MS = 1_000_000
 class Trader(Strategy):
     """Quotes, takes, listens, and has a timer: everything that a journal must bring back."""
 
-    qty: float = 0.01
+    qty: Annotated[float, Range(ge=0.001)] = 0.01
     skip: int = 3
 
     def on_start(self, ctx):
@@ -25,6 +27,8 @@ class Trader(Strategy):
 
     def on_book(self, ctx, book):
         self.n += 1
+        if book.best_bid_tick is None:
+            return
         if self.n % self.skip == 0 and len(ctx.orders()) < 5:
             ctx.buy(book.best_bid, self.qty, book.symbol, post_only=True)
         if self.n % 11 == 0:
@@ -32,11 +36,12 @@ class Trader(Strategy):
 
     def on_timer(self, ctx, now):
         for order in ctx.orders()[:1]:
-            ctx.cancel(order.order_id)
+            if order.req == Status.NONE:
+                ctx.cancel(order.order_id)
 
     def on_signal(self, ctx, signal):
-        self.qty = 0.01 * (1 + abs(signal.value) % 3)
-        ctx.log("info", f"{signal.name} {signal.value}")
+        self.qty = round(0.01 * (1 + abs(signal.value) % 3), 3)
+        ctx.log(f"{signal.name} {signal.value}")
 
 
 class Other(Trader):

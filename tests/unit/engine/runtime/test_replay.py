@@ -55,7 +55,8 @@ def test_a_replay_gives_the_same_outputs_and_the_same_state(tmp_path, seed):
     assert reached.stopped
     assert reached.ended
     assert reached.compared >= 2
-    assert reached.outputs == loop.engine.outputs > 20
+    assert reached.outputs == loop.engine.outputs > 100
+    assert loop.kernel.strategy("t").state == again.kernel.strategy("t").state == "Stopped"
     assert reached.outputs_hash == loop.engine.outputs_hash
     assert reached.state_hash == loop.kernel.state_hash()
     assert again.engine.step == loop.engine.step
@@ -66,7 +67,7 @@ def test_a_replay_gives_the_same_outputs_and_the_same_state(tmp_path, seed):
 def test_a_replay_tells_nobody_what_the_run_has_told(tmp_path):
     _, directory, _ = journalled(tmp_path, 1)
     again, replay = replayed(directory)
-    again.engine.mute(True)
+    again.engine.replay(True)
     replay.run()
     assert [out for out in again.take("orders_out") if out.kind in (Kind.ORDER, Kind.FILL)] == []
 
