@@ -178,7 +178,9 @@ class Daemon:
             self.process.kill()
         if self.process is not None:
             self.process.communicate()
+        # What a killed daemon leaves in shared memory is for its successor, which never comes.
         shutil.rmtree(run.ring_dir, ignore_errors=True)
+        Path(run.journal_buffer).unlink(missing_ok=True)
 
 
 @contextmanager
