@@ -93,6 +93,14 @@ static void journal_writer_init(JournalWriter *w, void *memory, JournalCrc crc32
     w->crc32c = crc32c;
 }
 
+/* Everything before head is durable: nobody reads behind it until the next record is published. */
+static void journal_writer_resume(JournalWriter *w, uint64_t head, uint64_t seq, uint32_t crc) {
+    w->head = w->cached_tail = head;
+    w->seq = seq;
+    w->crc = crc;
+    atomic_store_explicit(&w->shared->accepted_seq, seq, memory_order_release);
+}
+
 static const unsigned char *journal_data(const JournalWriter *w, uint64_t at) {
     return w->data + (at & w->mask);
 }

@@ -13,6 +13,8 @@ cdef class JournalReader:
     cdef SegmentReader current
     cdef uint64_t after
     cdef readonly uint64_t seq    # of the last record given
+    cdef public uint64_t limit    # no record of a later number is given
+    cdef str opened               # segment that was opened last
 
     # 1 and the record, valid until the next call; 0 at the end. The payload is at record + 1.
     cdef int next_record(self, const JournalRecord** record) except -1

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from engine.core.types cimport Event
@@ -21,7 +21,8 @@ from engine.journal.files import Files, segment_names
 cdef class JournalReader:
     """Gives the records of a journal on disk; iterating yields :class:`~engine.journal.disk.Record`.
 
-    A torn batch at the end, or one that is just being written, ends it (``torn``).
+    A torn batch at the end, or one that is just being written, ends it (``torn``). To follow a journal that
+    grows, keep :attr:`limit` at or below what is durable: reading goes on when it goes up.
 
     Args:
         directory: The journal's.
@@ -35,6 +36,7 @@ cdef class JournalReader:
 
     def __init__(self, directory, *, after=None, files=None):
         self.files = Files() if files is None else files
+        self.limit = UINT64_MAX
         self.directory = os.fspath(directory)
         self.names = segment_names(self.files, self.directory)
         if not self.names:
@@ -66,10 +68,19 @@ cdef class JournalReader:
         """Whether what was read last says that the journal ended in good order."""
         return self.current is not None and self.current.sealed
 
+    @property
+    def crc(self) -> int:
+        """Of the last record of the batch that was read last; the next record's is seeded with it."""
+        return 0 if self.current is None else self.current.crc
+
     cdef int _next_segment(self) except -1:
+        if not self.names and self.opened is not None:
+            # One more may have been begun since.
+            later = [name for name in segment_names(self.files, self.directory) if name > self.opened]
+            self.names = later[::-1]
         if not self.names:
             return 0
-        name = self.names.pop()
+        name = self.opened = self.names.pop()
         segment = SegmentReader(self.files.read(os.path.join(self.directory, name)), name)
         if self.current is not None and (
             segment.checked_seq != self.current.checked_seq or segment.crc != self.current.crc
@@ -80,13 +91,14 @@ cdef class JournalReader:
         return 1
 
     cdef int next_record(self, const JournalRecord** record) except -1:
-        while True:
+        while self.seq < self.limit:
             if self.current is None or self.current.next_record(record) == 0:
                 if self._next_segment() == 0:
                     return 0
             elif record[0].seq > self.after:
                 self.seq = record[0].seq
                 return 1
+        return 0
 
     def last(self) -> tuple:
         """Number and engine time of the last record: what its last segments are read for.

@@ -14,7 +14,7 @@ from posix.mman cimport MAP_ANON, MAP_FAILED, MAP_FIXED, MAP_PRIVATE, MAP_SHARED
 from engine.core.clock cimport CLOCK_STEADY, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_CORRUPT, ERR_FULL, OK
 
-from engine.core.errors import CapacityError, RingCorrupt
+from engine.core.errors import CapacityError, JournalError, RingCorrupt
 from engine.core.shm import new_file
 
 
@@ -38,6 +38,7 @@ cdef extern from "journal_shared.h":
     void journal_shared_flag(JournalShared* s, uint32_t set, uint32_t clear) noexcept
     void journal_shared_close(JournalShared* s) noexcept
     void journal_writer_init(JournalWriter* w, void* memory, JournalCrc crc32c) noexcept
+    void journal_writer_resume(JournalWriter* w, uint64_t head, uint64_t seq, uint32_t crc) noexcept
     const unsigned char* journal_data(const JournalWriter* w, uint64_t at) noexcept
 
 
@@ -196,12 +197,13 @@ cdef class Journal:
         return journal
 
     @staticmethod
-    def attach(path, *, bint read_only=False) -> Journal:
-        """Maps a buffer that another process made, to drain it or to look at it.
+    def attach(path, *, bint read_only=False, bint prefault=False) -> Journal:
+        """Maps a buffer that another process made, to drain it, to look at it or to take it over.
 
         Args:
             path: Its file.
             read_only: To look at it only: nothing that we do can change what is in it.
+            prefault: Whether its pages are all to be there at once, for who will append.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -216,7 +218,7 @@ cdef class Journal:
                 raise RingCorrupt(f"{path}: {size} bytes are too few for a journal buffer")
             journal.is_watcher = read_only
             journal._map(
-                fd, size - JOURNAL_DATA_OFFSET, False, PROT_READ if read_only else PROT_READ | PROT_WRITE
+                fd, size - JOURNAL_DATA_OFFSET, prefault, PROT_READ if read_only else PROT_READ | PROT_WRITE
             )
         finally:
             os.close(fd)
@@ -290,7 +292,7 @@ cdef class Journal:
         Raises:
             CapacityError: The payload is longer than ``max_payload``.
             RingCorrupt: The journaller's index cannot be right.
-            ValueError: The buffer was attached, not created: its engine is another process.
+            ValueError: The buffer was neither created nor taken over: its engine is another process.
         """
         cdef int code
         cdef int64_t now = clock_now(&_steady) if t_mono is None else t_mono
@@ -298,7 +300,7 @@ cdef class Journal:
         cdef uint64_t size = payload.shape[0]
         self._open()
         if not self.is_writer:
-            raise ValueError("only who created the buffer appends to it")
+            raise ValueError("only who created or took over the buffer appends to it")
         if size > self.writer.max_payload:
             raise CapacityError(f"a journal record of {size} bytes: at most {self.writer.max_payload}")
         append = journal_append_reserved if reserved else journal_append_tagged
@@ -320,14 +322,14 @@ cdef class Journal:
 
         Raises:
             CapacityError: The rows are longer than ``max_payload``.
-            ValueError: The buffer was attached, not created: its engine is another process.
+            ValueError: The buffer was neither created nor taken over: its engine is another process.
         """
         cdef Py_ssize_t done = 0, n = payloads.shape[0]
         cdef uint32_t size = <uint32_t>payloads.shape[1]
         cdef int64_t now = clock_now(&_steady)
         self._open()
         if not self.is_writer:
-            raise ValueError("only who created the buffer appends to it")
+            raise ValueError("only who created or took over the buffer appends to it")
         if payloads.shape[1] > self.writer.max_payload:
             raise CapacityError(f"a journal record of {payloads.shape[1]} bytes: at most {self.writer.max_payload}")
         with nogil:
@@ -347,6 +349,26 @@ cdef class Journal:
             reserved: Whether it may use the reserve.
         """
         return self.append(type, ts.to_bytes(8, "little", signed=True) + body, reserved=reserved)
+
+    def take_over(self, uint64_t seq, uint32_t crc) -> None:
+        """Goes on where a dead engine stopped, once everything that it had appended is durable.
+
+        Args:
+            seq: Of its last record.
+            crc: Of that record.
+
+        Raises:
+            JournalError: Something is not durable, or the run has ended.
+        """
+        cdef uint64_t head
+        self._open()
+        head = journal_shared_load(self.writer.shared, 0)
+        if head != journal_shared_load(self.writer.shared, 1) or seq != self.durable_seq:
+            raise JournalError(f"{self.path}: has more than the {seq} records that are known")
+        if self.ended:
+            raise JournalError(f"{self.path}: its run has ended")
+        journal_writer_resume(&self.writer, head, seq, crc)
+        self.is_writer = True
 
     def end(self) -> None:
         """Says that no record will follow: the journaller copies what there is and leaves."""

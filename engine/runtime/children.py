@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import selectors
 import signal
 import subprocess
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import engine
 
 
 @dataclass
@@ -49,3 +56,74 @@ def describe_exit(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
+
+
+class Spawner:
+    """Starts processes and hears their first word.
+
+    Args:
+        command: What starts a process; role, run directory, our pid and a descriptor are appended.
+        run: The run directory.
+        selector: Where descriptors to read are registered, each with its child.
+    """
+
+    def __init__(self, command: Sequence[str], run: Path, selector: selectors.BaseSelector) -> None:
+        self._command, self._run, self._selector = command, run, selector
+
+    def spawn(self, child: Child, role: str = "", *more: int) -> None:
+        """Starts a process.
+
+        Args:
+            child: What is known of it from here on.
+            role: What it is to do, the child's by default.
+            *more: Further descriptors that it gets.
+        """
+        read_fd, write_fd = os.pipe()
+        root = str(Path(engine.__file__).resolve().parent.parent)
+        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        words = [role or child.role, str(self._run), str(os.getpid()), str(write_fd), *map(str, more)]
+        try:
+            child.process = subprocess.Popen(
+                [*self._command, *words],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(write_fd, *more),
+                start_new_session=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
+            )
+        finally:
+            os.close(write_fd)
+        os.set_blocking(read_fd, False)
+        child.ready_fd, child.text, child.ready = read_fd, b"", False
+        child.started, child.respawn_at = time.monotonic(), None
+        self._selector.register(read_fd, selectors.EVENT_READ, child)
+
+    def read(self, child: Child) -> None:
+        """Takes what a process says; its last word closes the descriptor."""
+        data = os.read(child.ready_fd, 65536)
+        child.text += data
+        if child.text == b"ok\n":
+            child.ready, child.text = True, b""
+        if not data or child.ready:
+            self.close(child)
+
+    def last_words(self, child: Child) -> str:
+        """Everything that a process which has ended had said, for people."""
+        while child.ready_fd >= 0:
+            self.read(child)
+        return child.text.decode(errors="replace").strip()
+
+    def become(self, child: Child, other: Child) -> None:
+        """Has one child be the process that another one was."""
+        self.close(child)
+        child.process, child.ready_fd, other.process = other.process, other.ready_fd, None
+        child.text, child.ready, other.ready_fd, other.text = other.text, other.ready, -1, b""
+        child.started, child.respawn_at = time.monotonic(), None
+        if child.ready_fd >= 0:
+            self._selector.modify(child.ready_fd, selectors.EVENT_READ, child)
+
+    def close(self, child: Child) -> None:
+        """Hears no more of a process."""
+        if child.ready_fd >= 0:
+            self._selector.unregister(child.ready_fd)
+            os.close(child.ready_fd)
+            child.ready_fd = -1

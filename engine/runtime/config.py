@@ -147,12 +147,14 @@ class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         segment_mb: Size of the files.
         acknowledge: When clients are told what became of their orders and commands: once it is ``accepted``
             (it survives a killed process), or ``durable`` (it survives a loss of power).
+        standby: Whether a second engine follows the journal, ready to take over from a killed one.
     """
 
     dir: str = ""
     buffer_mb: Annotated[int, Meta(ge=1, le=1 << 14)] = 64
     segment_mb: Annotated[int, Meta(ge=1, le=1 << 14)] = 64
     acknowledge: Literal["accepted", "durable"] = "accepted"
+    standby: bool = True
 
 
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -14,9 +14,7 @@ from engine.core.ring import Bell, Ring
 from engine.core.settings import convert
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
-from engine.runtime.applying import Applying
-from engine.runtime.changes import Change
-from engine.runtime.commands import IN_ORDER, MAX_MESSAGE, Commands, strategy_blob
+from engine.runtime.commands import Commands, strategy_blob
 from engine.runtime.config import DaemonConfig
 from engine.runtime.feeder import CLIENT_IS_THERE
 from engine.runtime.inputs import CONTROL_IN, ORDERS_IN, Mark
@@ -26,6 +24,7 @@ from engine.runtime.loop import Want, catch_sigterm
 from engine.runtime.metrics import create_page
 from engine.runtime.publish import Publisher
 from engine.runtime.records import BlobJoiner, Kind, record_dtype
+from engine.runtime.repeating import Repeating, is_in_order
 from engine.runtime.rundir import RunDir
 from engine.runtime.venues import of_config
 from engine.strategy import loader
@@ -65,7 +64,7 @@ def make_kernel(config: DaemonConfig, source: str = "configuration") -> Kernel:
     return kernel
 
 
-class EngineLoop(Applying):
+class EngineLoop(Repeating):
     """The loop with commands, signals, logs, start and stop.
 
     Args:
@@ -129,8 +128,16 @@ class EngineLoop(Applying):
             out.set_name(slot, name)
 
     @classmethod
-    def of_run(cls, config: DaemonConfig, run: RunDir, log: logging.Logger) -> EngineLoop:
+    def of_run(
+        cls, config: DaemonConfig, run: RunDir, log: logging.Logger, *, standby: bool = False
+    ) -> EngineLoop:
         """The engine of a daemon's run directory.
+
+        Args:
+            config: The daemon's.
+            run: The directory.
+            log: Where strategies' log lines go.
+            standby: Whether another engine is alive: its status page and ledger are left alone.
 
         Raises:
             ConfigError: As :func:`make_kernel`.
@@ -145,12 +152,12 @@ class EngineLoop(Applying):
                 Ring.attach(run.ring_path(name), bell=bell)
                 for name in ("orders_out", "market_out", "telemetry_out", "control_out")
             ),
-            page=create_page(run),
+            page=None if standby else create_page(run),
             depth_interval_us=config.engine.depth_interval_us,
         )
         inputs = (Ring.attach(run.ring_path(name)) for name in ("feed", "orders_in", "control_in"))
         bell = Bell.named(run.bell_path("engine"))
-        return cls(config, kernel, out, *inputs, bell, log, Ledger(run, log))
+        return cls(config, kernel, out, *inputs, bell, log, None if standby else Ledger(run, log))
 
     # --- running --------------------------------------------------------------------------------
 
@@ -196,19 +203,6 @@ class EngineLoop(Applying):
             self._fault()
         return want != Want.STOP and not self._stopping
 
-    def replay(self, replaying: bool) -> None:
-        """Begins or ends a replay, whose outputs and changes are known already.
-
-        Args:
-            replaying: Whether what follows has happened before. At the end the switches are kept once more,
-                because the run may have been killed before it had kept its last.
-        """
-        self._replaying = replaying
-        self.mute(replaying)
-        if not replaying and self._ledger is not None:
-            self._kept = self.kernel.latches()
-            self._ledger.keep(self._kept)
-
     def switches_restored(self) -> None:
         """The switches of an earlier run have been thrown, and are kept already."""
         self._kept = self.kernel.latches()
@@ -221,11 +215,6 @@ class EngineLoop(Applying):
     @version.setter
     def version(self, version: int) -> None:
         self._commands.version = version
-
-    def _changed(self, change: Change) -> None:
-        # A replay meets changes that are recorded already, and perhaps the last that were not, yet.
-        if self._ledger is not None and change.version > self._ledger.version:
-            self._ledger.note(change)
 
     def ask_stop(self) -> None:
         """Makes :meth:`turn` return False."""
@@ -253,8 +242,10 @@ class EngineLoop(Applying):
             if ticket is not None:
                 self._unanswered.append((ticket, reply))
                 continue
-            in_order = isinstance(message, dict) and str(message.get("command")) in IN_ORDER
-            self.out.blob(Kind.REPLY, reply, ring="orders_out" if in_order else "control_out")
+            if is_in_order(message):
+                self.out.reply(reply)
+            else:
+                self.out.blob(Kind.REPLY, reply, ring="control_out")
         # A step of the market goes before the next commands, so that a flood of them cannot starve it.
         self._market_first = True
 
@@ -265,15 +256,6 @@ class EngineLoop(Applying):
             return None
         self._kept = switches
         return self._ledger.keep(switches)
-
-    def _answer_kept(self) -> None:
-        """Answers those whose switches are kept by now, or never will be."""
-        while self._unanswered and self._unanswered[0][0].done:
-            ticket, reply = self._unanswered.pop(0)
-            if ticket.error:
-                text = f"{reply['message']}; NOT kept for a restart: {ticket.error}"
-                reply = reply | {"message": text[:MAX_MESSAGE]}
-            self.out.blob(Kind.REPLY, reply, ring="control_out")
 
     def _note_command(self, message: Any, reply: dict[str, Any]) -> None:
         fields = message if isinstance(message, dict) else {}
@@ -307,7 +289,7 @@ class EngineLoop(Applying):
         self.release_feed(CLIENT_IS_THERE)
 
     def _resync(self) -> bool:
-        return self._replaying or self.tell_all()
+        return not self._is_news() or self.tell_all()
 
     def tell_all(self) -> bool:
         """Publishes strategies, live orders, positions and books as they are; False without room for it."""

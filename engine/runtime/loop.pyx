@@ -27,7 +27,7 @@ from engine.kernel cimport Kernel
 from engine.runtime.inputs cimport FROM_FEED, FROM_ORDERS, FROM_US, InputLog
 from engine.runtime.publish cimport ORDERS_RESERVE, Publisher
 from engine.runtime.records cimport *
-from engine.strategy.desk cimport Output
+from engine.strategy.desk cimport OUTPUT_FILL, OUTPUT_ORDER, Output
 
 from enum import IntEnum
 
@@ -119,7 +119,8 @@ cdef class LoopDriver(VenueDriver):
         self.out = out
 
     cdef int emitted(self, const Output* output) noexcept nogil:
-        if not self.muted:
+        # Orders and fills are numbered, so that each is published once whichever engine does it.
+        if not self.muted or output.kind == OUTPUT_ORDER or output.kind == OUTPUT_FILL:
             self.out.output(output)
         return OK if self.recorder is None else self.recorder.record(output)
 
@@ -246,6 +247,10 @@ cdef class LoopCore:
     def mute(self, bint muted) -> None:
         """Has outputs go to the venue only, or into the rings as well."""
         self.driver.muted = muted
+        if muted:
+            self.out.repeat(True)
+        else:
+            self.out.repeat_no_more()
 
     def skip_taken(self) -> None:
         """Passes over the records that an engine before us kept, but had not yet taken off their rings.

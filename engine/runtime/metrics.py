@@ -27,14 +27,19 @@ READ_TRIES = 1000
 
 
 def create_page(run: RunDir) -> mmap.mmap:
-    """Makes the page of a run and maps it for the engine."""
+    """Makes the page of a run, or takes over that of a killed engine, and maps it."""
     size = (PAGE_POSITIONS + 1) * SLOT_BYTES
-    fd = os.open(run.page_file, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = os.open(run.page_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(fd, size)
-        return mmap.mmap(fd, size)
+        page = mmap.mmap(fd, size)
     finally:
         os.close(fd)
+    lock = int.from_bytes(page[:8], "little")
+    if lock % 2:
+        # Killed while it wrote: the next writing goes on from there, with an even number afterwards.
+        page[:8] = (lock + 1).to_bytes(8, "little")
+    return page
 
 
 def read_page(run: RunDir) -> tuple[np.void, np.ndarray] | None:
@@ -89,6 +94,8 @@ def read(run: RunDir) -> dict[str, Any]:
             role: {"pid": state.pids.get(role), "restarts": count} for role, count in state.restarts.items()
         },
     }
+    if standby := state.pids.get("standby"):
+        report["processes"]["standby"] = {"pid": standby, "restarts": 0}
     report["config_edit"] = run.read_watch()
     report["switches"] = thrown(run)
     page = read_page(run)

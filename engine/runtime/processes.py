@@ -1,7 +1,8 @@
-"""The daemon's processes: ``python -m engine.runtime.processes ROLE RUN_DIR PARENT READY_FD``.
+"""The daemon's processes: ``python -m engine.runtime.processes ROLE RUN_DIR PARENT READY_FD [WORD_FD]``.
 
 Each says one word on ``READY_FD``: ``ok`` when it does its work, or why it cannot. SIGTERM asks it to end
-in good order, and so does the death of its parent.
+in good order, and so does the death of its parent. With ``WORD_FD`` an engine stands by, and takes over once
+there is something to read on it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -60,12 +62,13 @@ def main(argv: list[str]) -> int:
     """Runs one process of the daemon.
 
     Args:
-        argv: Role, run directory, the supervisor's pid, the descriptor to say ready on.
+        argv: Role, run directory, the supervisor's pid, the descriptor to say ready on; that of the word to
+            take over, of an engine that is to stand by.
 
     Returns:
         The exit code: 0 after an ordered end, 2 for a refused input, 3 for a fault of ours.
     """
-    role, path, parent, ready_fd = argv
+    role, path, parent, ready_fd, *word = argv
     if role not in ROLES:
         raise SystemExit(f"unknown role {role!r}")
     die_with_parent(int(parent))
@@ -76,6 +79,9 @@ def main(argv: list[str]) -> int:
     try:
         config = daemon_config.of_run(run)
         log.setLevel(config.engine.log_level.upper())
+        if word:
+            _standby(config, run, log, ready, int(word[0]))
+            return 0
         {"engine": _engine, "journaller": _journaller, "feed": _feed, "bridge": _bridge}[role](
             config, run, log, ready
         )
@@ -94,18 +100,47 @@ def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready
     from engine.runtime.engine import EngineLoop
     from engine.runtime.switches import restore_switches
 
-    if config.engine.cpu is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {config.engine.cpu})
+    _pin(config)
     with in_background(log):
         loop = EngineLoop.of_run(config, run, log)
         if config.journal.dir:
-            from engine.runtime.recovery import open_journal
+            from engine.runtime.returning import open_journal
 
             open_journal(loop, config, run, log)
         else:
             restore_switches(loop.kernel, run, log)
             loop.switches_restored()
         loop.run(ready.ok)
+
+
+def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready, word: int) -> None:
+    """An engine that follows the living one, until the supervisor's word that it is to take over."""
+    from engine.journal.wal import Journal
+    from engine.runtime.engine import EngineLoop
+    from engine.runtime.ledger import Ledger
+    from engine.runtime.metrics import create_page
+    from engine.runtime.returning import Return
+
+    def called(seconds: float) -> bool:
+        if not select.select([word], [], [], seconds)[0]:
+            return False
+        if not os.read(word, 16):
+            sys.exit(0)
+        return True
+
+    with in_background(log):
+        loop = EngineLoop.of_run(config, run, log, standby=True)
+        way = Return(loop, Journal.attach(run.journal_buffer, prefault=True), config, log, dead=False)
+        way.follow(called)
+        _pin(config)
+        loop.out.set_page(create_page(run))
+        way.complete(Ledger(run, log))
+        loop.run(ready.ok)
+
+
+def _pin(config: DaemonConfig) -> None:
+    if config.engine.cpu is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {config.engine.cpu})
 
 
 def _journaller(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:

@@ -5,6 +5,9 @@ denied while the answers of live ones still find room. Depth conflates in its ow
 ``market_out`` has room; trades and telemetry are dropped and counted. A record that had to be dropped is
 announced by ``header.dropped`` of the next one, upon which a bridge asks for a resync.
 
+Orders, fills and the replies among them are numbered, and the ring's cursor is the number of the last that was
+published: an engine that repeats the run of a killed one leaves out what is known and publishes the rest.
+
 Costs: an output is one copy into its slot; a depth batch is one lookup a changed level; positions and
 status are a pass over strategies times instruments, about ten times a second.
 """
@@ -71,6 +74,8 @@ cdef class Publisher:
     cdef uint32_t page_capacity
     cdef int64_t depth_interval
     cdef StatusRecord status
+    cdef uint64_t orders_seq     # of orders, fills and replies among them, put out so far
+    cdef uint64_t orders_known   # of those, up to which an engine before us has published them
     cdef uint32_t orders_dropped # since the last record that went into the ring
     cdef uint32_t trades_dropped
     cdef uint32_t telemetry_dropped

@@ -1,7 +1,7 @@
 """Outputs to the rings: see publish.pxd for the policies. Blobs (replies, strategies, logs) go here too."""
 
 cimport cython
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MIN, UINT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -13,7 +13,10 @@ from engine.core.ring cimport (
     spsc_claim,
     spsc_claim_one,
     spsc_drop,
+    spsc_cursor,
+    spsc_dropped,
     spsc_publish,
+    spsc_publish_at,
     spsc_slot,
     spsc_used,
 )
@@ -136,7 +139,6 @@ cdef class Publisher:
 
     def __init__(self, Kernel kernel not None, Ring orders_out not None, Ring market_out not None,
                  Ring telemetry_out not None, Ring control_out not None, page=None, depth_interval_us=2000):
-        cdef uint8_t[::1] view
         cdef uint32_t i
         self.kernel = kernel
         self.desk = &kernel.desk
@@ -165,11 +167,7 @@ cdef class Publisher:
                 raise MemoryError
             self.n_books += 1
             self.book_sent[i] = INT64_MIN // 2
-        if page is not None:
-            view = page
-            self.page = page
-            self.page_head = <PageHead*>&view[0]
-            self.page_capacity = <uint32_t>(view.shape[0] // SLOT_SIZE - 1)
+        self.set_page(page)
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -183,6 +181,20 @@ cdef class Publisher:
         free(self.cell_changed)
         free(self.strategy_changed)
         free(self.names)
+
+    def set_page(self, page) -> None:
+        """Chooses the status page.
+
+        Args:
+            page: Writable buffer, a multiple of 256 bytes, or None.
+        """
+        cdef uint8_t[::1] view
+        if page is None:
+            return
+        view = page
+        self.page = page
+        self.page_head = <PageHead*>&view[0]
+        self.page_capacity = <uint32_t>(view.shape[0] // SLOT_SIZE - 1)
 
     def set_name(self, uint16_t strategy, str name) -> None:
         """Gives a strategy's slot its name on the status page.
@@ -209,6 +221,39 @@ cdef class Publisher:
 
     # --- orders_out ---------------------------------------------------------------------------
 
+    def repeat(self, bint all_known) -> None:
+        """Numbers what is put out without publishing it again.
+
+        Args:
+            all_known: Whether that goes for everything. Otherwise, and from then on, what the ring says that an
+                engine before us has published is left out, and the rest published.
+        """
+        self.orders_known = UINT64_MAX
+        if all_known:
+            return
+        self.orders_known = spsc_cursor(self.orders_out)
+        # It may have died half way through a number; what has none, such as a strategy, must not complete it.
+        spsc_publish_at(self.orders_out, 0, self.orders_known)
+        if spsc_dropped(self.orders_out):
+            # Perhaps it died before it could announce what it had dropped.
+            self.orders_dropped += 1
+
+    @property
+    def orders_number(self) -> int:
+        """Number of the last order, fill or reply among them."""
+        return self.orders_seq
+
+    @property
+    def next_is_known(self) -> bool:
+        """Whether the next of them has been published already."""
+        return self.orders_seq < self.orders_known
+
+    def all_changed(self) -> None:
+        """Has all strategies told again, and all books begin anew."""
+        memset(self.strategy_changed, 1, self.desk.n_strategies)
+        self.strategies_changed = self.status_due = True
+        self.snapshot_books()
+
     cdef uint64_t orders_room(self) noexcept nogil:
         cdef uint64_t used = spsc_used(self.orders_out)
         return self.orders_out.capacity - used if used <= self.orders_out.capacity else 0
@@ -230,6 +275,9 @@ cdef class Publisher:
         if out.kind == OUTPUT_FILL:
             self.cell_changed[self._place(out.strategy, out.fill.instrument)] = 1
             self.any_changed = True
+        self.orders_seq += 1
+        if self.orders_seq <= self.orders_known:
+            return
         record = <Record*>spsc_claim_one(self.orders_out)
         if record == NULL:
             self.orders_dropped += 1
@@ -238,7 +286,7 @@ cdef class Publisher:
         self._record(record, out)
         record.header.dropped = self.orders_dropped
         self.orders_dropped = 0
-        spsc_publish(self.orders_out, 1)
+        spsc_publish_at(self.orders_out, 1, self.orders_seq)
 
     cdef size_t _place(self, uint16_t strategy, uint16_t instrument) noexcept nogil:
         return <size_t>strategy * self.desk.n_instruments + instrument
@@ -284,6 +332,20 @@ cdef class Publisher:
                     record.payload.order.order.prev_handle = 0
                     record.payload.order.journal_seq = self.journal_seq[0]
                     spsc_publish(self.orders_out, 1)
+
+    def repeat_no_more(self) -> None:
+        """Publishes whatever is put out from here on."""
+        self.orders_known = min(self.orders_known, self.orders_seq)
+
+    def reply(self, message, bint is_news=True) -> bool:
+        """Publishes a reply that has its place and number among the orders; one that is no news only has the number."""
+        self.orders_seq += 1
+        if not is_news:
+            return True
+        if not self.blob(RECORD_REPLY, message):
+            return False
+        spsc_publish_at(self.orders_out, 0, self.orders_seq)
+        return True
 
     def blob(self, kind, message, *, strategy=NO_STRATEGY, str ring="orders_out") -> bool:
         """Publishes a blob.

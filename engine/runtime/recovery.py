@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,15 @@ import numpy as np
 
 from engine.core.errors import JournalError
 from engine.core.ring import Bell, Ring
-from engine.core.settings import config_hash
-from engine.journal.journaller import settle
 from engine.journal.reader import JournalReader
-from engine.journal.wal import Journal, RecordType
+from engine.journal.wal import RecordType
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import EngineLoop, make_kernel
 from engine.runtime.loop import Want
 from engine.runtime.publish import Publisher
 from engine.runtime.records import SLOT_BYTES, FeedState, record_dtype
 from engine.runtime.replay import JournalPass
-from engine.runtime.rundir import RING_SLOTS, RunDir
-from engine.runtime.switches import restore_switches
+from engine.runtime.rundir import RING_SLOTS
 from engine.strategy.status import LatchInfo
 
 LAST_TS = 2**63 - 1
@@ -112,7 +108,9 @@ class Replay:
             if want == Want.START:
                 loop.apply_start(taken.ts)
             elif want == Want.CONTROL:
-                loop.apply_command(np.frombuffer(taken.blob(), record_dtype)[0])
+                answered = loop.apply_command(np.frombuffer(taken.blob(), record_dtype)[0])
+                if answered is not None:
+                    loop.answer_again(*answered)
             elif want == Want.SIGNAL:
                 loop.apply_signal(np.frombuffer(taken.blob(), record_dtype)[0])
             elif want == Want.STOP:
@@ -182,81 +180,13 @@ def private_loop(
     bell = Bell() if bell is None else bell
     loop = EngineLoop(config, kernel, out, rings["feed"], rings["orders_in"], rings["control_in"], bell, log)
     kernel.restore_latches(switches)
-    loop.replay(True)
+    loop.begin_repeating()
     return loop
-
-
-def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
-    """Has a loop keep its inputs, once it is where the engine was that ran before it in this run.
-
-    What an earlier run left in shared memory is brought to disk first, whatever ended it.
-
-    Args:
-        loop: The engine's, before its first input.
-        config: The daemon's.
-        run: Its directory.
-        log: Says what was found.
-
-    Raises:
-        JournalError: It cannot be written, is damaged, or is not what its run did.
-    """
-    state = run.read_state()
-    run_id = bytes.fromhex(state.run_id) if state is not None and state.run_id else os.urandom(16)
-    left = _left_run(run)
-    found = None
-    if left is not None:
-        directory = run_directory(config, left)
-        found = settle(directory, run.journal_buffer)
-        log.info("brought the journal of run %s to disk: %d records", left.hex(), found.seq)
-    resumed = found is not None and found.seq > 0 and left == run_id
-    if resumed:
-        begun = beginning(directory)
-        loop.kernel.restore_latches(begun.switches)
-        loop.version = begun.version
-        replay = Replay(loop, JournalReader(directory))
-        loop.replay(True)
-        replay.run()
-        loop.replay(False)
-        loop.skip_taken()
-        reached = replay.reached()
-        log.info("replayed %d records up to engine time %d", reached.records, reached.ts)
-    journal = Journal.create(
-        run.journal_buffer,
-        run_id=run_id,
-        config=config_hash(config),
-        capacity=config.journal.buffer_mb << 20,
-        first_seq=found.seq + 1 if resumed else 1,
-        first_crc=found.crc if resumed else 0,
-    )
-    if not resumed:
-        restore_switches(loop.kernel, run, log)
-        loop.switches_restored()
-        begun = Beginning(
-            run_id.hex(),
-            [Instrument(asset.symbol) for asset in config.instruments],
-            list(loop.kernel.latches()),
-            loop.version,
-            config,
-        )
-        journal.append_time(RecordType.META, 0, msgspec.msgpack.encode(begun))
-    loop.keep_in(journal)
-    if resumed:
-        loop.inputs.note_resumed(loop.now)
-        loop.flush()
 
 
 def run_directory(config: DaemonConfig, run_id: bytes) -> Path:
     """Where the journal of a run is."""
     return Path(config.journal.dir).expanduser().absolute() / run_id.hex()
-
-
-def _left_run(run: RunDir) -> bytes | None:
-    """The run whose buffer is still in shared memory."""
-    try:
-        with Journal.attach(run.journal_buffer) as buffer:
-            return buffer.run_id
-    except FileNotFoundError:
-        return None
 
 
 def newest_run(directory: str | Path) -> Path:

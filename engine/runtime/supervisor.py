@@ -1,8 +1,9 @@
-"""The daemon's parent process: starts engine, feed and bridge, restarts the last two, and stops in order.
+"""The daemon's parent process: starts its processes, brings back those that are killed, and stops in order.
 
-The engine's death ends the daemon, because its state is gone with it; a killed feed goes on at the cursor
-that its ring holds, a killed bridge asks the engine for a snapshot of everything. Under systemd, the watchdog
-hears of us for as long as the engine's own status page is being written.
+A killed engine comes back from its journal, or its standby takes over; without a journal its death ends the
+daemon, because its state is gone with it. A killed feed goes on at the cursor that its ring holds, a killed
+bridge asks the engine for a snapshot of everything. Under systemd, the watchdog hears of us for as long as
+the engine's own status page is being written.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import engine
 from engine.core.errors import RingbookError
 from engine.core.ring import Bell, Ring
 from engine.core.settings import config_hash
-from engine.runtime.children import Child, describe_exit
+from engine.runtime.children import Child, Spawner, describe_exit
 from engine.runtime.config import DaemonConfig
 from engine.runtime.logging import configure
 from engine.runtime.notify import Notifier
 from engine.runtime.records import SLOT_BYTES
 from engine.runtime.rundir import RING_SLOTS, ROLES, RunState
+from engine.runtime.spare import Spare
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 STABLE_S = 30.0
@@ -62,11 +63,13 @@ class Supervisor:
         self._beat = -1
         self._config = config
         self._run = config.run_dir()
-        self._command = command
         self._log = configure("daemon", None)
         roles = [role for role in ROLES if role != "journaller" or config.journal.dir]
         self._children = {role: Child(role) for role in roles}
         self._selector = selectors.DefaultSelector()
+        self._spawner = Spawner(command, self._run.path, self._selector)
+        keeps = bool(config.journal.dir) and config.journal.standby
+        self._spare = Spare(self._spawner, self._log) if keeps else None
         self._rings: list[Ring | Bell] = []
         self._signals: list[int] = []
         self._state = RunState(
@@ -141,6 +144,9 @@ class Supervisor:
             if not self._children["engine"].alive and not self._bring_back():
                 return self._engine_died()
             self._reap_and_restart()
+            # Not beside an engine that is on its way: both would want the processor.
+            if self._spare is not None and self._children["engine"].ready and self._spare.keep():
+                self._write_state("running")
             self._sign_of_life()
             self._wait(self._until_next())
 
@@ -155,60 +161,34 @@ class Supervisor:
     def _start(self, roles: list[str]) -> bool:
         """Starts processes one after the other; False when a signal came in between."""
         for role in roles:
-            self._spawn(self._children[role])
+            self._spawner.spawn(self._children[role])
             if not self._await_ready(self._children[role]):
                 return False
         return True
 
     def _bring_back(self) -> bool:
-        """Starts a killed engine again from its journal; False if there is none, or if it would not help."""
+        """Has a killed engine come back from its journal; False if there is none, or if it would not help.
+
+        The bridge lives on: what it has passed on was journaled before, and what it had not been told yet is
+        published by the engine that comes back.
+        """
         child = self._children["engine"]
         # What ended it by its own fault would end it again at the same input.
         if "journaller" not in self._children or child.process.returncode >= 0:
             return False
-        if time.monotonic() - child.started > STABLE_S:
-            child.failures = 0
-        child.failures += 1
-        if child.failures > len(BACKOFF_S):
+        child.failures = 0 if child.ready else child.failures + 1
+        if child.failures >= len(BACKOFF_S):
             return False
         self._log.error(
             "the engine is gone (%s); bringing it back from its journal",
             describe_exit(child.process.returncode),
         )
-        # The journaller has the journal's lock, and the bridge has passed on what may never have been kept.
-        roles = ["engine", "journaller", "bridge"]
-        self._end(["journaller"], time.monotonic() + STOP_LIMIT_S)
-        for role in roles[1:]:
-            if self._children[role].alive:
-                self._children[role].process.kill()
-                self._children[role].process.wait()
-        for role in roles:
-            self._close_ready(self._children[role])
-            self._children[role].restarts += 1
-            self._children[role].done = False
-        if self._start(roles):
-            self._write_state("running")
+        self._spawner.close(child)
+        child.restarts += 1
+        if self._spare is None or not self._spare.hand_over(child):
+            self._spawner.spawn(child)
+        self._write_state("running")
         return True
-
-    def _spawn(self, child: Child) -> None:
-        read_fd, write_fd = os.pipe()
-        root = str(Path(engine.__file__).resolve().parent.parent)
-        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        arguments = [child.role, str(self._run.path), str(os.getpid()), str(write_fd)]
-        try:
-            child.process = subprocess.Popen(
-                [*self._command, *arguments],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(write_fd,),
-                start_new_session=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
-            )
-        finally:
-            os.close(write_fd)
-        os.set_blocking(read_fd, False)
-        child.ready_fd, child.text, child.ready = read_fd, b"", False
-        child.started, child.respawn_at = time.monotonic(), None
-        self._selector.register(read_fd, selectors.EVENT_READ, child)
 
     def _await_ready(self, child: Child) -> bool:
         """Waits for a process's first word; False when a signal came before it."""
@@ -243,24 +223,22 @@ class Supervisor:
             elif child.respawn_at is not None and now >= child.respawn_at:
                 changed = True
                 child.restarts += 1
-                self._spawn(child)
+                self._spawner.spawn(child)
         if changed:
             self._write_state("running")
 
     def _note_end(self, child: Child, now: float) -> None:
-        code = child.process.returncode
-        while child.ready_fd >= 0:
-            self._read_ready(child)
+        code, said = child.process.returncode, self._spawner.last_words(child)
         if code == 0:
             child.done = True
             self._log.info("the %s has ended", child.role)
             return
-        if now - child.started > STABLE_S:
+        # Whom somebody else has killed has done nothing wrong.
+        if now - child.started > STABLE_S or (child.ready and code == -signal.SIGKILL):
             child.failures = 0
         delay = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
         child.failures += 1
         child.respawn_at = now + delay
-        said = child.text.decode(errors="replace").strip()
         self._log.warning(
             "the %s is gone (%s%s); starting it again in %g s; the engine goes on",
             child.role,
@@ -270,10 +248,12 @@ class Supervisor:
         )
 
     def _engine_died(self) -> int:
-        code = self._children["engine"].process.returncode
+        child = self._children["engine"]
+        code, said = child.process.returncode, self._spawner.last_words(child)
         if code == 0:
             return self._stop("the engine has stopped")
-        message = f"the engine died ({describe_exit(code)}); its open orders and positions are lost with it"
+        end = f"{describe_exit(code)}: {said}" if said else describe_exit(code)
+        message = f"the engine died ({end}); its open orders and positions are lost with it"
         self._state.message = message
         self._log.error("%s", message)
         self._stop(message)
@@ -287,6 +267,8 @@ class Supervisor:
         self._log.info("stopping: %s", why)
         limit = time.monotonic() + STOP_LIMIT_S
         self._signals.clear()
+        if self._spare is not None:
+            self._spare.end()
         self._end(["engine"], limit - 1.5)
         # The engine's last records are in the rings by now: the bridge passes them on and leaves.
         self._end([role for role in self._children if role != "engine"], limit - 0.5)
@@ -323,13 +305,15 @@ class Supervisor:
 
     def _kill_all(self) -> list[str]:
         killed = []
+        if self._spare is not None:
+            self._spare.end()
         for child in self._children.values():
             if child.alive:
                 killed.append(child.role)
                 child.process.kill()
             if child.process is not None:
                 child.process.wait()
-            self._close_ready(child)
+            self._spawner.close(child)
         return killed
 
     # --- waiting --------------------------------------------------------------------------------
@@ -346,7 +330,8 @@ class Supervisor:
             self._notifier.alive()
 
     def _until_next(self) -> float | None:
-        times = [child.respawn_at for child in self._children.values() if child.respawn_at is not None]
+        children = [*self._children.values(), *([self._spare.child] if self._spare is not None else [])]
+        times = [child.respawn_at for child in children if child.respawn_at is not None and not child.done]
         if self._notifier.interval is not None:
             times.append(self._next_sign)
         return max(0.0, min(times) - time.monotonic()) if times else None
@@ -359,19 +344,9 @@ class Supervisor:
                 self._read_ready(key.data)
 
     def _read_ready(self, child: Child) -> None:
-        data = os.read(child.ready_fd, 65536)
-        child.text += data
-        if child.text == b"ok\n":
-            child.ready, child.text = True, b""
+        self._spawner.read(child)
+        if child.ready:
             self._write_state(self._state.state)
-        if not data or child.ready:
-            self._close_ready(child)
-
-    def _close_ready(self, child: Child) -> None:
-        if child.ready_fd >= 0:
-            self._selector.unregister(child.ready_fd)
-            os.close(child.ready_fd)
-            child.ready_fd = -1
 
     def _stop_requested(self) -> bool:
         return any(number in STOP_SIGNALS for number in self._signals)
@@ -379,6 +354,8 @@ class Supervisor:
     def _write_state(self, state: str) -> None:
         self._state.state = state
         self._state.pids = {c.role: c.process.pid for c in self._children.values() if c.alive}
+        if self._spare is not None and self._spare.child.alive:
+            self._state.pids["standby"] = self._spare.child.process.pid
         self._state.restarts = {c.role: c.restarts for c in self._children.values()}
         try:
             self._run.write_state(self._state)

@@ -272,13 +272,12 @@ cdef class Context:
         desk_set_timer(self.desk, self.slot, interval_ns, start)
 
     def log(self, text):
-        """Writes a line to the log."""
-        if len(self.logs) >= MAX_LOGS:
-            return
+        """Writes a line to the log; of very many at once only the first are kept."""
         text = str(text)
         if self.script.mode == SCRIPT_RECORD:
             self.script.add_text(self.slot, SCRIPT_LOG, text)
-        if desk_emit(self.desk, OUTPUT_LOG, self.slot, NULL, 0, NULL, False):
+        # The output does not hang on how soon the lines before it were taken: a replay takes none.
+        if desk_emit(self.desk, OUTPUT_LOG, self.slot, NULL, 0, NULL, False) and len(self.logs) < MAX_LOGS:
             self.logs.append((self.desk.now, self.desk.step, self.name, "info", text))
 
 

@@ -182,7 +182,7 @@ cdef void jit_log(Frame* frame, PyObject* text) noexcept:
     """Called with the GIL."""
     cdef JitStrategy strategy = <JitStrategy>frame.strategy
     cdef Roster roster = <Roster>strategy.owner
-    if len(roster.logs) < MAX_LOGS and desk_emit(frame.desk, OUTPUT_LOG, strategy.slot, NULL, 0, NULL, False):
+    if desk_emit(frame.desk, OUTPUT_LOG, strategy.slot, NULL, 0, NULL, False) and len(roster.logs) < MAX_LOGS:
         line = (frame.desk.now, frame.desk.step, roster.names[strategy.slot], "info", <str>text)
         roster.logs.append(line)
 

@@ -13,7 +13,8 @@ from engine.cli.main import main
 from engine.cli.playback import bridge_config
 from engine.journal.journaller import Journaller
 from engine.reports.session import load
-from engine.runtime.recovery import open_journal, quiet_log
+from engine.runtime.recovery import quiet_log
+from engine.runtime.returning import open_journal
 from engine.runtime.rundir import RunDir
 from tests.kit import runs as kit
 

@@ -10,7 +10,8 @@ from engine.journal.wal import Journal, JournalFlag, RecordType
 from engine.runtime.changes import read
 from engine.runtime.loop import simulate_clock
 from engine.runtime.records import JournalState, Kind
-from engine.runtime.recovery import Replay, beginning, newest_run, open_journal, quiet_log, run_directory
+from engine.runtime.recovery import Replay, beginning, newest_run, quiet_log, run_directory
+from engine.runtime.returning import open_journal
 from engine.runtime.rundir import RunDir, RunState
 from tests.kit.loops import Loop, quotes
 from tests.kit.runs import MS, Session, make_loop, trader

@@ -1,0 +1,182 @@
+"""The way of an engine into the run of one that was killed: it repeats the journal and goes on in its buffer.
+
+A standby goes most of the way beforehand: it repeats what the living engine has journaled, always but for
+the last record, because only what lies before another record is sure to have been published. What is left
+at the engine's death is that record and what had not become durable, so a return takes as long after a day
+as after a minute. The journaller and the bridge work on meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from engine.core.errors import JournalError, JournalLocked
+from engine.core.settings import config_hash
+from engine.journal.journaller import Journaller, settle
+from engine.journal.reader import JournalReader
+from engine.journal.segments import Sizes
+from engine.journal.wal import Journal, RecordType
+from engine.runtime.config import DaemonConfig
+from engine.runtime.engine import EngineLoop
+from engine.runtime.ledger import Ledger
+from engine.runtime.recovery import Beginning, Instrument, Replay, beginning, run_directory
+from engine.runtime.rundir import RunDir
+from engine.runtime.switches import restore_switches
+
+BEGIN_S = 10.0
+"""How long a standby waits for the run's first record on disk."""
+DRAIN_S = 30.0
+"""How long a return waits for the journaller to bring everything to disk."""
+DRAIN_POLL_S = 0.0005
+FOLLOW_S = 0.01
+"""How often a standby looks for more."""
+
+
+class Return:
+    """One engine on its way.
+
+    Args:
+        loop: At the beginning of the run, with the run's rings.
+        buffer: The run's.
+        config: The daemon's.
+        log: Says how far it came.
+        dead: Whether the engine before us is dead already.
+
+    Raises:
+        JournalError: The journal does not come to disk, has no beginning, or is damaged.
+    """
+
+    def __init__(
+        self, loop: EngineLoop, buffer: Journal, config: DaemonConfig, log: logging.Logger, *, dead: bool
+    ) -> None:
+        self._loop, self._buffer, self._log = loop, buffer, log
+        self._directory = run_directory(config, buffer.run_id)
+        self._sizes = Sizes(segment=config.journal.segment_mb << 20)
+        if dead:
+            self._drain()
+        elif not buffer.wait_durable(buffer.first_seq, BEGIN_S):
+            raise JournalError(f"{buffer.path}: nothing of this run is on disk after {BEGIN_S:g} s")
+        begun = beginning(self._directory)
+        loop.kernel.restore_latches(begun.switches)
+        loop.version = begun.version
+        self._reader = JournalReader(self._directory)
+        self._reader.limit = 0
+        self._replay = Replay(loop, self._reader)
+        loop.begin_repeating()
+
+    def follow(self, called: Callable[[float], bool]) -> None:
+        """Repeats what another engine does, until we are called.
+
+        Args:
+            called: Waits for so many seconds at most; whether that engine is dead and we are to take over.
+
+        Raises:
+            RingbookError: As :meth:`engine.runtime.recovery.Replay.run`.
+        """
+        while True:
+            self._reader.limit = max(0, self._buffer.durable_seq - 1)
+            before = self._reader.seq
+            self._replay.run()
+            if before == 0:
+                self._log.info("standing by at record %d", self._reader.seq)
+            if called(FOLLOW_S):
+                return
+
+    def complete(self, ledger: Ledger | None = None) -> None:
+        """Takes the rest in, publishes what the dead engine had not, and goes on in its buffer.
+
+        Args:
+            ledger: Where switches and changes are kept; by default the loop's own.
+
+        Raises:
+            JournalError: Not all of it came to disk, or its run has ended.
+            RingbookError: As :meth:`engine.runtime.recovery.Replay.run`.
+        """
+        loop, buffer, reader = self._loop, self._buffer, self._reader
+        followed = reader.seq
+        self._drain()
+        reader.limit = buffer.durable_seq
+        loop.publish_rest()
+        self._replay.run()
+        loop.end_repeating(ledger)
+        loop.skip_taken()
+        buffer.take_over(reader.seq, reader.crc)
+        loop.keep_in(buffer)
+        loop.inputs.note_resumed(loop.now)
+        loop.flush()
+        self._log.info(
+            "goes on after record %d, the last %d repeated just now, at engine time %d",
+            reader.seq,
+            reader.seq - followed,
+            loop.now,
+        )
+
+    def _drain(self) -> None:
+        """Waits until all that the dead engine accepted is on disk; without a journaller, brings it there."""
+        deadline = time.monotonic() + DRAIN_S
+        while self._buffer.tail != self._buffer.head:
+            try:
+                with Journaller(self._buffer, self._directory, sizes=self._sizes) as journaller:
+                    journaller.drain()
+            except JournalLocked:
+                if time.monotonic() > deadline:
+                    raise JournalError(
+                        f"{self._directory}: the journaller has not brought all to disk in {DRAIN_S:g} s"
+                    ) from None
+                time.sleep(DRAIN_POLL_S)
+
+
+def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
+    """Has a loop keep its inputs, once it is where the engine was that ran before it in this run.
+
+    What an earlier run left in shared memory is brought to disk first, whatever ended it.
+
+    Args:
+        loop: The engine's, before its first input.
+        config: The daemon's.
+        run: Its directory.
+        log: Says what was found.
+
+    Raises:
+        JournalError: It cannot be written, is damaged, or is not what its run did.
+    """
+    state = run.read_state()
+    run_id = bytes.fromhex(state.run_id) if state is not None and state.run_id else os.urandom(16)
+    left = _left_buffer(run)
+    if left is not None and left.run_id == run_id and left.head:
+        Return(loop, left, config, log, dead=True).complete()
+        return
+    if left is not None:
+        left.close()
+        found = settle(run_directory(config, left.run_id), run.journal_buffer)
+        log.info("brought the journal of run %s to disk: %d records", left.run_id.hex(), found.seq)
+    journal = Journal.create(
+        run.journal_buffer,
+        run_id=run_id,
+        config=config_hash(config),
+        capacity=config.journal.buffer_mb << 20,
+    )
+    restore_switches(loop.kernel, run, log)
+    loop.switches_restored()
+    begun = Beginning(
+        run_id.hex(),
+        [Instrument(asset.symbol) for asset in config.instruments],
+        list(loop.kernel.latches()),
+        loop.version,
+        config,
+    )
+    journal.append_time(RecordType.META, 0, msgspec.msgpack.encode(begun))
+    loop.keep_in(journal)
+
+
+def _left_buffer(run: RunDir) -> Journal | None:
+    """The buffer that is still in shared memory."""
+    try:
+        return Journal.attach(run.journal_buffer, prefault=True)
+    except FileNotFoundError:
+        return None
