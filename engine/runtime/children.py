@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import engine
+
+PR_SET_CHILD_SUBREAPER = 36
+POLL_S = 0.005
 
 
 @dataclass
@@ -32,7 +37,7 @@ class Child:
     """
 
     role: str
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Adopted | None = None
     ready_fd: int = -1
     text: bytes = b""
     ready: bool = False
@@ -46,6 +51,76 @@ class Child:
     def alive(self) -> bool:
         """Whether it runs."""
         return self.process is not None and self.process.poll() is None
+
+
+class Adopted:
+    """A child of ours that another process has made; it is waited for as any other.
+
+    Attributes:
+        pid: None as long as it is being made.
+        returncode: None as long as it runs.
+    """
+
+    def __init__(self) -> None:
+        self.pid: int | None = None
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The return code once it has ended."""
+        if self.returncode is None and self.pid is not None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                # Nobody's child any more: what it ended with is not known.
+                pid, status = self.pid, signal.SIGKILL
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end.
+
+        Args:
+            timeout: Seconds; None for ever.
+
+        Raises:
+            subprocess.TimeoutExpired: It still runs.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if end is not None and time.monotonic() >= end:
+                raise subprocess.TimeoutExpired("engine", timeout or 0.0)
+            time.sleep(POLL_S)
+        return code
+
+    def terminate(self) -> None:
+        """Asks it to end in good order."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it at once; one that is only being made is given up."""
+        self._send(signal.SIGKILL)
+
+    def give_up(self) -> None:
+        """It will not be made."""
+        if self.pid is None:
+            self.returncode = -signal.SIGKILL
+
+    def _send(self, number: int) -> None:
+        if self.pid is None:
+            self.give_up()
+        elif self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def reap_orphans(below_us: bool) -> None:
+    """Has processes whose parent ends become our children, where the system can do that.
+
+    Args:
+        below_us: Whether they are to; else they are the system's, as usual.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, int(below_us))
 
 
 def describe_exit(code: int) -> str:
@@ -111,15 +186,6 @@ class Spawner:
         while child.ready_fd >= 0:
             self.read(child)
         return child.text.decode(errors="replace").strip()
-
-    def become(self, child: Child, other: Child) -> None:
-        """Has one child be the process that another one was."""
-        self.close(child)
-        child.process, child.ready_fd, other.process = other.process, other.ready_fd, None
-        child.text, child.ready, other.ready_fd, other.text = other.text, other.ready, -1, b""
-        child.started, child.respawn_at = time.monotonic(), None
-        if child.ready_fd >= 0:
-            self._selector.modify(child.ready_fd, selectors.EVENT_READ, child)
 
     def close(self, child: Child) -> None:
         """Hears no more of a process."""

@@ -110,8 +110,7 @@ class EngineLoop(Repeating):
         self._control_blobs, self._signal_blobs = BlobJoiner(), BlobJoiner()
         self._ledger = ledger
         self._kept = kernel.latches()
-        self._unanswered: list[tuple[Ticket, dict[str, Any]]] = []
-        self._stopping = self._replaying = False
+        self._stopping = False
         self._market_first = False
         self._commands = Commands(
             kernel,
@@ -239,11 +238,10 @@ class EngineLoop(Repeating):
             ticket = self._keep()
             self.tell()
             self._note_command(message, reply)
-            if ticket is not None:
-                self._unanswered.append((ticket, reply))
-                continue
             if is_in_order(message):
                 self.out.reply(reply)
+            elif ticket is not None:
+                self._unanswered.append((ticket, reply))
             else:
                 self.out.blob(Kind.REPLY, reply, ring="control_out")
         # A step of the market goes before the next commands, so that a flood of them cannot starve it.

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 from bridge.errors import BridgeError
@@ -39,9 +40,13 @@ class Ready:
         """The process does its work."""
         self._say(b"ok\n")
 
+    def note(self, word: str) -> None:
+        """Says something on the way there, a line of its own."""
+        os.write(self._fd, f"{word}\n".encode())
+
     def fail(self, message: str) -> None:
         """The process cannot start, and why; after :meth:`ok` it goes to nobody."""
-        self._say(message.encode()[:4096])
+        self._say(message.replace("\n", " ").encode()[:4096] + b"\n")
 
     def _say(self, text: bytes) -> None:
         if self._fd >= 0:
@@ -114,7 +119,7 @@ def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready
 
 
 def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready, word: int) -> None:
-    """An engine that follows the living one, until the supervisor's word that it is to take over."""
+    """Follows the engine, and makes a copy of itself that takes over each time the supervisor says so."""
     from engine.journal.wal import Journal
     from engine.runtime.engine import EngineLoop
     from engine.runtime.ledger import Ledger
@@ -124,18 +129,40 @@ def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Read
     def called(seconds: float) -> bool:
         if not select.select([word], [], [], seconds)[0]:
             return False
-        if not os.read(word, 16):
+        if not os.read(word, 3):
             sys.exit(0)
         return True
 
+    supervisor = os.getppid()
+    # Without threads until then, of which a copy would have none.
+    loop = EngineLoop.of_run(config, run, log, standby=True)
+    way = Return(loop, Journal.attach(run.journal_buffer, prefault=True), config, log, dead=False)
+    while True:
+        way.follow(called, lambda: ready.note("by"))
+        if _is_copy(supervisor):
+            break
+    ready.note(f"pid {os.getpid()}")
+    os.close(word)
+    _pin(config)
     with in_background(log):
-        loop = EngineLoop.of_run(config, run, log, standby=True)
-        way = Return(loop, Journal.attach(run.journal_buffer, prefault=True), config, log, dead=False)
-        way.follow(called)
-        _pin(config)
         loop.out.set_page(create_page(run))
         way.complete(Ledger(run, log))
         loop.run(ready.ok)
+
+
+def _is_copy(supervisor: int) -> bool:
+    """Makes a copy of this process that is the supervisor's child; True in the copy."""
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return False
+    between = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == between:
+        time.sleep(0.0001)
+    die_with_parent(supervisor)
+    return True
 
 
 def _pin(config: DaemonConfig) -> None:

@@ -338,7 +338,7 @@ cdef class Publisher:
         self.orders_known = min(self.orders_known, self.orders_seq)
 
     def reply(self, message, bint is_news=True) -> bool:
-        """Publishes a reply that has its place and number among the orders; one that is no news only has the number."""
+        """Publishes a reply that has a place and number among the orders; one that is no news is only numbered."""
         self.orders_seq += 1
         if not is_news:
             return True

@@ -25,13 +25,17 @@ class Repeating(Applying):
     """
 
     _ledger: Ledger | None
-    _replaying: bool
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._replaying = self._is_rest = False
+        self._unanswered: list[tuple[Ticket, dict[str, Any]]] = []
+        self._last_replies: deque[dict[str, Any]] = deque(maxlen=LAST_REPLIES)
+        self._last_changes: deque[Change] = deque(maxlen=LAST_CHANGES)
 
     def begin_repeating(self) -> None:
         """What follows has happened before: nothing of it is published, kept or answered."""
         self._replaying, self._is_rest = True, False
-        self._last_replies: deque[dict[str, Any]] = deque(maxlen=LAST_REPLIES)
-        self._last_changes: deque[Change] = deque(maxlen=LAST_CHANGES)
         self.mute(True)
 
     def publish_rest(self) -> None:

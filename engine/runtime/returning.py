@@ -67,23 +67,26 @@ class Return:
         self._reader = JournalReader(self._directory)
         self._reader.limit = 0
         self._replay = Replay(loop, self._reader)
+        self._caught_up = False
         loop.begin_repeating()
 
-    def follow(self, called: Callable[[float], bool]) -> None:
+    def follow(self, called: Callable[[float], bool], caught_up: Callable[[], None]) -> None:
         """Repeats what another engine does, until we are called.
 
         Args:
             called: Waits for so many seconds at most; whether that engine is dead and we are to take over.
+            caught_up: Told once that we are where the engine is.
 
         Raises:
             RingbookError: As :meth:`engine.runtime.recovery.Replay.run`.
         """
         while True:
             self._reader.limit = max(0, self._buffer.durable_seq - 1)
-            before = self._reader.seq
             self._replay.run()
-            if before == 0:
+            if not self._caught_up:
+                self._caught_up = True
                 self._log.info("standing by at record %d", self._reader.seq)
+                caught_up()
             if called(FOLLOW_S):
                 return
 

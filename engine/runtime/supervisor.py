@@ -20,7 +20,7 @@ from pathlib import Path
 from engine.core.errors import RingbookError
 from engine.core.ring import Bell, Ring
 from engine.core.settings import config_hash
-from engine.runtime.children import Child, Spawner, describe_exit
+from engine.runtime.children import Child, Spawner, describe_exit, reap_orphans
 from engine.runtime.config import DaemonConfig
 from engine.runtime.logging import configure
 from engine.runtime.notify import Notifier
@@ -68,7 +68,7 @@ class Supervisor:
         self._children = {role: Child(role) for role in roles}
         self._selector = selectors.DefaultSelector()
         self._spawner = Spawner(command, self._run.path, self._selector)
-        keeps = bool(config.journal.dir) and config.journal.standby
+        keeps = bool(config.journal.dir) and config.journal.standby and Spare.possible()
         self._spare = Spare(self._spawner, self._log) if keeps else None
         self._rings: list[Ring | Bell] = []
         self._signals: list[int] = []
@@ -111,9 +111,11 @@ class Supervisor:
         self._selector.register(wakeup_r, selectors.EVENT_READ)
         self._wakeup = wakeup_r
         try:
+            reap_orphans(self._spare is not None)
             return self._supervise(on_ready)
         finally:
             self._kill_all()
+            reap_orphans(False)
             signal.set_wakeup_fd(previous_fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -144,8 +146,7 @@ class Supervisor:
             if not self._children["engine"].alive and not self._bring_back():
                 return self._engine_died()
             self._reap_and_restart()
-            # Not beside an engine that is on its way: both would want the processor.
-            if self._spare is not None and self._children["engine"].ready and self._spare.keep():
+            if self._spare is not None and self._spare.keep():
                 self._write_state("running")
             self._sign_of_life()
             self._wait(self._until_next())
@@ -179,12 +180,12 @@ class Supervisor:
         child.failures = 0 if child.ready else child.failures + 1
         if child.failures >= len(BACKOFF_S):
             return False
-        self._log.error(
-            "the engine is gone (%s); bringing it back from its journal",
-            describe_exit(child.process.returncode),
-        )
+        # Else the standby has died before it had made one.
+        if child.process.pid is not None:
+            end = describe_exit(child.process.returncode)
+            self._log.error("the engine is gone (%s); bringing it back from its journal", end)
+            child.restarts += 1
         self._spawner.close(child)
-        child.restarts += 1
         if self._spare is None or not self._spare.hand_over(child):
             self._spawner.spawn(child)
         self._write_state("running")
@@ -344,6 +345,10 @@ class Supervisor:
                 self._read_ready(key.data)
 
     def _read_ready(self, child: Child) -> None:
+        if self._spare is not None and child is self._spare.child:
+            self._spare.hear()
+            self._write_state(self._state.state)
+            return
         self._spawner.read(child)
         if child.ready:
             self._write_state(self._state.state)
@@ -353,9 +358,9 @@ class Supervisor:
 
     def _write_state(self, state: str) -> None:
         self._state.state = state
-        self._state.pids = {c.role: c.process.pid for c in self._children.values() if c.alive}
-        if self._spare is not None and self._spare.child.alive:
-            self._state.pids["standby"] = self._spare.child.process.pid
+        spares = [] if self._spare is None else [self._spare.child]
+        alive = [child for child in (*self._children.values(), *spares) if child.alive]
+        self._state.pids = {c.role: c.process.pid for c in alive if c.process.pid is not None}
         self._state.restarts = {c.role: c.restarts for c in self._children.values()}
         try:
             self._run.write_state(self._state)

@@ -44,6 +44,15 @@ class Trader(Strategy):
         ctx.log(f"{signal.name} {signal.value}")
 
 
+class Chatty(Trader):
+    """Logs more than is kept."""
+
+    def on_book(self, ctx, book):
+        super().on_book(ctx, book)
+        for line in range(40):
+            ctx.log(f"{book.best_bid} {line}")
+
+
 class Other(Trader):
     """Does something else than what was journalled."""
 

@@ -10,16 +10,34 @@ import time
 import pytest
 
 from engine.core.errors import AlreadyRunning
+from engine.runtime import spare
 from engine.runtime import supervisor as module
-from engine.runtime.config import DaemonConfig, EngineSection
+from engine.runtime.config import DaemonConfig, EngineSection, JournalSection
 from engine.runtime.supervisor import StartFailed, Supervisor
 
 # Reads what to do from <run>/<role>.do: "serve", "fail TEXT", "exit N".
 FAKE = textwrap.dedent(
     """
     import os, pathlib, signal, sys, time
-    role, path, parent, fd = sys.argv[1:]
+    role, path, parent, fd, *word = sys.argv[1:]
     run = pathlib.Path(path)
+    if word:
+        # A standby as runtime/processes makes it, but for what it knows.
+        os.write(int(fd), b"by\\n")
+        while os.read(int(word[0]), 3):
+            between = os.fork()
+            if between:
+                os.waitpid(between, 0)
+                continue
+            between = os.getpid()
+            if os.fork():
+                os._exit(0)
+            while os.getppid() == between:
+                time.sleep(0.001)
+            os.write(int(fd), b"pid %d\\n" % os.getpid())
+            break
+        else:
+            sys.exit(0)
     with open(run / "started", "a") as file:
         file.write(role + "\\n")
     plan = (run / (role + ".do"))
@@ -49,10 +67,12 @@ FAKE = textwrap.dedent(
 class Daemon:
     """A supervisor in this process, told what to do by its own signals."""
 
-    def __init__(self, tmp_path):
+    def __init__(self, tmp_path, **journal):
         self.script = tmp_path / "fake.py"
         self.script.write_text(FAKE)
-        config = DaemonConfig(engine=EngineSection(run_dir=str(tmp_path)), instruments=[])
+        config = DaemonConfig(
+            engine=EngineSection(run_dir=str(tmp_path)), journal=JournalSection(**journal), instruments=[]
+        )
         self.run_dir = config.run_dir()
         self.run_dir.make()
         self.supervisor = Supervisor(config, "x.toml", command=(sys.executable, str(self.script)))
@@ -195,3 +215,84 @@ def test_a_state_that_cannot_be_written_ends_nothing(daemon, capfd):
     assert "state.json was not written: Is a directory" in capfd.readouterr().err
     assert daemon.run_dir.owner() is None
     assert not daemon.run_dir.ring_dir.exists()
+
+
+def kill(daemon, role):
+    """Kills a process and waits until another one is in its place."""
+    pid = daemon.state().pids[role]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: daemon.state().pids.get(role) not in (None, pid))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt others")
+def test_a_standby_takes_over_from_each_engine_that_is_killed(tmp_path):
+    daemon = Daemon(tmp_path, dir=str(tmp_path))
+    seen = []
+
+    def act():
+        until(lambda: "standby" in daemon.state().pids)
+        before = daemon.state()
+        for count in range(2, 10):
+            kill(daemon, "engine")
+            until(lambda count=count: daemon.lines("started").count("engine") == count)
+        seen.extend((before, daemon.state()))
+
+    assert daemon.run(act) == 0
+    before, after = seen
+    for role in ("standby", "journaller", "bridge", "feed"):
+        assert after.pids[role] == before.pids[role]
+    assert after.restarts == {"engine": 8, "journaller": 0, "bridge": 0, "feed": 0}
+    for pid in after.pids.values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt others")
+def test_a_killed_standby_harms_nothing_and_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(spare, "BACKOFF_S", (0.02,))
+    daemon = Daemon(tmp_path, dir=str(tmp_path))
+    seen = []
+
+    def act():
+        until(lambda: "standby" in daemon.state().pids)
+        before = daemon.state()
+        kill(daemon, "standby")
+        seen.extend((before, daemon.state()))
+        pids = daemon.state().pids
+        for role in ("standby", "engine"):
+            os.kill(pids[role], signal.SIGKILL)
+        until(lambda: daemon.state().restarts["engine"] == 1 and "engine" in daemon.state().pids)
+        until(lambda: daemon.state().pids.get("standby") not in (None, pids["standby"]))
+        kill(daemon, "engine")
+
+    assert daemon.run(act) == 0
+    before, after = seen
+    assert before.pids["engine"] == after.pids["engine"]
+    assert before.restarts == after.restarts
+
+
+def test_without_a_standby_the_engine_is_started_anew(tmp_path):
+    daemon = Daemon(tmp_path, dir=str(tmp_path), standby=False)
+
+    def act():
+        bridge = daemon.state().pids["bridge"]
+        kill(daemon, "engine")
+        until(lambda: daemon.lines("started").count("engine") == 2)
+        assert daemon.state().pids["bridge"] == bridge
+        assert "standby" not in daemon.state().pids
+
+    assert daemon.run(act) == 0
+
+
+def test_an_engine_whose_return_fails_ends_the_daemon(tmp_path, capfd):
+    daemon = Daemon(tmp_path, dir=str(tmp_path), standby=False)
+
+    def act():
+        daemon.plan("engine", "fail the disk is full")
+        os.kill(daemon.state().pids["engine"], signal.SIGKILL)
+        until(lambda: daemon.state().state == "stopped")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "kill", lambda pid, number, kill=os.kill: pid == os.getpid() or kill(pid, number))
+        assert daemon.run(act) == 1
+    assert "the engine died (exit code 2: the disk is full)" in daemon.state().message
