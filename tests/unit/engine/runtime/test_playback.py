@@ -21,7 +21,8 @@ from engine.runtime.records import (
     blob_records,
     record_dtype,
 )
-from engine.runtime.recovery import LAST_TS, Replay, open_journal, private_loop, quiet_log
+from engine.runtime.recovery import LAST_TS, Replay, private_loop, quiet_log
+from engine.runtime.returning import open_journal
 from engine.runtime.rundir import RING_SLOTS, RunDir
 from tests.kit import runs
 
