@@ -51,10 +51,12 @@ class Times:
         engine: Until the engine takes inputs again; of the others, until the feed brings market data, the
             journaller commits, the bridge is there.
         client: Until an order that was sent after the kill is answered.
+        undisturbed: How long orders were answered in between, which says how busy the machine was.
     """
 
     engine: list[float] = field(default_factory=list)
     client: list[float] = field(default_factory=list)
+    undisturbed: list[float] = field(default_factory=list)
 
     def lines(self, role: str) -> list[str]:
         """For people."""
@@ -63,6 +65,10 @@ class Times:
         for name, values in ((what, self.engine), ("an order is answered", self.client)):
             spread = f"p50 {_ms(values, 0.5)}, p99 {_ms(values, 0.99)}, most {_ms(values, 1)}"
             lines.append(f"from the kill until {name}: {spread}")
+        values = self.undisturbed
+        lines.append(
+            f"orders otherwise: p50 {_ms(values, 0.5)}, p99 {_ms(values, 0.99)}, most {_ms(values, 1)}"
+        )
         return lines
 
 
@@ -171,6 +177,7 @@ def session(
             for role in plan:
                 killer.kill(role, gap)
             clerk.stop()
+            times.undisturbed += clerk.undisturbed
         finally:
             clerk.close()
         state = RunDir(one.run_path).read_state()
@@ -215,7 +222,7 @@ def main() -> int:
             )
             return 1
         left, seed = left - here, seed + 1
-        print(f"{options.kills - left} of {options.kills}: {times.lines(options.role)[-1]}", flush=True)
+        print(f"{options.kills - left} of {options.kills}: {times.lines(options.role)[1]}", flush=True)
     for line in times.lines(options.role):
         print(line)
     print(", ".join(f"{count:,} {name}" for name, count in counts.items()))

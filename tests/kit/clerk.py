@@ -34,6 +34,7 @@ class Clerk:
         sent: When each order was sent, by client_order_id; steady clock, seconds.
         refused: Orders that never reached the engine: the bridge has said so, or was not there.
         heard: All executions, in the order in which they came.
+        undisturbed: Seconds that the answers to orders took while nobody was dead or just back.
         faults: What went wrong in the thread.
     """
 
@@ -42,10 +43,12 @@ class Clerk:
         self.sent: dict[int, float] = {}
         self.refused: set[int] = set()
         self.heard: list[p.Execution] = []
+        self.undisturbed: list[float] = []
         self.faults: list[BaseException] = []
         self._rng = random.Random(seed)
         self._served = threading.Condition()
-        self._since, self._served_at = float("inf"), 0.0
+        self._since, self._served_at, self._calm = float("inf"), 0.0, 0.0
+        self._answered: set[int] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self.client.on_execution = self._hear
@@ -68,7 +71,9 @@ class Clerk:
         """Waits for that answer; returns seconds between the call of :meth:`expect_service` and it."""
         with self._served:
             assert self._served.wait_for(lambda: self._served_at > 0.0, seconds), "no order was answered"
-            return self._served_at - self._since
+            took, self._since = self._served_at - self._since, float("inf")
+            self._calm = time.monotonic()
+            return took
 
     def stop(self) -> None:
         """Ends trading, cancels everything, and waits until all is told."""
@@ -96,6 +101,11 @@ class Clerk:
 
     def _hear(self, execution: p.Execution) -> None:
         self.heard.append(execution)
+        number, now = execution.client_order_id, time.monotonic()
+        if number in self.sent and number not in self._answered:
+            self._answered.add(number)
+            if self._since == float("inf") and self.sent[number] > self._calm:
+                self.undisturbed.append(now - self.sent[number])
         if self.sent.get(execution.client_order_id, 0.0) > self._since and not self._served_at:
             with self._served:
                 self._served_at = time.monotonic()
