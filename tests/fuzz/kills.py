@@ -22,7 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.core.errors import RingCorrupt
+from bridge.errors import BridgeError
+from engine.core.errors import RingbookError
 from engine.journal.wal import Journal
 from engine.runtime.rundir import RunDir
 from tests.kit.clerk import Clerk
@@ -214,7 +215,7 @@ def main() -> int:
         here = min(left, options.session)
         try:
             counts += session([options.role] * here, seed, times, standby=not options.cold)
-        except (AssertionError, RingCorrupt) as error:
+        except (AssertionError, RingbookError, BridgeError) as error:
             cold = " --cold" if options.cold else ""
             print(f"seed {seed}: {error}")
             print(

@@ -56,7 +56,8 @@ class Clerk:
 
     def start(self) -> None:
         """Connects and begins."""
-        self.client.__enter__()
+        self.client.start()
+        self.client.connected(60.0)
         self.client.subscribe_depth(SYMBOL)
         until(lambda: self.client.book(SYMBOL).mid is not None, "a book")
         self._thread.start()
@@ -97,7 +98,7 @@ class Clerk:
     def close(self) -> None:
         """Leaves."""
         self._stopping.set()
-        self.client.__exit__(None, None, None)
+        self.client.close()
 
     def _hear(self, execution: p.Execution) -> None:
         self.heard.append(execution)
