@@ -235,11 +235,7 @@ cdef class LoopCore:
         return self.driver.outputs_hash
 
     def keep_in(self, journal) -> None:
-        """Keeps inputs from here on.
-
-        Args:
-            journal: A :class:`~engine.journal.wal.Journal` that this process made.
-        """
+        """Keeps inputs from here on in a journal's buffer that this process has made or taken over."""
         self.driver.counting = True
         self.inputs.keep_in(journal)
         self.out.keep_in(journal)
@@ -247,10 +243,7 @@ cdef class LoopCore:
     def mute(self, bint muted) -> None:
         """Has outputs go to the venue only, or into the rings as well."""
         self.driver.muted = muted
-        if muted:
-            self.out.repeat(True)
-        else:
-            self.out.repeat_no_more()
+        self.out.mute(muted)
 
     def skip_taken(self) -> None:
         """Passes over the records that an engine before us kept, but had not yet taken off their rings.

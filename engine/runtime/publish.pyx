@@ -333,9 +333,12 @@ cdef class Publisher:
                     record.payload.order.journal_seq = self.journal_seq[0]
                     spsc_publish(self.orders_out, 1)
 
-    def repeat_no_more(self) -> None:
-        """Publishes whatever is put out from here on."""
-        self.orders_known = min(self.orders_known, self.orders_seq)
+    def mute(self, bint muted) -> None:
+        """Numbers what is put out without publishing it, or publishes whatever is put out from here on."""
+        if muted:
+            self.repeat(True)
+        else:
+            self.orders_known = min(self.orders_known, self.orders_seq)
 
     def reply(self, message, bint is_news=True) -> bool:
         """Publishes a reply that has a place and number among the orders; one that is no news is only numbered."""

@@ -71,6 +71,7 @@ class Repeating(Applying):
             message: The command.
             reply: The answer to it.
         """
+        reply["journal_seq"] = self.out.accepted_seq
         if is_in_order(message):
             self.out.reply(reply, self._is_news())
         else:

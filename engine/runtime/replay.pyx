@@ -137,6 +137,7 @@ cdef class JournalPass:
         cdef LoopCore loop = self.loop
         cdef TimerPayload due
         cdef int want
+        loop.out.no_seq = kept.seq
         if kept.type in (JOURNAL_OUTPUT, JOURNAL_STATE_HASH, JOURNAL_META, JOURNAL_RESUMED, JOURNAL_END):
             self.compare(kept)
             return WANT_NOTHING

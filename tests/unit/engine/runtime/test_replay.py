@@ -68,7 +68,7 @@ def test_a_replay_gives_the_same_outputs_and_the_same_state(tmp_path, seed):
 def test_a_replay_tells_nobody_what_the_run_has_told(tmp_path):
     _, directory, _ = journalled(tmp_path, 1)
     again, replay = replayed(directory)
-    again.engine.replay(True)
+    again.engine.begin_repeating()
     replay.run()
     assert [out for out in again.take("orders_out") if out.kind in (Kind.ORDER, Kind.FILL)] == []
 
