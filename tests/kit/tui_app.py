@@ -71,13 +71,10 @@ async def drive(app: RingbookApp, size: tuple[int, int] = (120, 36)) -> AsyncIte
     """
     async with app.run_test(size=size, notifications=True) as pilot:
 
-        async def a_moment(min_sleep: float = 0.0, max_sleep: float = 0.0) -> None:
-            await asyncio.sleep(0.02)
-
         async def all_done(min_sleep: float = 0.0, max_sleep: float = 0.0) -> None:
-            await pilot.pause()
+            await pilot.pause(0.02)
 
-        with patch("textual.pilot.wait_for_idle", a_moment), patch("textual.app.wait_for_idle", all_done):
+        with patch("textual.app.wait_for_idle", all_done):
             yield pilot
 
 
