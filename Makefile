@@ -35,8 +35,8 @@ demo: build  ## watch a market maker trade on a simulated market (headless witho
 
 # Tests that run daemons have the processors to themselves; the others share them.
 test: build  ## run every test that CI runs
-	@$(PY) -m pytest -q tests/integration
-	@$(PY) -m pytest -q -n auto --dist loadfile --ignore tests/integration
+	@$(PY) -m pytest -q tests/integration; status=$$?; \
+	  $(PY) -m pytest -q -n auto --dist loadfile --ignore tests/integration && exit $$status
 
 unit: build  ## run the fast tests only
 	@$(PY) -m pytest -q -n auto --dist loadfile tests/unit tests/tidy tests/property

@@ -15,7 +15,7 @@ SCRIPT = ROOT / "examples" / "external" / "market_maker.py"
 
 def start(endpoint, *arguments):
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), "--connect", endpoint, *arguments],
+        [sys.executable, "-X", "faulthandler", str(SCRIPT), "--connect", endpoint, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -25,6 +25,15 @@ def start(endpoint, *arguments):
 
 def test_it_is_short():
     assert len(SCRIPT.read_text().splitlines()) < 60
+
+
+def ended(process):
+    """What the process has said until its end; one that does not end says where it is."""
+    try:
+        return process.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"it did not end:\n{process.communicate(timeout=20)[1]}")
 
 
 @pytest.mark.parametrize("ending", ["seconds", "interrupt", "kill"])
@@ -50,7 +59,7 @@ def test_it_quotes_fills_and_leaves_nothing_behind(engine, endpoint, ending):
             wait_until(lambda: len(engine.orders) == 2)
             if ending != "seconds":
                 process.send_signal(signal.SIGINT if ending == "interrupt" else signal.SIGKILL)
-            rest, errors = process.communicate(timeout=20)
+            rest, errors = ended(process)
             wait_until(lambda: not engine.orders)
             assert errors == ""
             if ending != "kill":
