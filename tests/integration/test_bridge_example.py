@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -15,25 +16,18 @@ SCRIPT = ROOT / "examples" / "external" / "market_maker.py"
 
 def start(endpoint, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", str(SCRIPT), "--connect", endpoint, *arguments],
+        [sys.executable, str(SCRIPT), "--connect", endpoint, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        # Tests that a shell has started in the background have it ignored, and so have their children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
 def test_it_is_short():
     assert len(SCRIPT.read_text().splitlines()) < 60
-
-
-def ended(process):
-    """What the process has said until its end; one that does not end says where it is."""
-    try:
-        return process.communicate(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)
-        pytest.fail(f"it did not end:\n{process.communicate(timeout=20)[1]}")
 
 
 @pytest.mark.parametrize("ending", ["seconds", "interrupt", "kill"])
@@ -59,7 +53,7 @@ def test_it_quotes_fills_and_leaves_nothing_behind(engine, endpoint, ending):
             wait_until(lambda: len(engine.orders) == 2)
             if ending != "seconds":
                 process.send_signal(signal.SIGINT if ending == "interrupt" else signal.SIGKILL)
-            rest, errors = ended(process)
+            rest, errors = process.communicate(timeout=20)
             wait_until(lambda: not engine.orders)
             assert errors == ""
             if ending != "kill":
