@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Annotated
 
 from engine.backtest.config import StrategyConfig
 from engine.core.types import DEPTH_EVENT, TRADE_EVENT, OrdType, Status, TimeInForce
 from engine.runtime.records import FeedState
+from engine.runtime.rundir import RunDir, RunState
 from engine.strategy.base import Strategy
 from engine.strategy.params import Range
 from tests.kit.loops import Loop, rows
@@ -126,3 +128,20 @@ class Session:
 def make_loop(strategy: StrategyConfig | None = None) -> Loop:
     """A loop with one strategy, that external traders may join."""
     return Loop(strategy or trader(), external={"enabled": True}, slots={"orders_out": 1 << 16})
+
+
+def running(folder: Path, run_id: str) -> RunDir:
+    """The directory of a run that has begun.
+
+    Args:
+        folder: Where it is made.
+        run_id: The run's, hex.
+    """
+    run = RunDir(folder / "run")
+    run.make()
+    run.journal_buffer = str(folder / "buffer")
+    nothing = dict.fromkeys(("endpoint", "config", "config_hash"), "")
+    run.write_state(
+        RunState(name="t", mode="PAPER", state="running", pid=1, started=0, run_id=run_id, **nothing)
+    )
+    return run

@@ -12,9 +12,9 @@ from engine.runtime.loop import simulate_clock
 from engine.runtime.records import JournalState, Kind
 from engine.runtime.recovery import Replay, beginning, newest_run, quiet_log, run_directory
 from engine.runtime.returning import open_journal
-from engine.runtime.rundir import RunDir, RunState
+from engine.runtime.rundir import RunDir
 from tests.kit.loops import Loop, quotes
-from tests.kit.runs import MS, Session, make_loop, trader
+from tests.kit.runs import MS, Session, make_loop, running, trader
 
 RUN_ID = "ab" * 16
 
@@ -90,22 +90,10 @@ def test_a_strategy_that_has_changed_is_found_out(tmp_path):
         replay.run()
 
 
-def running(tmp_path):
-    """The directory of a run that has begun."""
-    run = RunDir(tmp_path / "run")
-    run.make()
-    run.journal_buffer = str(tmp_path / "buffer")
-    nothing = dict.fromkeys(("endpoint", "config", "config_hash"), "")
-    run.write_state(
-        RunState(name="t", mode="PAPER", state="running", pid=1, started=0, run_id=RUN_ID, **nothing)
-    )
-    return run
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_an_engine_that_was_killed_goes_on_where_it_was(tmp_path, seed):
     """Twice: once before the market has begun, or soon after, and once in the middle."""
-    run = running(tmp_path)
+    run = running(tmp_path, RUN_ID)
     loop = make_loop()
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
     log = quiet_log()
@@ -131,7 +119,7 @@ def test_an_engine_that_was_killed_goes_on_where_it_was(tmp_path, seed):
 
 
 def test_changes_keep_their_versions_when_an_engine_was_killed_before_it_had_written_the_last(tmp_path):
-    run = running(tmp_path)
+    run = running(tmp_path, RUN_ID)
     loop = Loop(trader(), run=run)
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
     log = quiet_log()

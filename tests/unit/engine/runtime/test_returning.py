@@ -10,29 +10,17 @@ from engine.journal.wal import Journal
 from engine.runtime.records import Kind
 from engine.runtime.recovery import quiet_log, run_directory
 from engine.runtime.returning import Return, open_journal
-from engine.runtime.rundir import RunDir, RunState
-from tests.kit.runs import Session, make_loop, trader
+from tests.kit.runs import Session, make_loop, running, trader
 
 RUN_ID = "cd" * 16
 NUMBERED = (Kind.ORDER, Kind.FILL, Kind.REPLY)
-
-
-def running(tmp_path):
-    run = RunDir(tmp_path / "run")
-    run.make()
-    run.journal_buffer = str(tmp_path / "buffer")
-    nothing = dict.fromkeys(("endpoint", "config", "config_hash"), "")
-    run.write_state(
-        RunState(name="t", mode="PAPER", state="running", pid=1, started=0, run_id=RUN_ID, **nothing)
-    )
-    return run
 
 
 class World:
     """A loop with a journal, a journaller in hand, and a session that trades."""
 
     def __init__(self, tmp_path, seed, strategy=None):
-        self.run, self.loop = running(tmp_path), make_loop(strategy)
+        self.run, self.loop = running(tmp_path, RUN_ID), make_loop(strategy)
         self.loop.config.journal.dir, self.loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
         open_journal(self.loop.engine, self.loop.config, self.run, quiet_log())
         self.session = Session(self.loop, seed)
