@@ -152,7 +152,8 @@ class Replay:
 def quiet_log() -> logging.Logger:
     """A log for replays: what was said in the run is not said again."""
     log = logging.getLogger("ringbook.replay")
-    log.addHandler(logging.NullHandler())
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
     log.propagate = False
     return log
 

@@ -1,0 +1,15 @@
+"""What a bridge takes from the configuration of its daemon."""
+
+from bridge.config import BridgeConfig
+from engine.runtime.config import BridgeSection, DaemonConfig
+from engine.runtime.rundir import RunDir
+from tests.kit.loops import asset
+
+
+def test_its_patience_is_the_daemons(tmp_path):
+    run = RunDir(tmp_path / "run")
+    plain = BridgeConfig.of_run(DaemonConfig(instruments=[asset()]), run)
+    assert (plain.heartbeat_misses, plain.grace_s) == (3, 1.0)
+    section = BridgeSection(heartbeat_misses=7, grace_s=2.5)
+    patient = BridgeConfig.of_run(DaemonConfig(instruments=[asset()], bridge=section), run)
+    assert (patient.heartbeat_misses, patient.grace_s) == (7, 2.5)
