@@ -166,15 +166,16 @@ class Ledger:
             book.open[side] += one.open
         # Orders that flatten a position after a halt pass all checks: they are the engine's own.
         if asked and not (order_type == OrdType.MARKET and client == 0):
-            self._within_limits(order_id, slot, side, qty)
+            self._within_limits(order_id, slot, side, qty, adds=one.open > before)
 
-    def _within_limits(self, order_id: int, slot: int, side: int, qty: int) -> None:
+    def _within_limits(self, order_id: int, slot: int, side: int, qty: int, adds: bool) -> None:
         book = self.book(slot)
         if slot in self.most_lots:
             must(
                 qty <= self.most_lots[slot], f"order {order_id} of {qty} lots, {self.most_lots[slot]} may be"
             )
-        if slot in self.most:
+        # Under a limit that was lowered since, an order may still be changed to no more than it was.
+        if adds and slot in self.most:
             could = side * book.lots + book.open[side]
             must(
                 could <= self.most[slot], f"order {order_id} could lead to {could}, {self.most[slot]} may be"

@@ -35,6 +35,11 @@ def test_a_world_with_a_market_within_adds_up_to_nothing():
     assert found.tally["fills"] > 0
 
 
+def test_an_order_may_become_smaller_under_a_limit_that_was_lowered_since():
+    found = simulate([26_119])
+    assert found.error is None, f"{found.error!r}; repeat it with: {found.command}"
+
+
 def test_an_engine_that_dies_comes_back_as_it_was():
     found = simulate(with_journal(8))
     assert found.error is None, f"{found.error!r}; repeat it with: {found.command}"
