@@ -142,24 +142,24 @@ class AsyncClient(BaseClient):
 
     def subscribe(self, *topics: str) -> None:
         """Starts streams; their messages go to ``on_message``, books and iterators. Survives reconnects."""
-        self._session.subscribe(topics)
+        self._session.subscriptions.subscribe(topics)
 
     def unsubscribe(self, *topics: str) -> None:
         """Ends streams."""
-        self._session.unsubscribe(topics)
+        self._session.subscriptions.unsubscribe(topics)
 
     def subscribe_depth(self, symbol: str) -> Book:
         """Starts a book; the same object is kept up to date until it is unsubscribed."""
-        self._session.subscribe([p.depth_topic(symbol)])
-        return self._session.books[symbol]
+        self._session.subscriptions.subscribe([p.depth_topic(symbol)])
+        return self._session.subscriptions.books[symbol]
 
     def subscribe_trades(self, symbol: str) -> None:
         """Starts a symbol's public trades."""
-        self._session.subscribe([p.trade_topic(symbol)])
+        self._session.subscriptions.subscribe([p.trade_topic(symbol)])
 
     def subscribe_telemetry(self) -> None:
         """Starts all telemetry topics."""
-        self._session.subscribe(p.TELEMETRY_TOPICS)
+        self._session.subscriptions.subscribe(p.TELEMETRY_TOPICS)
 
     def messages(self, *topics: str) -> AsyncMessages:
         """Iterates over topics: a ``Snapshot`` for each first, and again whenever a gap cannot be healed."""
@@ -171,11 +171,11 @@ class AsyncClient(BaseClient):
         Raises:
             KeyError: The symbol's depth is not subscribed.
         """
-        return self._session.books[symbol]
+        return self._session.subscriptions.books[symbol]
 
     def stale(self, topic: str) -> bool:
         """Whether a topic may lack something at the moment."""
-        return self._session.stale(topic)
+        return self._session.subscriptions.stale(topic)
 
     # --- orders ------------------------------------------------------------------------------------------
 

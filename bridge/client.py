@@ -111,11 +111,11 @@ class Client(BaseClient):
 
     def subscribe(self, *topics: str) -> None:
         """Starts streams; their messages go to ``on_message``, books and iterators. Survives reconnects."""
-        self._call(lambda: self._session.subscribe(topics))
+        self._call(lambda: self._session.subscriptions.subscribe(topics))
 
     def unsubscribe(self, *topics: str) -> None:
         """Ends streams."""
-        self._call(lambda: self._session.unsubscribe(topics))
+        self._call(lambda: self._session.subscriptions.unsubscribe(topics))
 
     def subscribe_depth(self, symbol: str) -> None:
         """Starts a book; :meth:`book` gives its present state."""
@@ -145,12 +145,12 @@ class Client(BaseClient):
             KeyError: The symbol's depth is not subscribed.
         """
         with self._lock:
-            return self._session.books[symbol].copy()
+            return self._session.subscriptions.books[symbol].copy()
 
     def stale(self, topic: str) -> bool:
         """Whether a topic may lack something at the moment."""
         with self._lock:
-            return self._session.stale(topic)
+            return self._session.subscriptions.stale(topic)
 
     # --- orders ------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ class Messages:
         self._timeout = timeout
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._sink = Sink(frozenset(topics), self._put, self._clear)
-        client._call(lambda: client._session.add_sink(self._sink))
+        client._call(lambda: client._session.subscriptions.add_sink(self._sink))
         client._queues.append(self._queue)
 
     def _put(self, message: Any) -> bool:
@@ -42,7 +42,7 @@ class Messages:
         """Ends the iteration; the client's streams go on."""
         if self._queue in self._client._queues:
             self._client._queues.remove(self._queue)
-            self._client._call(lambda: self._client._session.remove_sink(self._sink))
+            self._client._call(lambda: self._client._session.subscriptions.remove_sink(self._sink))
         self._queue.put(END)
 
     def __iter__(self) -> Messages:
@@ -66,7 +66,7 @@ class AsyncMessages:
         self._client = client
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
         self._sink = Sink(frozenset(topics), self._put, self._clear)
-        client._session.add_sink(self._sink)
+        client._session.subscriptions.add_sink(self._sink)
         client._iterators.append(self)
 
     def _put(self, message: Any) -> bool:
@@ -81,7 +81,7 @@ class AsyncMessages:
         """Ends the iteration; the client's streams go on."""
         if self in self._client._iterators:
             self._client._iterators.remove(self)
-            self._client._session.remove_sink(self._sink)
+            self._client._session.subscriptions.remove_sink(self._sink)
         self._queue.put_nowait(END)
 
     def __aiter__(self) -> AsyncMessages:

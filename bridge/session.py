@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,8 +26,8 @@ from bridge.errors import (
     refusal,
 )
 from bridge.executions import Executions
-from bridge.streams import Book, Stream
-from bridge.transport import ConnectionState, Sink, Transport, Waiter
+from bridge.subscriptions import Subscriptions
+from bridge.transport import ConnectionState, Transport, Waiter
 
 log = logging.getLogger("ringbook.bridge")
 BACKOFF_TICKS = (5, 10, 20, 40, 80)
@@ -76,8 +76,7 @@ class Session:
         self.welcome: p.Welcome | None = None
         self.rtt_ns = 0
         self.bad_messages = 0
-        self.streams: dict[str, Stream] = {}
-        self.books: dict[str, Book] = {}
+        self.subscriptions = Subscriptions(self)
         self.executions = Executions(hello.strategy_id, self._send_order, self.new_id)
         self.orders = self.executions.orders
         # What the owner of the session listens with; all run in the driver's thread or loop.
@@ -88,10 +87,8 @@ class Session:
         self._welcomed: dict[str, p.Welcome] = {}
         self._misses: dict[str, int] = {}
         self._pending: dict[int, Waiter] = {}
-        self._stream_requests: dict[int, Stream] = {}
         self._next_id = time.time_ns() // 1000
         self._attempt = self._wait = self._hello_age = 0
-        self._sinks: list[Sink] = []
 
     # --- the driver's side -----------------------------------------------------------------------
 
@@ -131,9 +128,7 @@ class Session:
             if self._misses[channel] > self.heartbeat_misses:
                 self._lost(f"no heartbeat on the {channel} socket")
                 return
-        for stream in self.streams.values():
-            if stream.tick():
-                self._ask(stream)
+        self.subscriptions.tick()
         self.executions.tick()
 
     def receive(self, channel: str, frames: Sequence[bytes]) -> None:
@@ -144,9 +139,7 @@ class Session:
                 self._on_server(channel, codec.decode_server(frames))
             else:
                 topic, message = codec.decode_stream(frames)
-                stream = self.streams.get(topic)
-                if stream is not None:
-                    self._deliver(stream, stream.message(message))
+                self.subscriptions.message(topic, message)
         except ProtocolError:
             self.bad_messages += 1
 
@@ -164,43 +157,6 @@ class Session:
         """A request or client order id that this client has not used, nor one before it."""
         self._next_id += 1
         return self._next_id
-
-    def subscribe(self, topics: Iterable[str]) -> None:
-        """Starts streams: subscribed first, then a snapshot, then what follows it."""
-        for topic in topics:
-            if topic in self.streams:
-                continue
-            stream = self.streams[topic] = Stream(topic)
-            if topic.startswith("md.") and topic.endswith(".depth"):
-                symbol = topic[3:-6]
-                self.books[symbol] = Book(symbol)
-            if self.state is ConnectionState.CONNECTED:
-                self.transport.subscribe(topic, True)
-                self._ask(stream)
-
-    def unsubscribe(self, topics: Iterable[str]) -> None:
-        """Ends streams and forgets their books."""
-        for topic in topics:
-            if self.streams.pop(topic, None) is None:
-                continue
-            self.books.pop(topic[3:-6], None)
-            if self.state is ConnectionState.CONNECTED:
-                self.transport.subscribe(topic, False)
-
-    def add_sink(self, sink: Sink) -> None:
-        """Adds a consumer; every topic of it begins with a snapshot."""
-        self._sinks.append(sink)
-        self._restart(sink.topics)
-        self.subscribe(sink.topics)
-
-    def remove_sink(self, sink: Sink) -> None:
-        """Takes a consumer away; its streams go on."""
-        self._sinks.remove(sink)
-
-    def stale(self, topic: str) -> bool:
-        """Whether a stream may lack something: not connected, no snapshot yet, or a gap open."""
-        stream = self.streams.get(topic)
-        return self.state is not ConnectionState.CONNECTED or stream is None or not stream.live
 
     def request(self, channel: str, message: Any, waiter: Waiter) -> None:
         """Sends a message that has a ``request_id`` and lets the waiter have its answer."""
@@ -253,7 +209,7 @@ class Session:
             self.rtt_ns = max(0, time.monotonic_ns() - message.ts)
         elif kind is p.Execution:
             if self.executions.take(message):
-                self._notify(self.on_execution, message)
+                self.notify(self.on_execution, message)
         elif kind is p.Welcome:
             self._on_welcome(channel, message)
         elif kind is p.Error:
@@ -268,10 +224,7 @@ class Session:
     def _on_stream_answer(self, answer: p.Snapshot | p.Replay) -> None:
         if self.executions.take_snapshot(answer):
             return
-        stream = self._stream_requests.pop(answer.request_id, None)
-        if stream is not None:
-            take = stream.snapshot if type(answer) is p.Snapshot else stream.replay
-            self._deliver(stream, take(answer))
+        self.subscriptions.answered(answer)
 
     def _on_welcome(self, channel: str, welcome: p.Welcome) -> None:
         if welcome.version != p.VERSION:
@@ -282,13 +235,9 @@ class Session:
             return
         self.welcome = self._welcomed[self.channels[0]]
         self._attempt = 0
-        self._stream_requests.clear()
         self.transport.open_streams(welcome.market_endpoint, welcome.telemetry_endpoint)
         self._set_state(ConnectionState.CONNECTED, welcome.engine)
-        for topic, stream in self.streams.items():
-            self.transport.subscribe(topic, True)
-            stream.resume(welcome.epoch)
-            self._ask(stream)
+        self.subscriptions.welcomed(welcome.epoch)
         self.executions.welcomed(self.welcome)
 
     def _on_error(self, channel: str, error: p.Error) -> None:
@@ -304,62 +253,21 @@ class Session:
         if error.code == "hello_first":
             self._lost("the server does not know this session")
             return
-        if error.request_id and self._stream_requests.pop(error.request_id, None) is None:
+        if error.request_id and not self.subscriptions.refused(error.request_id):
             waiter = self._pending.pop(error.request_id, None)
             if waiter is not None and not waiter.done():
                 waiter.set_exception(refusal(error.code, error.message))
         self.executions.refused(error)
-        self._notify(self.on_error, error)
+        self.notify(self.on_error, error)
 
     # --- parts -------------------------------------------------------------------------------------
 
-    def _deliver(self, stream: Stream, messages: Iterable[Any]) -> None:
-        book = self.books.get(stream.topic[3:-6]) if stream.topic.endswith(".depth") else None
-        for message in messages:
-            if book is not None:
-                for depth in message.messages if type(message) is p.Snapshot else (message,):
-                    book.apply(depth)
-            self._notify(self.on_message, stream.topic, message)
-            self._fill_sinks(stream.topic, message)
-        if book is not None:
-            book.stale = not stream.live
-        if stream.want is not None and not stream.request_id:
-            self._ask(stream)
-
-    def _fill_sinks(self, topic: str, message: Any) -> None:
-        for sink in self._sinks:
-            if topic in sink.topics and not sink.put(message):
-                # A consumer that cannot keep up starts again from what is, not from where it stopped.
-                sink.clear()
-                self._restart(sink.topics)
-
-    def _restart(self, topics: Iterable[str]) -> None:
-        for topic in topics:
-            stream = self.streams.get(topic)
-            if stream is not None:
-                stream.restart()
-                self._ask(stream)
-
-    def _notify(self, callback: Callable[..., Any], *values: Any) -> None:
+    def notify(self, callback: Callable[..., Any], *values: Any) -> None:
+        """Calls a listener; what it raises is logged."""
         try:
             callback(*values)
         except Exception:
             log.exception("a callback of the client raised")
-
-    def _ask(self, stream: Stream) -> None:
-        if stream.want is None or self.state is not ConnectionState.CONNECTED:
-            return
-        for old in [i for i, asking in self._stream_requests.items() if asking is stream]:
-            del self._stream_requests[old]
-        request_id = self.new_id()
-        request = (
-            p.SnapshotRequest(request_id, stream.topic)
-            if stream.want.kind == "snapshot"
-            else p.ReplayRequest(request_id, stream.topic, stream.want.from_seq)
-        )
-        self._stream_requests[request_id] = stream
-        stream.asked(request_id)
-        self.transport.send(self.channels[0], codec.encode(request))
 
     def _send_order(self, message: Any) -> bool:
         return self.transport.send("orders", codec.encode(message))
@@ -379,8 +287,7 @@ class Session:
     def _lost(self, why: str) -> None:
         self.transport.close()
         self._fail_waiters(ConnectionLost(why))
-        for book in self.books.values():
-            book.stale = True
+        self.subscriptions.lost()
         self._wait = BACKOFF_TICKS[min(self._attempt, len(BACKOFF_TICKS) - 1)]
         self._attempt += 1
         self._welcomed.clear()
@@ -397,4 +304,4 @@ class Session:
         changed = (state, detail) != (self.state, self.detail)
         self.state, self.detail = state, detail
         if changed:
-            self._notify(self.on_state, state, detail)
+            self.notify(self.on_state, state, detail)

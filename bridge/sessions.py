@@ -14,7 +14,7 @@ from bridge.errors import ProtocolError
 from bridge.publisher import Publisher
 
 if TYPE_CHECKING:
-    from bridge.router import External
+    from bridge.external import External
 
 MAX_PEERS = 1024
 """Sessions that the bridge keeps at once; more are told to come back."""

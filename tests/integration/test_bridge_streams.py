@@ -76,7 +76,7 @@ def test_gaps_are_healed_by_replay(engine, bridge):
         got = list(messages)
         assert len(lost) > 20
         assert [m.seq for m in got] == list(range(first + 1, first + 301))
-        assert client._session.streams[DEPTH].heals > 0
+        assert client._session.subscriptions.streams[DEPTH].heals > 0
 
 
 def test_a_lost_last_message_is_noticed(engine, bridge):

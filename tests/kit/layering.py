@@ -40,6 +40,7 @@ BRIDGE_SERVER_SIDE = {
     "link",
     "durable",
     "sockets",
+    "external",
 }
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""
 TUI_MAY = {"bridge.protocol", "bridge.aioclient", "bridge.errors"}

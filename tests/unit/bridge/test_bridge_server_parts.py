@@ -12,8 +12,9 @@ from bridge import codec, records
 from bridge import protocol as p
 from bridge.config import BridgeConfig
 from bridge.control import REPLY_TICKS, Control
+from bridge.external import Invalid, units_of
 from bridge.publisher import RECENT_TRADES, REPLAY_BYTES, REPLAY_MESSAGES, Publisher, Topic
-from bridge.router import Invalid, Router, _units
+from bridge.router import Router
 from bridge.sessions import Sessions
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState
@@ -419,14 +420,14 @@ def test_replies_that_nobody_waits_for_are_dropped():
         (1e-8, 1e-8, 1),
     ],
 )
-def test_units(value, unit, units):
-    assert _units("px", value, "tick_size", unit) == units
+def testunits_of(value, unit, units):
+    assert units_of("px", value, "tick_size", unit) == units
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 0.05, 1e300, 0.15, 100.12])
 def test_units_refused(value):
     with pytest.raises(Invalid, match="px"):
-        _units("px", value, "tick_size", 0.1)
+        units_of("px", value, "tick_size", 0.1)
 
 
 def test_corrupt_records_are_named():

@@ -121,7 +121,7 @@ def test_a_refusal_that_may_pass_is_tried_again():
 
 def test_streams_are_asked_for_and_come_back_after_a_restart():
     session, wire, _ = make()
-    session.subscribe(["md.X.depth", "tm.log"])
+    session.subscriptions.subscribe(["md.X.depth", "tm.log"])
     assert wire.of(p.SnapshotRequest) == []
     tell(session, welcome())
     assert wire.topics == {"md.X.depth": True, "tm.log": True}
@@ -129,11 +129,11 @@ def test_streams_are_asked_for_and_come_back_after_a_restart():
     assert set(asked) == {"md.X.depth", "tm.log"}
     book = p.Depth(1, 4, "X", 0, 0, [(1.0, 2.0)], [], True)
     tell(session, p.Snapshot(asked["md.X.depth"], "md.X.depth", 1, {"md.X.depth": 4}, [book]))
-    assert session.books["X"].bids == {1.0: 2.0}
-    assert not session.stale("md.X.depth")
-    assert session.stale("tm.log")
+    assert session.subscriptions.books["X"].bids == {1.0: 2.0}
+    assert not session.subscriptions.stale("md.X.depth")
+    assert session.subscriptions.stale("tm.log")
     tell(session, p.Error("hello_first", "who are you"))
-    assert session.books["X"].stale
+    assert session.subscriptions.books["X"].stale
     for _ in range(BACKOFF_TICKS[0]):
         session.tick()
     tell(session, welcome(epoch=1))
@@ -143,9 +143,9 @@ def test_streams_are_asked_for_and_come_back_after_a_restart():
         session.tick()
     tell(session, welcome(epoch=2))
     assert {m.topic for m in wire.of(p.SnapshotRequest)} == {"md.X.depth", "tm.log"}
-    session.unsubscribe(["md.X.depth"])
+    session.subscriptions.unsubscribe(["md.X.depth"])
     assert wire.topics["md.X.depth"] is False
-    assert session.books == {}
+    assert session.subscriptions.books == {}
 
 
 def test_an_admin_with_a_strategy_has_both_sockets():

@@ -1,0 +1,76 @@
+"""An external strategy as the bridge knows it, and its orders in the engine's units."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import floor, isfinite
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from bridge.sessions import Peer
+
+EXECUTIONS_KEPT = 10_000
+"""Executions of each strategy that can be replayed."""
+MAX_UNITS = 2**53
+"""Most ticks or lots in an order: beyond it floats do not count."""
+
+
+class Live(NamedTuple):
+    """What the bridge knows of a live order; its requests carry the side, since a denial echoes them."""
+
+    instrument: int
+    side: int
+    done: float = 0.0
+
+
+@dataclass(eq=False)
+class External:
+    """A strategy outside the engine, with or without a session at the moment."""
+
+    strategy_id: str
+    slot: int = -1
+    peer: Peer | None = None
+    exec_seq: int = 0
+    kept: deque[bytes] = field(default_factory=lambda: deque(maxlen=EXECUTIONS_KEPT))
+    live: dict[int, Live] = field(default_factory=dict)
+    """Live orders by client_order_id."""
+    told: set[int] | None = None
+    """During a resync: the live orders told so far."""
+    fresh: set[int] | None = None
+    """During a resync: the orders sent since it was asked for, of which it may know nothing."""
+    seated: bool = False
+    """The engine has it as connected."""
+    symbols: frozenset[str] = frozenset()
+    leaving: bool = False
+    """The engine must still be told that its client is gone."""
+    grace: int = 0
+    """Ticks that are left to a client that has not come back after a restart of the bridge."""
+
+
+class Invalid(Exception):
+    """A request is refused with an error code."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def units_of(name: str, value: float, unit_name: str, unit: float) -> int:
+    """How many ticks or lots a price or quantity is.
+
+    Raises:
+        Invalid: Not finite, not above 0, too large, or no multiple; the text has field, value and limit.
+    """
+    if not isfinite(value) or value <= 0:
+        raise Invalid("invalid_order", f"{name} {value!r} must be finite and above 0")
+    units = value / unit
+    if units > MAX_UNITS:
+        raise Invalid(
+            "invalid_order", f"{name} {value!r} is more than {MAX_UNITS} times {unit_name} {unit!r}"
+        )
+    whole = floor(units + 0.5)
+    # A float's own error grows with the number of units; beyond that it is the user's.
+    if whole < 1 or abs(units - whole) > 1e-6 + units * 4e-16:
+        raise Invalid("invalid_order", f"{name} {value!r} is not a multiple of {unit_name} {unit!r}")
+    return whole

@@ -1,0 +1,150 @@
+"""The subscriber's half of a session: streams kept whole, books, and who consumes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from bridge import codec
+from bridge import protocol as p
+from bridge.streams import Book, Stream
+from bridge.transport import ConnectionState, Sink
+
+if TYPE_CHECKING:
+    from bridge.session import Session
+
+
+class Subscriptions:
+    """Streams by topic, books by symbol.
+
+    Args:
+        session: Whose connection carries requests and answers.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.streams: dict[str, Stream] = {}
+        self.books: dict[str, Book] = {}
+        self._session = session
+        self._requests: dict[int, Stream] = {}
+        self._sinks: list[Sink] = []
+
+    # --- from the session ------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One heartbeat interval: repeats what was not answered."""
+        for stream in self.streams.values():
+            if stream.tick():
+                self._ask(stream)
+
+    def message(self, topic: str, message: Any) -> None:
+        """Takes a published message."""
+        stream = self.streams.get(topic)
+        if stream is not None:
+            self._deliver(stream, stream.message(message))
+
+    def answered(self, answer: p.Snapshot | p.Replay) -> None:
+        """Takes the answer to a request for a stream."""
+        stream = self._requests.pop(answer.request_id, None)
+        if stream is not None:
+            take = stream.snapshot if type(answer) is p.Snapshot else stream.replay
+            self._deliver(stream, take(answer))
+
+    def refused(self, request_id: int) -> bool:
+        """Whether a request that was refused was one for a stream."""
+        return self._requests.pop(request_id, None) is not None
+
+    def welcomed(self, epoch: int) -> None:
+        """A connection began: subscribes again and asks for what was missed."""
+        self._requests.clear()
+        for topic, stream in self.streams.items():
+            self._session.transport.subscribe(topic, True)
+            stream.resume(epoch)
+            self._ask(stream)
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        for book in self.books.values():
+            book.stale = True
+
+    # --- from the user ---------------------------------------------------------------------------
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Starts streams: subscribed first, then a snapshot, then what follows it."""
+        for topic in topics:
+            if topic in self.streams:
+                continue
+            stream = self.streams[topic] = Stream(topic)
+            if topic.startswith("md.") and topic.endswith(".depth"):
+                symbol = topic[3:-6]
+                self.books[symbol] = Book(symbol)
+            if self._session.state is ConnectionState.CONNECTED:
+                self._session.transport.subscribe(topic, True)
+                self._ask(stream)
+
+    def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Ends streams and forgets their books."""
+        for topic in topics:
+            if self.streams.pop(topic, None) is None:
+                continue
+            self.books.pop(topic[3:-6], None)
+            if self._session.state is ConnectionState.CONNECTED:
+                self._session.transport.subscribe(topic, False)
+
+    def add_sink(self, sink: Sink) -> None:
+        """Adds a consumer; every topic of it begins with a snapshot."""
+        self._sinks.append(sink)
+        self._restart(sink.topics)
+        self.subscribe(sink.topics)
+
+    def remove_sink(self, sink: Sink) -> None:
+        """Takes a consumer away; its streams go on."""
+        self._sinks.remove(sink)
+
+    def stale(self, topic: str) -> bool:
+        """Whether a stream may lack something: not connected, no snapshot yet, or a gap open."""
+        stream = self.streams.get(topic)
+        return self._session.state is not ConnectionState.CONNECTED or stream is None or not stream.live
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def _deliver(self, stream: Stream, messages: Iterable[Any]) -> None:
+        book = self.books.get(stream.topic[3:-6]) if stream.topic.endswith(".depth") else None
+        for message in messages:
+            if book is not None:
+                for depth in message.messages if type(message) is p.Snapshot else (message,):
+                    book.apply(depth)
+            self._session.notify(self._session.on_message, stream.topic, message)
+            self._fill_sinks(stream.topic, message)
+        if book is not None:
+            book.stale = not stream.live
+        if stream.want is not None and not stream.request_id:
+            self._ask(stream)
+
+    def _fill_sinks(self, topic: str, message: Any) -> None:
+        for sink in self._sinks:
+            if topic in sink.topics and not sink.put(message):
+                # A consumer that cannot keep up starts again from what is, not from where it stopped.
+                sink.clear()
+                self._restart(sink.topics)
+
+    def _restart(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            stream = self.streams.get(topic)
+            if stream is not None:
+                stream.restart()
+                self._ask(stream)
+
+    def _ask(self, stream: Stream) -> None:
+        if stream.want is None or self._session.state is not ConnectionState.CONNECTED:
+            return
+        for old in [i for i, asking in self._requests.items() if asking is stream]:
+            del self._requests[old]
+        request_id = self._session.new_id()
+        request = (
+            p.SnapshotRequest(request_id, stream.topic)
+            if stream.want.kind == "snapshot"
+            else p.ReplayRequest(request_id, stream.topic, stream.want.from_seq)
+        )
+        self._requests[request_id] = stream
+        stream.asked(request_id)
+        self._session.transport.send(self._session.channels[0], codec.encode(request))
