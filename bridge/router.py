@@ -81,7 +81,14 @@ class Router:
 
         def answer(reply: records.ReplyBlob | None, step: int) -> None:
             if reply is not None and reply.success and reply.slot is not None:
-                self._joined(external, peer, reply.slot)
+                if external.peer is peer:
+                    self._joined(external, peer, reply.slot)
+                else:
+                    # Its key was revoked meanwhile, and the engine has been told that it is gone.
+                    external.slot = reply.slot
+                    self._by_slot[reply.slot] = external
+                return
+            if external.peer is not peer:
                 return
             external.peer = None
             self._forget(external)

@@ -65,7 +65,7 @@ class Session:
         self.endpoint = endpoint
         self.hello = hello
         self.strategy_id = hello.strategy_id
-        if hello.role != "admin":
+        if hello.role not in ("risk", "admin"):
             self.channels: tuple[str, ...] = ("orders",)
         else:
             self.channels = ("orders", "control") if hello.strategy_id else ("control",)
@@ -162,7 +162,7 @@ class Session:
         """Sends a message that has a ``request_id`` and lets the waiter have its answer."""
         if channel not in self.channels:
             waiter.set_exception(
-                CommandRefused(f"role {self.hello.role} has no {channel} socket: connect as admin")
+                CommandRefused(f"role {self.hello.role} has no {channel} socket: connect as risk or admin")
             )
         elif self.state is not ConnectionState.CONNECTED:
             waiter.set_exception(ConnectionLost(self.detail or "not connected"))

@@ -12,6 +12,7 @@ from bridge import codec
 from bridge import protocol as p
 from bridge.errors import ProtocolError
 from bridge.publisher import Publisher
+from bridge.roles import OWN_PROCESS, Grant, may
 
 if TYPE_CHECKING:
     from bridge.external import External
@@ -31,6 +32,7 @@ class Peer:
     identity: bytes
     hello: p.Hello
     session: str
+    grant: Grant = OWN_PROCESS
     live: bool = False
     misses: int = 0
     external: External | None = None
@@ -61,6 +63,7 @@ class Sessions:
         self.on_message: dict[str, Callable[[Peer, Any], None]] = {}
         self.on_gone: Callable[[Peer, str], None] = lambda peer, why: None
         self.on_wait: Callable[[Peer, p.WaitDurable], None] = lambda peer, message: None
+        self.on_refused: Callable[[str, p.Hello, Grant, str, str], None] = lambda *_: None
         self._publisher = publisher
         self._welcome = welcome
         self._send = send
@@ -75,7 +78,9 @@ class Sessions:
         self._send(peer.channel, peer.identity, frame)
 
     def welcome(self, peer: Peer) -> None:
-        """Makes a session live and says so."""
+        """Makes a session live and says so, unless it has ended meanwhile."""
+        if self.peers.get((peer.channel, peer.identity)) is not peer:
+            return
         peer.live = True
         peer.misses = 0
         self.send(peer, self._welcome(peer))
@@ -91,8 +96,14 @@ class Sessions:
         self.send(peer, p.Error(code, message))
         self.peers.pop((peer.channel, peer.identity), None)
 
-    def receive(self, channel: str, frames: Sequence[bytes]) -> None:
-        """Takes one message of a ROUTER socket; whatever is in it, this does not raise."""
+    def receive(self, channel: str, frames: Sequence[bytes], grant: Grant = OWN_PROCESS) -> None:
+        """Takes one message of a ROUTER socket; whatever is in it, this does not raise.
+
+        Args:
+            channel: The socket.
+            frames: The sender's identity, and what it has sent.
+            grant: Whose connection it came over.
+        """
         if len(frames) < 2:
             self.counts["bad_message"] += 1
             return
@@ -105,8 +116,12 @@ class Sessions:
             self._error(channel, identity, "bad_message", str(error)[:1000])
             return
         peer = self.peers.get((channel, identity))
-        if type(message) is p.Hello:
-            self._on_hello(channel, identity, message, peer)
+        if peer is not None and peer.grant.key != grant.key:
+            # The identity of a connection that has ended, taken by who holds another key.
+            self.counts["forbidden"] += 1
+            self._error(channel, identity, "forbidden", "the session is another key's", message)
+        elif type(message) is p.Hello:
+            self._on_hello(channel, identity, message, peer, grant)
         elif peer is None or not peer.live:
             self.counts["hello_first"] += 1
             if peer is None:
@@ -117,10 +132,16 @@ class Sessions:
 
     def _dispatch(self, peer: Peer, message: Any) -> None:
         kind = type(message)
-        if kind is p.Heartbeat:
+        if not may(peer.hello.role, peer.channel, kind):
+            self.forbid(peer, message, f"role {peer.hello.role} may not send {kind.__name__}")
+        elif kind is p.Heartbeat:
             self.send(peer, message)
         elif kind is p.Goodbye:
             self._gone(peer, "goodbye")
+        elif kind in (p.SnapshotRequest, p.ReplayRequest) and not peer.grant.sees(message.topic):
+            self.forbid(
+                peer, message, f"a {peer.grant.role}'s key does not see {message.topic[: p.MAX_NAME]!r}"
+            )
         elif kind is p.SnapshotRequest:
             self._answer(peer, message, self._publisher.snapshot(message))
         elif kind is p.ReplayRequest:
@@ -130,6 +151,12 @@ class Sessions:
         else:
             self.on_message[peer.channel](peer, message)
 
+    def forbid(self, peer: Peer, message: Any, why: str) -> None:
+        """Refuses a message that its sender may not send."""
+        self.counts["forbidden"] += 1
+        self._error(peer.channel, peer.identity, "forbidden", why, message)
+        self.on_refused(peer.channel, peer.hello, peer.grant, type(message).__name__, why)
+
     def _answer(self, peer: Peer, request: p.SnapshotRequest | p.ReplayRequest, answer: Any) -> None:
         frame = codec.encode(answer)
         if len(frame) > p.MAX_SERVER_FRAME:
@@ -137,30 +164,38 @@ class Sessions:
             frame = codec.encode(p.Error("unknown_topic", text, request.request_id))
         self._send(peer.channel, peer.identity, frame)
 
-    def _on_hello(self, channel: str, identity: bytes, hello: p.Hello, peer: Peer | None) -> None:
-        refusal = self._check_hello(channel, hello, peer)
+    def _on_hello(
+        self, channel: str, identity: bytes, hello: p.Hello, peer: Peer | None, grant: Grant
+    ) -> None:
+        refusal = self._check_hello(channel, hello, peer, grant)
         if refusal is not None:
             self.counts[refusal[0]] += 1
             self._error(channel, identity, *refusal)
+            if refusal[0] == "forbidden":
+                self.on_refused(channel, hello, grant, "Hello", refusal[1])
             return
         self._number += 1
-        peer = Peer(channel, identity, hello, f"{self._publisher.epoch:x}-{self._number}")
+        peer = Peer(channel, identity, hello, f"{self._publisher.epoch:x}-{self._number}", grant)
         self.peers[channel, identity] = peer
         if channel == "orders" and hello.strategy_id:
             self.on_trader(peer)
         else:
             self.welcome(peer)
 
-    def _check_hello(self, channel: str, hello: p.Hello, peer: Peer | None) -> tuple[str, str] | None:
+    def _check_hello(
+        self, channel: str, hello: p.Hello, peer: Peer | None, grant: Grant
+    ) -> tuple[str, str] | None:
         if hello.version != p.VERSION:
             return "version_mismatch", f"client speaks version {hello.version}, server {p.VERSION}"
         if peer is not None:
             return "bad_hello", "this connection has said hello already"
-        if channel == "control" and hello.role != "admin":
-            return "forbidden", f"the control socket needs role admin, not {hello.role}"
+        if not may(hello.role, channel, p.Hello):
+            return "forbidden", f"the {channel} socket is not for role {hello.role}"
+        if beyond := grant.refuses(hello):
+            return "forbidden", beyond
         if hello.role == "trader" and not hello.strategy_id:
             return "bad_hello", "a trader needs a strategy_id"
-        if hello.strategy_id and (hello.role == "observer" or channel == "control"):
+        if hello.strategy_id and (channel == "control" or not may(hello.role, channel, p.Submit)):
             return "bad_hello", f"a strategy_id has no use for a {hello.role} on the {channel} socket"
         if hello.strategy_id and not _NAME.fullmatch(hello.strategy_id):
             return "bad_hello", "strategy_id must be 1 to 64 of A-Z a-z 0-9 _ . : / -"
@@ -180,6 +215,17 @@ class Sessions:
             patience = 1 if peer.hello.strategy_id else WATCHER_PATIENCE
             if peer.live and peer.misses > patience * self.heartbeat_misses:
                 self._gone(peer, "missed heartbeats")
+
+    def end(self, ended: Callable[[Grant], bool], why: str) -> None:
+        """Ends the sessions whose key has lost its grant; their strategies lose their clients.
+
+        Args:
+            ended: Whether a grant is void.
+            why: What those who had it are told.
+        """
+        for peer in [peer for peer in self.peers.values() if ended(peer.grant)]:
+            self.send(peer, p.Goodbye(why))
+            self._gone(peer, why)
 
     def close(self, reason: str) -> None:
         """Says goodbye to everybody."""

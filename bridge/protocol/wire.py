@@ -28,7 +28,7 @@ MAX_PARAMS_BYTES = 16 * 1024
 Side = Literal["buy", "sell"]
 OrderType = Literal["limit", "market"]
 TimeInForce = Literal["GTC", "GTX", "FOK", "IOC"]
-Role = Literal["observer", "trader", "admin"]
+Role = Literal["observer", "trader", "risk", "admin"]
 Mode = Literal["PAPER", "LIVE", "REPLAY"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[A-Za-z0-9_.:/-]+$")]

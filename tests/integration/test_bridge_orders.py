@@ -214,7 +214,7 @@ def test_roles_are_enforced(engine, bridge):
     with connect(bridge, role="observer", **PATIENT) as client:
         with pytest.raises(CommandRefused, match="no strategy_id"):
             client.submit("BTCUSDT", "buy", 100.0, 0.001)
-        with pytest.raises(CommandRefused, match="connect as admin"):
+        with pytest.raises(CommandRefused, match="as risk or admin"):
             client.pause()
         errors = []
         client.on_error = errors.append
@@ -277,7 +277,7 @@ async def test_both_clients_kill_rearm_and_ask_for_limits(engine, bridge):
             assert last("kill") == {"who": "ext/bob", "strategy_id": "ext", "symbol": "", "reason": "mine"}
             with pytest.raises(CommandRefused, match="its own strategy"):
                 trader.kill("other")
-            with pytest.raises(CommandRefused, match="connect as admin"):
+            with pytest.raises(CommandRefused, match="as risk or admin"):
                 trader.rearm("1f3a9c07")
 
     await asyncio.to_thread(blocking)

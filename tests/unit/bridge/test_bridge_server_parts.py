@@ -13,9 +13,7 @@ from bridge import protocol as p
 from bridge.config import BridgeConfig
 from bridge.control import REPLY_TICKS, Control
 from bridge.external import Invalid, units_of
-from bridge.publisher import RECENT_TRADES, REPLAY_BYTES, REPLAY_MESSAGES, Publisher, Topic
-from bridge.router import Router
-from bridge.sessions import Sessions
+from bridge.publisher import RECENT_TRADES, REPLAY_BYTES, REPLAY_MESSAGES, Topic
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState
 from engine.runtime.records import (
@@ -27,81 +25,7 @@ from engine.runtime.records import (
     order_record_dtype,
     record_dtype,
 )
-
-INSTRUMENTS = [
-    p.InstrumentInfo("BTCUSDT", 0.1, 0.001, 1.0, "linear"),
-    p.InstrumentInfo("ETH", 0.01, 0.01, 1.0, "linear"),
-]
-
-
-class Link:
-    """Rings that only remember."""
-
-    def __init__(self):
-        self.full = False
-        self.orders, self.signals, self.commands = [], [], []
-
-    def order(self, *values, **fields):
-        if not self.full:
-            self.orders.append((values, fields))
-        return not self.full
-
-    def signal(self, slot, message):
-        self.signals.append((slot, message))
-        return not self.full
-
-    def control(self, message):
-        if not self.full:
-            self.commands.append(message)
-        return not self.full
-
-
-class Parts:
-    """A server's parts, put together as the server does."""
-
-    def __init__(self, misses=3):
-        self.sent, self.published = [], []
-        self.link = Link()
-        self.publisher = Publisher(5, "e", "PAPER", INSTRUMENTS, lambda t, f: self.published.append((t, f)))
-        self.sessions = Sessions(self.publisher, self.welcome, self.send, misses)
-        self.control = Control(self.link, self.sessions, 5000)
-        self.router = Router(self.link, self.sessions, self.control, 5, INSTRUMENTS, 10)
-        self.sessions.on_trader = self.router.join
-        self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
-        self.sessions.on_gone = lambda peer, why: self.router.gone(peer)
-        self.restart()
-        self.publisher.subscribed("md.", True)
-
-    def welcome(self, peer):
-        return p.Welcome(1, 5, peer.session, "m", "t", "PAPER", "e", INSTRUMENTS)
-
-    def send(self, channel, identity, frame):
-        self.sent.append((identity, codec.decode_server([frame])))
-
-    def tell(self, message, identity=b"a", channel="orders"):
-        self.sessions.receive(channel, [identity, codec.encode(message)])
-        return self.sent[-1][1] if self.sent else None
-
-    def reply(self, **fields):
-        values = {"request_id": self.link.commands[-1]["request_id"], "success": True}
-        self.control.reply(records.ReplyBlob(**values | fields), 7)
-        return self.sent[-1][1] if self.sent else None
-
-    def trader(self, identity=b"a", name="mm", slot=3):
-        self.tell(p.Hello(1, "c", "trader", name), identity)
-        assert type(self.reply(slot=slot)) is p.Welcome
-
-    def restart(self, *blobs):
-        """The engine tells everything: these strategies by slot."""
-        self.router.begin_resync()
-        for slot, blob in enumerate(blobs):
-            self.router.strategy(slot, blob)
-        self.router.end_resync()
-
-    def tick(self):
-        self.sessions.tick()
-        self.control.tick()
-        self.router.tick()
+from tests.kit.bridge_parts import Parts
 
 
 def test_names_of_the_protocol_are_the_engines():
