@@ -1,6 +1,6 @@
 """How many commands the agents of the simulated market send through the matcher a second of processor time.
 
-    python benchmarks/bench_market.py [--seconds 400] [--rounds 5]
+    python -m benchmarks.bench_market [--seconds 400] [--rounds 5]
 
 One core; rows of all trades and changed levels are written to a buffer. Prints the median of some rounds.
 """

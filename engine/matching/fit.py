@@ -9,6 +9,7 @@ import numpy as np
 
 from engine._version import __version__
 from engine.matching import hawkes
+from engine.matching.calibrate import calibrated
 from engine.matching.laws import PROBABILITIES, Agents, Crowd, Fair, Feed, Law, Market, Takers
 from engine.matching.observe import Observation
 
@@ -26,7 +27,7 @@ ASSUMED = (
 
 
 def fit(seen: Observation, *, name: str, source: str) -> Law:
-    """Fits a law.
+    """Fits a law, and scales it until its market has as many market orders as the recording.
 
     Args:
         seen: A recording, observed.
@@ -40,7 +41,8 @@ def fit(seen: Observation, *, name: str, source: str) -> Law:
         DataError: There are too few market orders, or too few placements for the sizes of orders.
     """
     start = float(np.median(seen.mid)) * seen.tick_size
-    return Law(
+    figures = measured(seen)
+    law = Law(
         name=name,
         market=Market(seen.tick_size, seen.lot_size, round(start / seen.tick_size) * seen.tick_size),
         crowd=fit_crowd(seen),
@@ -58,8 +60,13 @@ def fit(seen: Observation, *, name: str, source: str) -> Law:
             "inferred": "placements and cancellations are net changes of levels between two book updates",
             "assumed": ASSUMED,
         },
-        measured=measured(seen),
+        measured=figures,
     )
+    law, factor = calibrated(law, len(seen.take_ts) / seen.seconds)
+    law.provenance["excitation"] = (
+        f"times {factor:.5g}, which makes a simulated market as many market orders as the recording has"
+    )
+    return law
 
 
 def _round(value: float) -> float:

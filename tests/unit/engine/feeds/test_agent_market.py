@@ -20,7 +20,7 @@ from engine.core.types import (
 from engine.feeds.market import AgentMarket
 from engine.matching.laws import load_law
 
-DIGEST = (9128, "7dc7f1a97e252718")
+DIGEST = (8962, "25c37f50e57af792")
 START = 1_704_067_200_000_000_000
 
 

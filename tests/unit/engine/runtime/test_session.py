@@ -44,7 +44,7 @@ def test_without_agents_nobody_trades_with_a_market_maker():
 def test_a_faster_market_does_more_and_progress_is_told():
     told = []
     calm = MarketRunner(progress=told.append).run(config(), 2.5)
-    busy = MarketRunner(rate=3.0).run(config(), 2.5)
+    busy = MarketRunner(rate=4.0).run(config(), 2.5)
     assert busy.events > 2 * calm.events
     assert told == [0.4, 0.8, 1.0]
 
