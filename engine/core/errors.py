@@ -113,6 +113,14 @@ class JournalLocked(JournalError):
     """Another process writes the journal in that directory."""
 
 
+class StoreError(RingbookError):
+    """A store cannot be opened or used, or refuses a statement; the message is the engine's own."""
+
+
+class StoreUnavailable(StoreError):
+    """A store does not answer now, or somebody else has it; the same may succeed later."""
+
+
 _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     10: (OrderIdExists, "an order of that id exists"),
     11: (RequestInProcess, "the order has a request in process"),
