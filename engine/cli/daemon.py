@@ -33,6 +33,14 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until-end", action="store_true", help="stop in good order once the feed has ended, and all is done"
     )
+    parser.add_argument(
+        "--new", action="store_true", help="begin a new run; without it one that is unfinished goes on"
+    )
+    parser.add_argument(
+        "--other-build",
+        action="store_true",
+        help="have an unfinished run go on although Ringbook or the code of a strategy has changed since",
+    )
     parser.epilog = "example: ringbook run --config examples/configs/paper_simulated.toml --detach"
 
 
@@ -45,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     until_end = _until_end(config, args.config) if args.until_end else lambda state: None
 
     def supervise(ready: Callable[[RunState], None]) -> int:
-        return _supervise(config, source, lambda state: (ready(state), until_end(state)))
+        from engine.runtime.supervisor import Supervisor
+
+        one = Supervisor(config, source, new=args.new, other_build=args.other_build)
+        return one.run(lambda state: (ready(state), until_end(state)))
 
     if args.detach:
         return _detach(supervise, config.run_dir(), args.json)
@@ -53,7 +64,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _announce(state: RunState) -> None:
-    print(json.dumps({"pid": state.pid, "name": state.name, "endpoint": state.endpoint}), flush=True)
+    print(json.dumps(_answer(state)), flush=True)
+
+
+def _answer(state: RunState) -> dict[str, Any]:
+    """What is said of a daemon that has started."""
+    return {
+        "pid": state.pid,
+        "name": state.name,
+        "endpoint": state.endpoint,
+        "run_id": state.run_id,
+        "resumed": state.resumed,
+    }
 
 
 def _until_end(config: DaemonConfig, source: str) -> Callable[[RunState], None]:
@@ -89,12 +111,6 @@ def _has_ended(run_dir: RunDir) -> bool:
     return page is not None and page[0]["status"]["feed_state"] == FeedState.ENDED
 
 
-def _supervise(config: DaemonConfig, source: str, on_ready: Callable[[RunState], Any]) -> int:
-    from engine.runtime.supervisor import Supervisor
-
-    return Supervisor(config, source).run(on_ready)
-
-
 def _detach(supervise: Callable[[Callable[[RunState], None]], int], run_dir: RunDir, as_json: bool) -> int:
     """Forks twice; the parent waits until the daemon answers or says why it does not."""
     sys.stdout.flush()
@@ -114,8 +130,7 @@ def _detach(supervise: Callable[[Callable[[RunState], None]], int], run_dir: Run
         _leave_terminal(run_dir)
 
         def ready(state: RunState) -> None:
-            answer = {"pid": state.pid, "name": state.name, "endpoint": state.endpoint}
-            os.write(write_fd, json.dumps(answer).encode())
+            os.write(write_fd, json.dumps(_answer(state)).encode())
             os.close(write_fd)
 
         code = supervise(ready)
@@ -158,6 +173,8 @@ def _report_start(data: bytes, run_dir: RunDir, as_json: bool) -> int:
         return 2
     if not as_json:
         print(f"daemon {answer['name']} runs (pid {answer['pid']}) on {answer['endpoint']}")
+        if answer["resumed"]:
+            print(f"run {answer['run_id']} goes on after record {answer['resumed']}")
         print(f"log: {run_dir.log_file}")
     return 0
 

@@ -109,6 +109,10 @@ class ReplayDiverged(JournalError):
     """A replay came to something else than the run it repeats; the message names the record."""
 
 
+class CannotResume(JournalError):
+    """An unfinished run cannot be gone on with; the message says why, and how to begin another."""
+
+
 class JournalLocked(JournalError):
     """Another process writes the journal in that directory."""
 

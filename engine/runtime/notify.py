@@ -45,6 +45,10 @@ class Notifier:
         """The daemon takes orders."""
         self._send(f"READY=1\nSTATUS={_line(status)}\nMAINPID={os.getpid()}\n")
 
+    def starting(self, status: str, seconds: float) -> None:
+        """The start takes its time: the system waits for so many seconds more."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}\nSTATUS={_line(status)}\n")
+
     def alive(self) -> None:
         """The daemon is alive: the watchdog begins anew."""
         if self.interval is not None:

@@ -103,9 +103,11 @@ def main(argv: list[str]) -> int:
 
 def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
     from engine.runtime.engine import EngineLoop
+    from engine.runtime.resuming import config_of_run
     from engine.runtime.switches import restore_switches
 
     _pin(config)
+    config = config_of_run(config, run)
     with in_background(log):
         loop = EngineLoop.of_run(config, run, log)
         if config.journal.dir:
@@ -124,6 +126,7 @@ def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Read
     from engine.runtime.engine import EngineLoop
     from engine.runtime.ledger import Ledger
     from engine.runtime.metrics import create_page
+    from engine.runtime.resuming import config_of_run
     from engine.runtime.returning import Return
 
     def called(seconds: float) -> bool:
@@ -134,6 +137,7 @@ def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Read
         return True
 
     supervisor = os.getppid()
+    config = config_of_run(config, run)
     # Without threads until then, of which a copy would have none.
     loop = EngineLoop.of_run(config, run, log, standby=True)
     way = Return(loop, Journal.attach(run.journal_buffer, prefault=True), config, log, dead=False)

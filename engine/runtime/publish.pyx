@@ -157,10 +157,8 @@ cdef class Publisher:
         self.cell_changed = <uint8_t*>calloc(<size_t>MAX_STRATEGIES * self.desk.n_instruments, 1)
         self.strategy_changed = <uint8_t*>calloc(MAX_STRATEGIES, 1)
         self.names = <char*>calloc(MAX_STRATEGIES, NAME_BYTES)
-        if not (
-            self.books and self.book_sent and self.levels and self.cell_changed and self.strategy_changed
-            and self.names
-        ):
+        if not (self.books and self.book_sent and self.levels and self.cell_changed and self.strategy_changed
+                and self.names):
             raise MemoryError
         for i in range(self.desk.n_instruments):
             if conflator_init(&self.books[i]) != OK:
@@ -237,6 +235,10 @@ cdef class Publisher:
         if spsc_dropped(self.orders_out):
             # Perhaps it died before it could announce what it had dropped.
             self.orders_dropped += 1
+
+    def number_on(self) -> None:
+        """A ring that nobody has published on yet goes on with the number that this has come to."""
+        spsc_publish_at(self.orders_out, 0, self.orders_seq)
 
     @property
     def orders_number(self) -> int:

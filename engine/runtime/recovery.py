@@ -42,6 +42,8 @@ class Beginning(msgspec.Struct, frozen=True):
         switches: What was thrown in an earlier run and not yet re-armed.
         version: Of the last change before it, see :mod:`engine.runtime.changes`.
         config: The daemon's configuration.
+        run_dir: The daemon's run directory.
+        code: Hashes of the files of its strategies, by their names.
     """
 
     run_id: str
@@ -49,6 +51,8 @@ class Beginning(msgspec.Struct, frozen=True):
     switches: list[LatchInfo]
     version: int
     config: DaemonConfig
+    run_dir: str = ""
+    code: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,11 @@ class Replay:
     def records(self) -> int:
         """Records taken in."""
         return self._pass.records
+
+    @property
+    def market_records(self) -> int:
+        """Rows of the market that were among them."""
+        return self._pass.market
 
     def show(self, feed_state: FeedState | None = None) -> None:
         """Publishes what it has come to, see :meth:`engine.runtime.replay.JournalPass.show`."""

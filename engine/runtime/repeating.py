@@ -43,11 +43,12 @@ class Repeating(Applying):
         self._is_rest = True
         self.out.repeat(False)
 
-    def end_repeating(self, ledger: Ledger | None = None) -> None:
+    def end_repeating(self, ledger: Ledger | None = None, *, keep: bool = True) -> None:
         """What follows is new; changes and switches that the dead engine may not have kept are kept.
 
         Args:
             ledger: Where; by default the one that the loop was made with.
+            keep: Whether the switches are; what is on disk already may be more.
         """
         self._replaying = False
         self.mute(False)
@@ -58,11 +59,15 @@ class Repeating(Applying):
         ticket = Ticket()
         ticket.done = True
         if self._ledger is not None:
-            ticket = self._ledger.keep(self._kept)
+            ticket = self._ledger.keep(self._kept) if keep else ticket
             for change in self._last_changes:
                 if change.version > self._ledger.version:
                     self._ledger.note(change)
         self._unanswered = [(ticket, reply) for reply in self._last_replies]
+
+    def forget_askers(self) -> None:
+        """Nobody is left who asked in the repeated run."""
+        self._last_replies.clear()
 
     def answer_again(self, message: Any, reply: dict[str, Any]) -> None:
         """Answers a command of the repeated run, where its answer may not have been given.

@@ -20,6 +20,7 @@ cdef class JournalPass:
     cdef const JournalRecord* next   # read, not yet taken in, or NULL
     cdef readonly uint64_t records   # taken in
     cdef readonly uint64_t seq       # of the last one taken in
+    cdef readonly uint64_t market    # rows of the market among them
     cdef readonly uint64_t compared  # times at which the outputs were the journal's
     cdef readonly bint ended         # the run ended in good order
 

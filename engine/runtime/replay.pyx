@@ -145,6 +145,7 @@ cdef class JournalPass:
         loop.inputs.fresh = (kept.flags & INPUT_STEP) != 0
         loop.kernel.desk.busy = (kept.flags & INPUT_BUSY) != 0
         if kept.type == JOURNAL_MARKET or kept.type == JOURNAL_FEED_STATUS:
+            self.market += kept.type == JOURNAL_MARKET
             want = loop.take_record(&self.record, 0)
             if want == WANT_START:
                 raise ReplayDiverged(f"record {kept.seq}: the market had not begun")

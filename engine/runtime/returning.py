@@ -17,16 +17,19 @@ import msgspec
 
 from engine.core.errors import JournalError, JournalLocked
 from engine.core.settings import config_hash
-from engine.journal.journaller import Journaller, settle
+from engine.journal.journaller import Journaller
 from engine.journal.reader import JournalReader
 from engine.journal.segments import Sizes
 from engine.journal.wal import Journal, RecordType
+from engine.runtime.build import build_hash, strategies_code
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import EngineLoop
 from engine.runtime.ledger import Ledger
 from engine.runtime.recovery import Beginning, Instrument, Replay, beginning, run_directory
+from engine.runtime.resuming import journal_of, resume
 from engine.runtime.rundir import RunDir
 from engine.runtime.switches import restore_switches
+from engine.runtime.unfinished import settle_left
 
 BEGIN_S = 10.0
 """How long a standby waits for the run's first record on disk."""
@@ -137,7 +140,8 @@ class Return:
 def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
     """Has a loop keep its inputs, once it is where the engine was that ran before it in this run.
 
-    What an earlier run left in shared memory is brought to disk first, whatever ended it.
+    Where the run is on disk and nothing of it in shared memory any more, the whole daemon had gone. What an
+    earlier run left in shared memory is brought to disk first, whatever ended it.
 
     Args:
         loop: The engine's, before its first input.
@@ -156,11 +160,15 @@ def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: loggi
         return
     if left is not None:
         left.close()
-        found = settle(run_directory(config, left.run_id), run.journal_buffer)
-        log.info("brought the journal of run %s to disk: %d records", left.run_id.hex(), found.seq)
+        settle_left(config, run, log)
+    if (directory := journal_of(config, run)) is not None:
+        resume(loop, directory, config, run, log)
+        return
+    code = strategies_code(config.strategies)
     journal = Journal.create(
         run.journal_buffer,
         run_id=run_id,
+        build=build_hash(code),
         config=config_hash(config),
         capacity=config.journal.buffer_mb << 20,
     )
@@ -172,6 +180,8 @@ def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: loggi
         list(loop.kernel.latches()),
         loop.version,
         config,
+        str(run.path),
+        code,
     )
     journal.append_time(RecordType.META, 0, msgspec.msgpack.encode(begun))
     loop.keep_in(journal)

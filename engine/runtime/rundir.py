@@ -53,6 +53,8 @@ class RunState(msgspec.Struct, kw_only=True):
         config: The configuration file.
         config_hash: Of the configuration with the environment applied.
         run_id: Names the run and its journal.
+        resumed: The last record of a run that was unfinished and goes on; 0 of a new run.
+        other_build: Whether it may go on although build or strategies are others.
         pids: Of the processes that run now, by role.
         restarts: How often each was started again.
         message: Why it stopped, where it did on its own.
@@ -67,6 +69,8 @@ class RunState(msgspec.Struct, kw_only=True):
     config: str
     config_hash: str
     run_id: str = ""
+    resumed: int = 0
+    other_build: bool = False
     pids: dict[str, int] = {}
     restarts: dict[str, int] = {}
     message: str = ""

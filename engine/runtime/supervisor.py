@@ -32,6 +32,8 @@ BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 STABLE_S = 30.0
 """A process that lived this long starts its back-off from the beginning."""
 START_TIMEOUT_S = 60.0
+RESUME_SIGN_S = 5.0
+"""How often systemd is told that an engine is resuming a long run."""
 STOP_LIMIT_S = 5.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -48,6 +50,8 @@ class Supervisor:
         source: The file it came from.
         command: What starts a process; role, run directory, our pid and a descriptor are appended.
         notifier: Tells systemd how we are; made of our environment by default.
+        new: Whether to begin a new run even if the last one is unfinished.
+        other_build: Whether an unfinished run may go on with another build or other code of its strategies.
     """
 
     def __init__(
@@ -57,11 +61,13 @@ class Supervisor:
         *,
         command: Sequence[str] = (sys.executable, "-P", "-m", "engine.runtime.processes"),
         notifier: Notifier | None = None,
+        new: bool = False,
+        other_build: bool = False,
     ) -> None:
         self._notifier = Notifier() if notifier is None else notifier
         self._next_sign = 0.0
         self._beat = -1
-        self._config = config
+        self._config, self._new = config, new
         self._run = config.run_dir()
         self._log = configure("daemon", None)
         roles = [role for role in ROLES if role != "journaller" or config.journal.dir]
@@ -82,6 +88,7 @@ class Supervisor:
             config=str(source),
             config_hash=config_hash(config),
             run_id=(time.time_ns().to_bytes(8, "big") + os.urandom(8)).hex(),
+            other_build=other_build,
         )
 
     def run(self, on_ready: Callable[[RunState], None] | None = None) -> int:
@@ -95,9 +102,11 @@ class Supervisor:
 
         Raises:
             AlreadyRunning: A daemon has the directory.
+            CannotResume: There is an unfinished run that this configuration cannot go on with.
             StartFailed: A process did not start; everything is stopped again.
         """
         self._state.pid = os.getpid()
+        left = self._run.read_state()
         self._run.claim()
         self._log = configure("daemon", self._run.log_file)
         self._log.setLevel(self._config.engine.log_level.upper())
@@ -112,6 +121,7 @@ class Supervisor:
         self._wakeup = wakeup_r
         try:
             reap_orphans(self._spare is not None)
+            self._look_back(left)
             return self._supervise(on_ready)
         finally:
             self._kill_all()
@@ -127,6 +137,17 @@ class Supervisor:
             self._write_state("stopped")
             self._run.release()
             self._notifier.close()
+
+    def _look_back(self, left: RunState | None) -> None:
+        """Goes on with the last run if that is unfinished, and brings to disk what is left of it."""
+        if "journaller" not in self._children:
+            return
+        from engine.runtime.unfinished import config_in_force, last_run
+
+        last = last_run(self._config, self._run, self._log, new=self._new)
+        if last is not None:
+            self._config = config_in_force(self._config, self._run, left, last)
+            self._state.run_id, self._state.resumed = last.begun.run_id, last.found.seq
 
     def _supervise(self, on_ready: Callable[[RunState], None] | None) -> int:
         self._run.write_config(self._config)
@@ -194,9 +215,14 @@ class Supervisor:
     def _await_ready(self, child: Child) -> bool:
         """Waits for a process's first word; False when a signal came before it."""
         deadline = time.monotonic() + START_TIMEOUT_S
+        resuming = child.role == "engine" and self._state.resumed > 0
         while not child.ready:
             if self._stop_requested():
                 return False
+            if resuming and child.ready_fd >= 0:
+                # As long as its run is; the log says how far it is.
+                deadline = time.monotonic() + RESUME_SIGN_S
+                self._notifier.starting(f"resuming a run of {self._state.resumed} records", START_TIMEOUT_S)
             if child.ready_fd < 0 or time.monotonic() > deadline:
                 text = child.text.decode(errors="replace").strip()
                 end = describe_exit(child.process.wait(1)) if not self._still_runs(child) else "no answer"

@@ -1,4 +1,4 @@
-"""Kills a role of real daemons at random moments, again and again, under the load of a trader.
+"""Kills a role of real daemons, or all at once, at random moments, again and again, under a trader's load.
 
 Afterwards the trader's own log is held against the journal, and the journal's replay against the run: no
 order that was acknowledged is unknown, no execution is missing or there twice, outputs and state are the
@@ -30,6 +30,8 @@ from tests.kit.clerk import Clerk
 from tests.kit.daemons import SIMULATED, Daemon, daemon
 
 ROLES = ("engine", "bridge", "feed", "journaller")
+ALL = "daemon"
+"""All processes at once; every other time, shared memory is gone with them, as after a loss of power."""
 SESSION = 25
 GAP_S = (0.2, 2.0)
 """Between service and the next kill."""
@@ -40,6 +42,7 @@ CONFIG = (
 dir = "{journals}"
 buffer_mb = 16
 standby = {standby}
+acknowledge = "{acknowledge}"
 """
 )
 
@@ -61,7 +64,7 @@ class Times:
 
     def lines(self, role: str) -> list[str]:
         """For people."""
-        what = f"the {role} works"
+        what = f"the {role} {'has started' if role == ALL else 'works'}"
         lines = []
         for name, values in ((what, self.engine), ("an order is answered", self.client)):
             spread = f"p50 {_ms(values, 0.5)}, p99 {_ms(values, 0.99)}, most {_ms(values, 1)}"
@@ -91,20 +94,37 @@ class Killer:
     def __init__(self, one: Daemon, clerk: Clerk, rng: random.Random, times: Times) -> None:
         self._one, self._clerk, self._rng, self._times = one, clerk, rng, times
         self._buffer = Journal.attach(RunDir(one.run_path).journal_buffer)
+        self._run_id, self.restarts = RunDir(one.run_path).read_state().run_id, 0
 
     def kill(self, role: str, gap: tuple[float, float] = GAP_S) -> None:
         """Waits a while, kills, and waits until everything works again."""
         time.sleep(self._rng.uniform(*gap))
-        engine, pid = self.pid("engine"), self.pid(role)
+        engine, pid = self.pid("engine"), self.pid("engine" if role == ALL else role)
         assert None not in (engine, pid), (engine, pid)
         self._clerk.expect_service()
         began = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
-        self._await_return(role, pid)
+        if role == ALL:
+            self._restart()
+        else:
+            self._kill(role, pid)
         self._times.engine.append(time.monotonic() - began)
         self._times.client.append(self._clerk.await_service())
-        if role != "engine":
+        if role not in ("engine", ALL):
             assert self.pid("engine") == engine, "the engine has stopped"
+
+    def _restart(self) -> None:
+        """The power fails, or only the processes end; the daemon is started once more."""
+        self.restarts += 1
+        memory = self.restarts % 2 == 0
+        self._one.crash(memory=memory, run_directory=memory or self.restarts % 4 == 1)
+        said = self._one.start()
+        assert said["run_id"] == self._run_id, "another run has begun"
+        assert said["resumed"] > 0
+        self._buffer = Journal.attach(RunDir(self._one.run_path).journal_buffer)
+
+    def _kill(self, role: str, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        self._await_return(role, pid)
 
     def pid(self, role: str) -> int | None:
         """Of the process that runs now."""
@@ -169,7 +189,12 @@ def session(
     rng = random.Random(seed)
     with daemon() as one:
         journals = one.folder / "journals"
-        one.config.write_text(CONFIG.format(name=one.name, journals=journals, standby=str(standby).lower()))
+        acknowledge = "durable" if ALL in plan else "accepted"
+        one.config.write_text(
+            CONFIG.format(
+                name=one.name, journals=journals, standby=str(standby).lower(), acknowledge=acknowledge
+            )
+        )
         one.start()
         clerk = Clerk(f"ipc://{one.run_path}", seed)
         try:
@@ -182,10 +207,11 @@ def session(
         finally:
             clerk.close()
         state = RunDir(one.run_path).read_state()
-        assert state.restarts == {role: plan.count(role) for role in ROLES}, state.restarts
+        since = plan[len(plan) - plan[::-1].index(ALL) :] if ALL in plan else plan
+        assert state.restarts == {role: since.count(role) for role in ROLES}, state.restarts
         code, _, errors = one.end()
         assert code == 0, errors
-        return _check(one, clerk, journals, complete="bridge" not in plan)
+        return _check(one, clerk, journals, complete="bridge" not in plan and ALL not in plan)
 
 
 def _check(one: Daemon, clerk: Clerk, journals: Path, *, complete: bool) -> Counter[str]:
@@ -203,7 +229,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--role", choices=ROLES, default="engine")
+    parser.add_argument("--role", choices=(*ROLES, ALL), default="engine")
     parser.add_argument("--kills", type=int, default=10, help="how many, all daemons together")
     parser.add_argument("--seed", type=int, default=1, help="of the first daemon")
     parser.add_argument("--session", type=int, default=SESSION, help="kills of one daemon")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,30 @@ class Daemon:
         self.process.send_signal(number)
         errors = self.process.communicate(timeout=20)[1]
         return self.process.returncode, time.monotonic() - began, errors
+
+    def crash(self, *, memory: bool = True, run_directory: bool = True) -> None:
+        """Kills all its processes at once.
+
+        Args:
+            memory: Whether shared memory stays, as it does when nobody but the processes has gone.
+            run_directory: Whether the run directory stays; in a temporary one a reboot takes that too.
+        """
+        from engine.runtime.rundir import RunDir
+
+        run = RunDir(self.run_path)
+        pids = [self.process.pid, *run.read_state().pids.values()]
+        # Stopped first: else those below the supervisor would hear of its death and end in good order.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        self.process.communicate()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of all processes")
+        if not memory:
+            shutil.rmtree(run.ring_dir, ignore_errors=True)
+            Path(run.journal_buffer).unlink(missing_ok=True)
+        if not run_directory:
+            shutil.rmtree(run.path)
 
     def status(self) -> dict[str, Any]:
         """What ``ringbook status --json`` prints, without the cost of a process."""
