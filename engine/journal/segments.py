@@ -66,7 +66,7 @@ class DiskJournal:
 
     Args:
         found: Where the journal ends.
-        identity: Of the run; another one than the last segment's begins a new segment.
+        identity: Of the run; another run, or another build, than the last segment's begins a new segment.
         sizes: How new segments are to be.
         files: The system.
 
@@ -94,7 +94,11 @@ class DiskJournal:
         self._spare = _Spare()
         self._has_spare = False
         self.segment = found.segment
-        if found.segment is not None and found.segment.run_id == identity.run_id:
+        if (
+            found.segment is not None
+            and found.segment.run_id == identity.run_id
+            and found.segment.build == identity.build.ljust(len(found.segment.build), "0")
+        ):
             path = self._path(segment_name(found.segment.index))
             self._fd = again(files.open, path)
             self._size = again(files.size, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.machinery
 import sys
@@ -33,13 +34,13 @@ def strategies_code(strategies: list[StrategyConfig]) -> dict[str, str]:
         strategies: As they are configured. Those of Ringbook itself belong to the build.
     """
     found = {}
-    root = Path(engine.__file__).parent
+    root = Path(engine.__file__).resolve().parent
     for chosen in strategies:
         where = chosen.cls.rpartition(":")[0]
         name = where if where.endswith(".py") else getattr(sys.modules.get(where), "__file__", None)
-        if name is None or Path(name).absolute().is_relative_to(root):
+        if name is None or (path := Path(name).expanduser().resolve()).is_relative_to(root):
             continue
-        found[chosen.id] = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        found[chosen.id] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
@@ -49,6 +50,15 @@ def build_hash(code: Mapping[str, str]) -> str:
     Args:
         code: As :func:`strategies_code` gives it.
     """
+    digest = hashlib.sha256(_own_files())
+    for name in sorted(code):
+        digest.update(f"{name}\0{code[name]}\0".encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _own_files() -> bytes:
+    """Of Ringbook's own files, which a running process has loaded."""
     digest = hashlib.sha256(engine.__version__.encode())
     root = Path(engine.__file__).parent
     files = [path for part in PARTS for path in (root / part).rglob("*")] + list(root.glob("kernel*"))
@@ -56,6 +66,4 @@ def build_hash(code: Mapping[str, str]) -> str:
         if path.name.endswith(CODE) and path.is_file():
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    for name in sorted(code):
-        digest.update(f"{name}\0{code[name]}\0".encode())
-    return digest.hexdigest()
+    return digest.digest()

@@ -130,10 +130,23 @@ class Daemon:
             timeout=60,
         )
 
-    def start(self) -> dict[str, Any]:
-        """Starts it in the foreground and waits until it answers; returns what it says then."""
+    def start(self, *arguments: str) -> dict[str, Any]:
+        """Starts it in the foreground and waits until it answers; returns what it says then.
+
+        Args:
+            arguments: More of ``ringbook run``'s.
+        """
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine.cli.main", "run", "--config", str(self.config), "--json"],
+            [
+                sys.executable,
+                "-m",
+                "engine.cli.main",
+                "run",
+                "--config",
+                str(self.config),
+                "--json",
+                *arguments,
+            ],
             env=self.environment,
             cwd=ROOT,
             stdout=subprocess.PIPE,
