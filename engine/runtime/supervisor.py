@@ -1,9 +1,9 @@
 """The daemon's parent process: starts its processes, brings back those that are killed, and stops in order.
 
-A run that was left unfinished goes on, see :mod:`engine.runtime.unfinished`. A killed engine comes back from
-its journal, or its standby takes over; without one its death ends the daemon. A killed feed goes on at the cursor that its ring holds, a killed
-bridge asks the engine for a snapshot of everything. Under systemd, the watchdog hears of us for as long as
-the engine's own status page is being written.
+A run that was left unfinished goes on. A killed engine comes back from its journal, or its standby takes
+over; without a journal its death ends the daemon. A killed feed goes on at the cursor that its ring holds, a
+killed bridge asks the engine for a snapshot of everything. Under systemd, the watchdog hears of us for as
+long as the engine's own status page is being written.
 """
 
 from __future__ import annotations
