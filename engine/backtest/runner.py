@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -26,6 +26,18 @@ Progress = Callable[[float], None]
 
 Data = np.ndarray | str | Path
 """A recording: events, or the file that holds them."""
+
+
+class KeepsRuns(Protocol):
+    """Whoever keeps what runs came to, such as ``engine.research.runs.Runs``."""
+
+    sample_ns: int
+
+    def keep_backtest(
+        self, config: BacktestConfig, sources: Sequence[Sequence[Data]], result: BacktestResult
+    ) -> Any:
+        """Keeps a run."""
+
 
 CHECKS = 200
 """Parts a run is cut into at least when its invariants are checked between them."""
@@ -52,6 +64,7 @@ class BacktestRunner:
         every: Rows between two checkpoints, at least.
         resume: Go on from the checkpoint in that directory: of the same configuration and data, the result is
             the same, byte for byte, as without a stop.
+        runs: Where what the run came to is kept; it has equity samples then, whatever the configuration says.
         chunk_rows: Rows of a recording that are in memory at a time (there are a few such chunks an asset);
             results do not depend on it. Failures, invariants and progress are looked at after each.
 
@@ -71,6 +84,7 @@ class BacktestRunner:
         checkpoint: str | Path | None = None,
         every: int = CHECKPOINT_ROWS,
         resume: bool = False,
+        runs: KeepsRuns | None = None,
     ) -> None:
         if chunk_rows is not None and chunk_rows < 1:
             raise ConfigError(f"chunk_rows {chunk_rows} is not positive")
@@ -85,6 +99,7 @@ class BacktestRunner:
         self._checkpoint = checkpoint
         self._every = every
         self._resume = resume
+        self._runs = runs
         self._chunk_rows = chunk_rows
 
     def run(
@@ -121,9 +136,13 @@ class BacktestRunner:
             given = [
                 asset_chunks(asset, part, rows) for asset, part in zip(config.assets, parts, strict=True)
             ]
-            return self._run(config, kernel, given, total, checkpoints)
+            result = self._run(config, kernel, given, total, checkpoints)
         finally:
             kernel.release()
+        if self._runs is not None:
+            sources = [_sources(asset, data or {})[0] for asset in config.assets]
+            self._runs.keep_backtest(config, sources, result)
+        return result
 
     def _run(
         self,
@@ -141,7 +160,7 @@ class BacktestRunner:
             config.assets,
             data,
             config.max_orders,
-            config.equity_sample_ns,
+            config.equity_sample_ns or (0 if self._runs is None else self._runs.sample_ns),
             self._stepwise,
         )
         first, last = self._replay(kernel, recorder, scheduler, total, checkpoints)
@@ -213,6 +232,16 @@ def _recordings(
     asset: AssetConfig, index: int, data: Mapping[str, Data | Sequence[Data]], source: str
 ) -> list[Recording]:
     """An asset's recordings in order, with what errors call them."""
+    sources, names = _sources(asset, data)
+    if not sources:
+        raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
+    return [Recording(item, name) for item, name in zip(sources, names, strict=True)]
+
+
+def _sources(
+    asset: AssetConfig, data: Mapping[str, Data | Sequence[Data]]
+) -> tuple[Sequence[Data], Sequence[str]]:
+    """Where an asset's events come from, and what errors call that."""
     sources: Sequence[Data] = asset.data
     names: Sequence[str] = asset.data
     if asset.symbol in data:
@@ -221,9 +250,7 @@ def _recordings(
         # Whoever loads the configured files for us, as the command line does, wants their names in errors.
         if len(asset.data) != len(sources):
             names = [f"{asset.symbol}[{i}]" for i in range(len(sources))]
-    if not sources:
-        raise ConfigError(f"{source}: $.assets[{index}].data: names no recording")
-    return [Recording(item, name) for item, name in zip(sources, names, strict=True)]
+    return sources, names
 
 
 def seat(kernel: Kernel, config: BacktestConfig, source: str = "configuration") -> None:

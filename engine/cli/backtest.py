@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.backtest.config import BacktestConfig
     from engine.backtest.result import BacktestResult
     from engine.backtest.runner import BacktestRunner
+    from engine.research.runs import Runs
 
 _ASSET_FLAGS = (
     "tick_size",
@@ -117,6 +118,10 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help="keep orders, fills and accounts, for ringbook compare"
     )
     parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="where the run is kept (default: $RINGBOOK_RUNS)"
+    )
+    parser.add_argument("--no-keep", action="store_true", help="do not keep the run")
+    parser.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="keep the run there now and then, to go on from a stop"
     )
     parser.add_argument(
@@ -150,16 +155,18 @@ def _latency_arguments(asset: argparse._ArgumentGroup) -> None:
 
 def backtest(args: argparse.Namespace) -> int:
     """Runs one backtest and prints its result."""
+    from engine.research.runs import Runs
     from engine.strategy.status import StrategyWarning
 
     config, source = _configuration(args)
     data = {asset.symbol: [_load(path) for path in asset.data] for asset in config.assets}
     show = sys.stderr.isatty() and not args.json
+    runs = None if args.no_keep else Runs(args.runs)
     with warnings.catch_warnings():
         # What it warns of is printed below.
         warnings.simplefilter("ignore", StrategyWarning)
         try:
-            result = _runner(args, show).run(config, data, source=source)
+            result = _runner(args, show, runs).run(config, data, source=source)
         except Exception as error:
             told = _of_model(error, args.traceback)
             if told is error:
@@ -171,7 +178,11 @@ def backtest(args: argparse.Namespace) -> int:
         of_backtest(result, config).save(args.out)
     if show:
         print("\r\033[K", end="", file=sys.stderr)
-    print(json.dumps(result.to_json()) if args.json else summary(result))
+    kept = runs.last.id if runs is not None and runs.last is not None else None
+    if args.json:
+        print(json.dumps({**result.to_json(), "run": kept}))
+    else:
+        print(summary(result) + (f", run {kept}" if kept else ""))
     for failure in result.failures:
         print(f"ringbook: {failure.line()}", file=sys.stderr)
         if args.traceback:
@@ -179,7 +190,7 @@ def backtest(args: argparse.Namespace) -> int:
     return STRATEGY_FAILED if result.failures else 0
 
 
-def _runner(args: argparse.Namespace, show: bool) -> BacktestRunner:
+def _runner(args: argparse.Namespace, show: bool, runs: Runs | None) -> BacktestRunner:
     from engine.backtest.runner import CHECKPOINT_ROWS, BacktestRunner
 
     if args.checkpoint is None:
@@ -191,6 +202,7 @@ def _runner(args: argparse.Namespace, show: bool) -> BacktestRunner:
         checkpoint=args.checkpoint,
         every=CHECKPOINT_ROWS if args.every is None else args.every,
         resume=args.resume,
+        runs=runs,
     )
 
 

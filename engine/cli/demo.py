@@ -78,36 +78,41 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def _headless(seconds: float, seed: int, as_json: bool) -> int:
-    result = run_headless(seconds, seed)
+    result, kept = run_headless(seconds, seed)
     report = summary(result)
     if as_json:
-        print(json.dumps(report))
+        print(json.dumps({**report, "run": kept}))
     else:
         _print_summary(report, seconds, seed, result.events_per_second)
+        print(f"Kept as run {kept}: 'ringbook report last --html' shows what it came to.")
     return 0
 
 
-def run_headless(seconds: float, seed: int) -> BacktestResult:
-    """Lets the market maker trade with the agents of the simulated market, as fast as they go.
+def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, str]:
+    """Lets the market maker trade with the simulated market's agents, as fast as they go; the run is kept.
 
     Args:
         seconds: Of market time.
         seed: Of the simulated market.
 
     Returns:
-        The session as the result of a backtest.
+        The session as the result of a backtest, and the name that it is kept by.
     """
     import msgspec
 
     from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
-    from engine.runtime.session import MarketRunner
+    from engine.research.runs import SAMPLE_NS, Runs
+    from engine.runtime.recorded import run_market
 
     config = BacktestConfig(
         assets=[msgspec.convert(INSTRUMENT, AssetConfig)],
         strategies=[StrategyConfig(id=STRATEGY, cls="engine.strategy.native:MarketMaker", params=PARAMS)],
         seed=seed,
+        equity_sample_ns=SAMPLE_NS // 10,
     )
-    return MarketRunner().run(config, seconds)
+    result, session = run_market(config, seconds)
+    about = {"events": result.events, "seconds": result.seconds, "failures": []}
+    return result, Runs().keep(session, config, about=about, extra={"seconds": seconds}).id
 
 
 def summary(result: BacktestResult) -> dict[str, Any]:

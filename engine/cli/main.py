@@ -27,6 +27,8 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "demo": Command("engine.cli.demo", "watch a market maker trade on a simulated market"),
     "backtest": Command("engine.cli.backtest", "replay a recording against a strategy"),
+    "report": Command("engine.cli.report", "say what a run came to: text, a page, a PDF"),
+    "runs": Command("engine.cli.runs", "list, show and compare the runs that are kept"),
     "compare": Command("engine.cli.compare", "say why a live or paper session and its backtest differ"),
     "convert": Command("engine.cli.data", "turn a raw capture or a vendor's file into npz"),
     "validate": Command("engine.cli.data", "check a recording for gaps, order and crossed books"),

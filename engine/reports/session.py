@@ -12,7 +12,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,25 @@ order_dtype = np.dtype(
 """An update of an order in the file: ``ts`` is when the engine put it out, the rest is the order after it."""
 
 
+sample_dtype = np.dtype(
+    [
+        ("ts", "<i8"),
+        ("mid_price", "<f8"),
+        ("position", "<f8"),
+        ("balance", "<f8"),
+        ("fee", "<f8"),
+        ("funding", "<f8"),
+        ("equity", "<f8"),
+        ("instrument", "<u2"),
+        ("strategy", "<u2"),
+    ]
+)
+"""Where a strategy stood in an instrument at a moment, in quantity units and money."""
+
+mid_dtype = np.dtype([("ts", "<i8"), ("mid", "<f8"), ("instrument", "<u2")])
+"""The middle price that we saw at a moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstrumentMeta:
     """An instrument of a session; ``mid`` is its last middle price, NaN without a market."""
@@ -106,6 +125,8 @@ class Session:
         last_ts: Engine time of its end.
         config_hash: Of the configuration.
         seed: Of the configuration.
+        samples: ``sample_dtype``, by time; empty where none were taken.
+        mids: ``mid_dtype``, by instrument and time, at the moments that reports look at; may be empty.
     """
 
     kind: str
@@ -118,6 +139,8 @@ class Session:
     last_ts: int
     config_hash: str
     seed: int
+    samples: np.ndarray = field(default_factory=lambda: np.empty(0, sample_dtype))
+    mids: np.ndarray = field(default_factory=lambda: np.empty(0, mid_dtype))
 
     def only(self, strategies: Iterable[str]) -> Session:
         """The session as if no others had traded.
@@ -139,6 +162,7 @@ class Session:
             self,
             fills=self.fills[np.isin(self.fills["strategy"], slots)],
             orders=self.orders[np.isin(self.orders["strategy"], slots)],
+            samples=self.samples[np.isin(self.samples["strategy"], slots)],
             accounts=tuple(one for one in self.accounts if one.strategy in names),
         )
 
@@ -162,11 +186,14 @@ class Session:
         part = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             with open(part, "wb") as file:
-                np.savez(file, fills=self.fills, orders=self.orders, meta=text)
+                np.savez(file, meta=text, **{name: getattr(self, name) for name in _ARRAYS})
             os.replace(part, target)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 part.unlink()
+
+
+_ARRAYS = {"fills": fill_dtype, "orders": order_dtype, "samples": sample_dtype, "mids": mid_dtype}
 
 
 def collect(
@@ -182,6 +209,7 @@ def collect(
     last_ts: int,
     config_hash: str,
     seed: int,
+    samples: np.ndarray | None = None,
 ) -> Session:
     """Makes a session of what an engine has left.
 
@@ -197,6 +225,7 @@ def collect(
         last_ts: End.
         config_hash: Of the configuration.
         seed: Of the configuration.
+        samples: Equity samples, if any were taken.
     """
     updates = np.zeros(len(orders), order_dtype)
     for name in order_dtype.names:
@@ -204,6 +233,9 @@ def collect(
     executions = np.zeros(len(fills), fill_dtype)
     for name in fill_dtype.names:
         executions[name] = fills[name]
+    taken = np.zeros(0 if samples is None else len(samples), sample_dtype)
+    for name in sample_dtype.names if len(taken) else ():
+        taken[name] = samples[name]
     names = ("position", "fee", "funding", "equity", "trading_value")
     return Session(
         kind=kind,
@@ -222,6 +254,7 @@ def collect(
         last_ts=int(last_ts),
         config_hash=config_hash,
         seed=seed,
+        samples=taken,
     )
 
 
@@ -244,6 +277,7 @@ def of_backtest(result: Any, config: Any) -> Session:
         last_ts=result.last_ts,
         config_hash=result.config_hash,
         seed=result.seed,
+        samples=result.equity,
     )
 
 
@@ -260,6 +294,8 @@ def load(path: str | Path) -> Session:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in ("fills", "orders", "meta")}
+            # Files of earlier versions have no samples.
+            found |= {key: file[key] for key in ("samples", "mids") if key in file}
     except OSError as error:
         raise DataError(error.strerror or str(error), file=name) from None
     except KeyError as error:
@@ -281,6 +317,7 @@ def load(path: str | Path) -> Session:
             last_ts=int(meta["last_ts"]),
             config_hash=str(meta["config_hash"]),
             seed=int(meta["seed"]),
+            **{key: found[key] for key in ("samples", "mids") if key in found},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"damaged: {type(error).__name__} {error}", file=name) from None
@@ -290,20 +327,20 @@ def load(path: str | Path) -> Session:
 
 def _check(session: Session, name: str) -> None:
     """Refuses a file whose parts do not belong together."""
-    for array, dtype, what in (
-        (session.fills, fill_dtype, "fills"),
-        (session.orders, order_dtype, "orders"),
-    ):
+    for what, dtype in _ARRAYS.items():
+        array = getattr(session, what)
         if array.dtype != dtype or array.ndim != 1:
             raise DataError(f"{what} have other columns than a session's", file=name)
-        for field, count in (
+        for column, count in (
             ("strategy", len(session.strategies)),
             ("instrument", len(session.instruments)),
         ):
-            wrong = np.flatnonzero(array[field] >= count)
+            if column not in dtype.names:
+                continue
+            wrong = np.flatnonzero(array[column] >= count)
             if len(wrong):
-                text = f"{field} {array[field][wrong[0]]} of {what} is not among {count}"
-                raise DataError(text, file=name, row=int(wrong[0]), field=field)
+                text = f"{column} {array[column][wrong[0]]} of {what} is not among {count}"
+                raise DataError(text, file=name, row=int(wrong[0]), field=column)
     symbols = {one.symbol for one in session.instruments}
     for account in session.accounts:
         if account.strategy not in session.strategies or account.symbol not in symbols:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from engine.backtest.config import BacktestConfig, check
 from engine.backtest.recorder import Recorder
-from engine.backtest.result import BacktestResult, result_of
+from engine.backtest.result import BacktestResult, result_of, states_of
 from engine.backtest.runner import seat
 from engine.core.errors import ConfigError
 from engine.feeds.market import AgentMarket
 from engine.gateways.market import MarketDriver, MarketVenue
 from engine.kernel import Kernel
 from engine.matching.laws import Law
+from engine.reports.session import sample_dtype
 
 STEP_NS = 1_000_000_000
 """Market time between two looks at progress and failures."""
@@ -30,6 +34,10 @@ class MarketRunner:
         agents: False leaves the strategies alone with each other.
         check_invariants: Check all structures after every market second.
         progress: Called now and then with the part of the time that is over, 0 to 1.
+        look: Increasing times, in nanoseconds, at which the middle prices are looked at.
+
+    Attributes:
+        seen: What was seen then: a row of middle prices, one an instrument, for each time.
     """
 
     def __init__(
@@ -41,7 +49,10 @@ class MarketRunner:
         agents: bool = True,
         check_invariants: bool = False,
         progress: Callable[[float], None] | None = None,
+        look: np.ndarray | None = None,
     ) -> None:
+        self._look = np.empty(0, np.int64) if look is None else look
+        self.seen = np.empty((0, 0))
         self._law, self._start_px, self._rate, self._agents = law, start_px, rate, agents
         self._check_invariants, self._progress = check_invariants, progress
 
@@ -49,8 +60,7 @@ class MarketRunner:
         """Runs one session; the same configuration, with its seed, gives the same bytes.
 
         Args:
-            config: What to run; the assets' ``data``, queue and exchange models do not count, nor do
-                equity samples.
+            config: What to run; the assets' ``data``, queue and exchange models do not count.
             seconds: Of market time, above 0.
             source: What error messages call the configuration.
 
@@ -89,18 +99,23 @@ class MarketRunner:
         driver = MarketDriver(kernel, venue, recorder)
         started = time.perf_counter()
         kernel.start(first)
-        done = 0
-        while done < duration:
-            done = min(done + STEP_NS, duration)
+        rows, seen = [], []
+        sample = config.equity_sample_ns
+        stops = set(range(0, duration, STEP_NS)) | {duration} | {int(t) - first for t in self._look}
+        stops |= set(range(0, duration + 1, sample)) if sample else set()
+        looked = {int(t) - first for t in self._look}
+        for done in sorted(stop for stop in stops if 0 <= stop <= duration):
             driver.run(first + done)
-            if self._check_invariants:
-                venue.check_invariants()
-                kernel.check_invariants()
-            if self._progress is not None:
-                self._progress(done / duration)
+            if sample and done % sample == 0:
+                rows += samples(kernel, first + done)
+            if done in looked:
+                seen.append([kernel.book(symbol).mid for symbol in kernel.symbols])
+            if done and (done % STEP_NS == 0 or done == duration):
+                self._between(kernel, venue, done / duration)
+        self.seen = np.array(seen)
         kernel.stop()
         driver.finish()
-        return result_of(
+        result = result_of(
             config,
             kernel,
             recorder,
@@ -109,3 +124,27 @@ class MarketRunner:
             last_ts=first + duration,
             seconds=time.perf_counter() - started,
         )
+        return replace(result, equity=np.array(rows, sample_dtype)) if sample else result
+
+    def _between(self, kernel: Kernel, venue: MarketVenue, done: float) -> None:
+        if self._check_invariants:
+            venue.check_invariants()
+            kernel.check_invariants()
+        if self._progress is not None:
+            self._progress(done)
+
+
+def samples(kernel: Kernel, ts: int) -> list[tuple]:
+    """Rows of ``sample_dtype``: where each strategy stands in each of its instruments.
+
+    Args:
+        kernel: Whose strategies.
+        ts: Now.
+    """
+    rows = []
+    for state in states_of(kernel):
+        v = state.values
+        place = kernel.symbols.index(state.symbol), kernel.strategy_names.index(state.strategy)
+        mid = kernel.book(state.symbol).mid
+        rows.append((ts, mid, v.position, v.balance, v.fee, v.funding, v.equity, *place))
+    return rows

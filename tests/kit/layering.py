@@ -26,6 +26,7 @@ ENGINE_MAY: dict[str, set[str]] = {
     "runtime": {
         *KERNEL_MAY, "kernel", "matching", "journal", "backtest", "feeds", "gateways", "storage", "reports",
     },
+    "research": {*KERNEL_MAY, "kernel", "matching", "journal", "backtest", "feeds", "storage", "reports"},
 }  # fmt: skip
 """What each part of ``engine`` may import of ``engine``; itself always. ``cli`` may import everything."""
 
