@@ -188,6 +188,17 @@ cdef class Recorder:
             self.samples.written + self.samples.n,
         )
 
+    def take(self):
+        """Gives the fills and the order updates since the last time, and forgets them: a run needs no more
+        room than lies between two calls.
+
+        Returns:
+            As :meth:`fill_array` and :meth:`order_array`.
+        """
+        fills, orders = np.array(self.fill_array()), np.array(self.order_array())
+        self.fills.n = self.fills.written = self.orders.n = self.orders.written = 0
+        return fills, orders
+
     def fill_array(self):
         """All fills so far, as a ``fill_dtype`` array."""
         from engine.core.types import fill_dtype

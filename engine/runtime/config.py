@@ -25,7 +25,7 @@ from engine.backtest.config import (
     check_strategies,
 )
 from engine.core import settings
-from engine.core.errors import ConfigError, NotRunning
+from engine.core.errors import ConfigError, NotRunning, StoreError
 from engine.feeds.generated import START_TS
 from engine.risk.limits import RiskConfig
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
@@ -157,6 +157,30 @@ class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     standby: bool = True
 
 
+class RecorderSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The recorder, which brings what is in the journal to a store.
+
+    Attributes:
+        enabled: Whether there is one; it needs a journal.
+        store: Its URL, see docs/storage.md; by default ``$RINGBOOK_STORE``, else one of the user's own.
+        spool: Where it keeps what the store has not taken; by default a folder beside the journals.
+        spool_mb: Beyond how much market data are left out until the store has taken some.
+        flush_ms: How often it looks for more.
+        market_data: Whether market data are recorded.
+        position_ms: Engine time between two looks at positions.
+        ttl_days: Days of event time after which the store removes rows; 0 never.
+    """
+
+    enabled: bool = False
+    store: str = ""
+    spool: str = ""
+    spool_mb: Annotated[int, Meta(ge=1, le=1 << 24)] = 8192
+    flush_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1000
+    market_data: bool = True
+    position_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 1000
+    ttl_days: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A whole daemon."""
 
@@ -167,6 +191,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     control: ControlSection = msgspec.field(default_factory=ControlSection)
     risk: RiskConfig = RiskConfig()
     journal: JournalSection = msgspec.field(default_factory=JournalSection)
+    recorder: RecorderSection = msgspec.field(default_factory=RecorderSection)
     instruments: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(max_length=MAX_STRATEGIES)] = []
 
@@ -226,6 +251,7 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         raise ConfigError(f"{source}: $.journal.buffer_mb: {config.journal.buffer_mb} is no power of two")
     if config.journal.acknowledge == "durable" and not config.journal.dir:
         raise ConfigError(f"{source}: $.journal.acknowledge: nothing is durable without journal.dir")
+    _check_recorder(config, source)
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
     check_risk(config.risk, [asset.symbol for asset in config.instruments], source)
     try:
@@ -251,6 +277,19 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         for file in asset.data:
             if not Path(file).expanduser().is_file():
                 raise ConfigError(f"{where}: {file}: no such file")
+
+
+def _check_recorder(config: DaemonConfig, source: str) -> None:
+    if not config.recorder.enabled:
+        return
+    if not config.journal.dir:
+        raise ConfigError(f"{source}: $.recorder.enabled: a recorder reads the journal: set journal.dir")
+    from engine.storage.store import check_url
+
+    try:
+        check_url(config.recorder.store)
+    except StoreError as error:
+        raise ConfigError(f"{source}: $.recorder.store: {error}") from None
 
 
 def _check_token(name: str, source: str) -> None:

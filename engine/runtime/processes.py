@@ -87,9 +87,8 @@ def main(argv: list[str]) -> int:
         if word:
             _standby(config, run, log, ready, int(word[0]))
             return 0
-        {"engine": _engine, "journaller": _journaller, "feed": _feed, "bridge": _bridge}[role](
-            config, run, log, ready
-        )
+        work = {"journaller": _journaller, "feed": _feed, "bridge": _bridge, "recorder": _recorder}
+        work.get(role, _engine)(config, run, log, ready)
         return 0
     except (RingbookError, BridgeError) as error:
         ready.fail(str(error))
@@ -195,6 +194,12 @@ def _feed(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) 
     from engine.runtime.feeder import of_run
 
     of_run(config, run, log).run(ready.ok)
+
+
+def _recorder(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
+    from engine.runtime.recorder import main as record
+
+    record(config, run, log, ready.ok)
 
 
 def _bridge(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:

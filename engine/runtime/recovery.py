@@ -122,6 +122,10 @@ class Replay:
                 loop.apply_stop()
             else:
                 loop.check()
+            self.after_call()
+
+    def after_call(self) -> None:
+        """The interpreter has had a part in an input: strategies and parameters may be others."""
 
     @property
     def next_ts(self) -> int | None:

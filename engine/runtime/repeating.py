@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from engine.runtime.applying import Applying
@@ -68,6 +69,11 @@ class Repeating(Applying):
     def forget_askers(self) -> None:
         """Nobody is left who asked in the repeated run."""
         self._last_replies.clear()
+
+    @property
+    def last_changes(self) -> Sequence[Change]:
+        """The last changes of the repeated run, oldest first."""
+        return self._last_changes
 
     def answer_again(self, message: Any, reply: dict[str, Any]) -> None:
         """Answers a command of the repeated run, where its answer may not have been given.

@@ -34,8 +34,8 @@ RING_SLOTS = {
 }
 """The rings of ``runtime/records.pxd`` and their slots of 256 bytes."""
 RINGS = tuple(RING_SLOTS)
-ROLES = ("engine", "journaller", "bridge", "feed")
-"""The processes below the supervisor; the journaller where there is a journal."""
+ROLES = ("engine", "journaller", "bridge", "feed", "recorder")
+"""The processes below the supervisor; journaller and recorder where there is a journal and a store."""
 MAX_SOCKET_PATH = 107
 """Longest path of a Unix socket on Linux."""
 

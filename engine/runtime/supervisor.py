@@ -70,7 +70,8 @@ class Supervisor:
         self._config, self._new = config, new
         self._run = config.run_dir()
         self._log = configure("daemon", None)
-        roles = [role for role in ROLES if role != "journaller" or config.journal.dir]
+        absent = {"journaller": not config.journal.dir, "recorder": not config.recorder.enabled}
+        roles = [role for role in ROLES if not absent.get(role)]
         self._children = {role: Child(role) for role in roles}
         self._selector = selectors.DefaultSelector()
         self._spawner = Spawner(command, self._run.path, self._selector)

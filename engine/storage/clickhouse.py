@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +33,7 @@ MAX_BLOCK = 1 << 20
 """Rows that go in one block; more are several, and then not there all together or not at all."""
 TRANSIENT = frozenset({32, 40, 159, 164, 202, 203, 209, 210, 216, 236, 241, 242, 243, 252, 271, 394})
 """The server's codes for: busy, full, read only, shutting down, or garbled on the way."""
-_OPTIONS = frozenset({"timeout", "compression", "secure", "verify", "ca_certs"})
+_OPTIONS = frozenset({"timeout", "compression", "password_file", "secure", "verify", "ca_certs"})
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 T = TypeVar("T")
@@ -48,7 +49,8 @@ class ServerStore(Store):
         user: As whom.
         password: The user's.
         options: ``timeout`` (seconds the server may be silent), ``compression`` (``lz4`` or ``none``),
-            ``secure``, ``verify`` (0 or 1), ``ca_certs`` (a file).
+            ``password_file`` (which only its owner may read), ``secure``, ``verify`` (0 or 1),
+            ``ca_certs`` (a file).
 
     Raises:
         StoreError: An option is wrong, or the driver is not installed with NumPy.
@@ -75,7 +77,7 @@ class ServerStore(Store):
             "host": host,
             "port": port,
             "user": user,
-            "password": password,
+            "password": _password(self.url, password, options),
             "client_name": "ringbook",
             "connect_timeout": min(CONNECT_S, self._timeout),
             "send_receive_timeout": self._timeout,
@@ -207,6 +209,19 @@ def _number(url: str, options: dict[str, str]) -> float:
     if not 0.01 <= value <= 3600:
         raise StoreError(f"{url}: timeout is 0.01 to 3600 seconds, not {text}")
     return value
+
+
+def _password(url: str, given: str, options: dict[str, str]) -> str:
+    name = options.get("password_file")
+    if name is None:
+        return given
+    try:
+        path = Path(name).expanduser()
+        if path.stat().st_mode & 0o077:
+            raise StoreError(f"{url}: others may read {name}: chmod 600 it")
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StoreError(f"{url}: password_file {name}: {error.strerror}") from None
 
 
 def _version(text: str) -> tuple[int, int]:

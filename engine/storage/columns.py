@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.core.errors import StoreError
 from engine.storage.schema import (
+    DAY_NS,
     F64,
     I64,
     MAYBE_MONEY,
@@ -30,7 +31,7 @@ Columns: TypeAlias = "dict[str, np.ndarray]"
 _QUANTUM = Decimal(1).scaleb(-MONEY_DIGITS)
 _CONTEXT = Context(prec=38, rounding=ROUND_HALF_EVEN)
 _LIMIT = 10.0 ** (38 - MONEY_DIGITS)
-_DTYPES = {
+DTYPES = {
     TIME: np.dtype(np.int64),
     I64: np.dtype(np.int64),
     U64: np.dtype(np.uint64),
@@ -76,13 +77,13 @@ def _column(kind: str, value: Any, rows: int) -> np.ndarray:
     one = np.ndim(value) == 0
     if not one and len(value) != rows:
         raise ValueError(f"{len(value)} values for {rows} rows")
-    if kind in _DTYPES:
+    if kind in DTYPES:
         array = np.asarray(value)
         if array.dtype.kind == "M":
             array = array.astype("datetime64[ns]").view(np.int64)
         if kind in (U8, U32, U64) and array.dtype.kind in "if" and np.any(array < 0):
             raise ValueError("a negative number")
-        array = array.astype(_DTYPES[kind], copy=False)
+        array = array.astype(DTYPES[kind], copy=False)
         return np.full(rows, array) if one else np.ascontiguousarray(array)
     if kind in (WORD, TEXT):
         if one:
@@ -143,3 +144,15 @@ def taken(columns: Mapping[str, np.ndarray], which: np.ndarray) -> Columns:
         which: A mask or the rows' numbers.
     """
     return {name: column if column.ndim == 0 else column[which] for name, column in columns.items()}
+
+
+def by_day(columns: Columns) -> Iterator[tuple[int, Columns]]:
+    """Prepared rows, day by day (UTC): those of one partition."""
+    days = columns["time"] // DAY_NS
+    if len(days) == 0:
+        return
+    if days[0] == days[-1] and np.all(days == days[0]):
+        yield int(days[0]), columns
+        return
+    for day in np.unique(days):
+        yield int(day), taken(columns, days == day)

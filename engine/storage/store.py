@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import numpy as np
 
 from engine.core.errors import StoreError
-from engine.storage.columns import Columns, Values, length, prepare
-from engine.storage.schema import DAY_NS, TABLES, Dialect, Table
+from engine.storage.columns import Columns, Values, by_day, length, prepare
+from engine.storage.schema import TABLES, Dialect, Table
 
 DATABASE = "ringbook"
 ENVIRONMENT = "RINGBOOK_STORE"
+_FORMS = "a store is clickhouse://HOST/DATABASE, chdb://DIRECTORY or parquet://DIRECTORY"
 
 
 @dataclass(frozen=True)
@@ -202,20 +203,6 @@ def quote(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def by_day(columns: Columns) -> Iterator[tuple[int, Columns]]:
-    """Prepared rows, day by day (UTC): those of one partition."""
-    days = columns["time"] // DAY_NS
-    if len(days) == 0:
-        return
-    if days[0] == days[-1] and np.all(days == days[0]):
-        yield int(days[0]), columns
-        return
-    from engine.storage.columns import taken
-
-    for day in np.unique(days):
-        yield int(day), taken(columns, days == day)
-
-
 def default_url(environ: Mapping[str, str] | None = None) -> str:
     """The store that is meant where none is named: ``$RINGBOOK_STORE``, else one of the user's own.
 
@@ -228,6 +215,26 @@ def default_url(environ: Mapping[str, str] | None = None) -> str:
     home = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
     scheme = "chdb" if importlib.util.find_spec("chdb") else "parquet"
     return f"{scheme}://{home}/ringbook/{scheme}"
+
+
+def check_url(url: str) -> None:
+    """Checks what can be known of a store without opening it.
+
+    Args:
+        url: As for :func:`open_store`.
+
+    Raises:
+        StoreError: It is none, carries a password, or its engine is not installed.
+    """
+    split = urlsplit(url or default_url())
+    if split.scheme not in ("clickhouse", "chdb", "parquet"):
+        raise StoreError(f"{url}: {_FORMS}")
+    if split.password is not None:
+        raise StoreError("a password does not belong into a configuration: use ?password_file=FILE")
+    if split.scheme == "chdb" and not importlib.util.find_spec("chdb"):
+        raise StoreError("an embedded store needs the extra: pip install 'ringbook[embedded]'")
+    if split.scheme == "clickhouse" and not importlib.util.find_spec("pandas"):
+        raise StoreError("a ClickHouse server needs the extra: pip install 'ringbook[clickhouse]'")
 
 
 def open_store(url: str = "", *, create: bool = True, hold: bool = False, ttl_days: int = 0) -> Store:
@@ -283,9 +290,7 @@ def open_store(url: str = "", *, create: bool = True, hold: bool = False, ttl_da
 
             store = ParquetStore(path)
     else:
-        raise StoreError(
-            f"{url}: a store is clickhouse://HOST/DATABASE, chdb://DIRECTORY or parquet://DIRECTORY"
-        )
+        raise StoreError(f"{url}: {_FORMS}")
     try:
         if create:
             store.create(ttl_days=ttl_days)
