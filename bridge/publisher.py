@@ -310,6 +310,7 @@ class Publisher:
             blob.message,
             blob.symbols,
             params,
+            blob.switches,
         )
         self._state[topic.name][blob.strategy_id] = message
         self._publish(topic, message)

@@ -325,6 +325,7 @@ class StrategyBlob(msgspec.Struct):
     message: str = ""
     symbols: list[str] = []
     params: list[dict[str, Any]] = []
+    switches: list[p.SwitchInfo] = []
 
 
 class ReplyBlob(msgspec.Struct):

@@ -118,6 +118,17 @@ class ParamInfo(msgspec.Struct, array_like=True, frozen=True):
     doc: str = ""
 
 
+class SwitchInfo(msgspec.Struct, array_like=True, frozen=True):
+    """A thrown switch that holds a strategy: the strategy's own or that of an instrument it trades."""
+
+    scope: str
+    name: str
+    state: str
+    cause: str
+    who: str = ""
+    reason: str = ""
+
+
 class StrategyStatus(Message, frozen=True):
     """The state of a strategy and its parameters."""
 
@@ -130,6 +141,7 @@ class StrategyStatus(Message, frozen=True):
     message: str
     symbols: list[str]
     params: list[ParamInfo]
+    switches: list[SwitchInfo] = []
 
 
 class EngineStatus(Message, frozen=True):

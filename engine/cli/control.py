@@ -257,7 +257,10 @@ def strategies(args: argparse.Namespace) -> int:
         fields = ("strategy_id", "kind", "state", "message", "symbols")
         listed = [
             {name: getattr(one, name) for name in fields}
-            | {"params": [msgspec.structs.asdict(param) for param in one.params]}
+            | {
+                "params": [msgspec.structs.asdict(param) for param in one.params],
+                "switches": [msgspec.structs.asdict(switch) for switch in one.switches],
+            }
             for one in found
         ]
         print(json.dumps({"strategies": listed}))
@@ -265,6 +268,7 @@ def strategies(args: argparse.Namespace) -> int:
     for one in found:
         symbols = ", ".join(one.symbols[:5]) + (", ..." if len(one.symbols) > 5 else "")
         said = f"  {one.message}" if one.message else ""
+        said += "".join(f"  {held.name} {held.state} by {held.cause}" for held in one.switches)
         print(f"{one.strategy_id:<16} {one.kind:<8} {one.state:<8} {symbols}{said}")
     if not found:
         print("no strategies")

@@ -40,7 +40,7 @@ What a command has changed is told to ``on_change`` with a version, see :mod:`en
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ from engine.runtime.changes import Change
 from engine.runtime.lifting import lifted, limiting
 from engine.runtime.reconfigure import Reconfigure
 from engine.runtime.switches import as_plain, find
+from engine.strategy.status import LatchInfo
 
 LIMITS = RiskLimits.__struct_fields__
 LIMITED_SYMBOLS = 64
@@ -65,6 +66,7 @@ PARAMS_BYTES = 16 * 1024
 """What the texts among a strategy's parameters share in a blob: longer ones are cut."""
 MAX_DOC = 200
 MAX_MESSAGE = 2000
+MAX_STRATEGY_SWITCHES = 16
 IN_ORDER = frozenset({"register", "disconnect", "resync"})
 """Commands whose reply keeps its place among the orders."""
 
@@ -306,8 +308,13 @@ def _plain(value: Any, most: int) -> bool | int | float | str:
     return text.encode("utf-8", "backslashreplace")[:most].decode(errors="ignore")
 
 
-def strategy_blob(info: StrategyInfo) -> dict[str, Any]:
-    """What a STRATEGY blob says of a strategy."""
+def strategy_blob(info: StrategyInfo, thrown: Sequence[LatchInfo] = ()) -> dict[str, Any]:
+    """What a STRATEGY blob says of a strategy.
+
+    Args:
+        info: The strategy.
+        thrown: All switches that are; those of everything are told as the trading state.
+    """
     values = sendable(info.params)
     return {
         "strategy_id": info.name,
@@ -326,6 +333,12 @@ def strategy_blob(info: StrategyInfo) -> dict[str, Any]:
             }
             for name, spec in info.specs.items()
         ],
+        "switches": [
+            (one.scope, one.name, one.state, one.cause, one.who, one.reason[:MAX_MESSAGE])
+            for one in thrown
+            if (one.scope == "strategy" and one.name == info.name)
+            or (one.scope == "instrument" and one.name in info.symbols)
+        ][:MAX_STRATEGY_SWITCHES],
     }
 
 

@@ -109,7 +109,7 @@ class EngineLoop(Repeating):
             self.record_into(self._keeper.recorder)
         self._control_blobs, self._signal_blobs = BlobJoiner(), BlobJoiner()
         self._ledger = ledger
-        self._kept = kernel.latches()
+        self._kept = self._told = kernel.latches()
         self._stopping = False
         self._market_first = False
         self._commands = Commands(
@@ -295,7 +295,7 @@ class EngineLoop(Repeating):
         if not self.out.room_for_resync(8 * len(infos)):
             return False
         for info in infos:
-            self.out.blob(Kind.STRATEGY, strategy_blob(info), strategy=info.slot)
+            self.out.blob(Kind.STRATEGY, strategy_blob(info, self.kernel.latches()), strategy=info.slot)
         self.out.resend_orders()
         self.out.snapshot_books()
         self.flush()
@@ -316,9 +316,13 @@ class EngineLoop(Repeating):
     def tell(self) -> None:
         """Publishes changed strategies and log lines, and keeps what a breaker has latched."""
         self._keep()
-        for slot in self.out.changed_strategies():
+        slots, thrown = self.out.changed_strategies(), self.kernel.latches()
+        if thrown != self._told:
+            # A switch of an instrument holds whoever trades it.
+            self._told, slots = thrown, range(len(self.kernel.strategy_names))
+        for slot in slots:
             info = self.kernel.strategy(self.kernel.strategy_names[slot])
-            self.out.blob(Kind.STRATEGY, strategy_blob(info), strategy=slot)
+            self.out.blob(Kind.STRATEGY, strategy_blob(info, thrown), strategy=slot)
         for ts, step, name, level, text in self.out.take_logs():
             line = {"level": level, "source": name, "text": text[:MAX_LOG_TEXT]}
             self.out.blob(Kind.LOG, line, ring="telemetry_out")

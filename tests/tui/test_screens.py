@@ -2,6 +2,7 @@
 
 import signal
 
+import msgspec
 import pytest
 
 from bridge import protocol as p
@@ -756,6 +757,36 @@ async def test_trading_state_and_drops_are_told(session):
         assert "denied 3" in text
         assert "Error" in text
         assert "ZeroDivisionError: in on_book" in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (240, 50)])
+async def test_a_strategy_that_a_switch_holds_is_not_shown_as_if_it_ran(session, size):
+    app, _, store, _ = session
+    store.apply(status(120))
+    running = store.strategies["mm_fast"]
+    own = p.SwitchInfo("strategy", "mm_fast", "HALTED", "kill_switch", "cli:ann", "[odd] fills")
+    async with drive(app, size) as pilot:
+        await pilot.pause()
+        assert "KILLED" not in screen_text(app)
+        store.apply(msgspec.structs.replace(running, seq=99, switches=[own]))
+        await pilot.pause(0.3)
+        text = screen_text(app)
+        assert "ACTIVE  KILLED mm_fast " in text.splitlines()[0]
+        assert "1 held" in text
+        await pilot.press("5")
+        await pilot.pause()
+        lines = screen_text(app).splitlines()[5:]
+        row = next(line for line in lines if "mm_fast" in line and "KILLED" in line)
+        if size[0] > 100:
+            assert "Running, but HALTED by kill_switch, set by cli:ann: [odd] fills" in row
+        breaker = p.SwitchInfo("instrument", "BTCUSDT", "REDUCING", "max_daily_loss", "risk")
+        store.apply(msgspec.structs.replace(running, seq=100, switches=[breaker]))
+        await pilot.pause(0.3)
+        assert "REDUCING mm_fast" in screen_text(app).splitlines()[0]
+        store.apply(msgspec.structs.replace(running, seq=101))
+        await pilot.pause(0.3)
+        assert "mm_fast" not in screen_text(app).splitlines()[0]
+        assert "held" not in screen_text(app)
 
 
 @pytest.mark.parametrize("size", [(20, 6), (40, 10), (60, 15), (300, 90)])

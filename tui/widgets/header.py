@@ -10,6 +10,7 @@ from textual.widgets import Static
 from tui.format import age, compact, date, duration, time_of_day
 from tui.model import Connection, Staleness
 from tui.store import Store
+from tui.widgets.strategies import hold
 
 _CONNECTION = {
     Connection.CONNECTING: ("◌", "warn"),
@@ -30,6 +31,8 @@ _STYLES = {
 _LIVE_STYLES = {"good": "bold", "warn": "bold reverse", "bad": "bold reverse", "quiet": "", "plain": ""}
 """On the solid bar of a live session colours would drown: weight and reverse say it instead."""
 
+NAME = 16
+"""Of a strategy that a switch holds, what fits beside all else."""
 Part = tuple[str, str]
 
 
@@ -75,9 +78,12 @@ class Header(Static):
         left: list[Part] = [
             (badge, "badge"),
             (f" {state} ", _TRADING.get(state, "warn")) if known else (f" {state}? ", "warn"),
-            (f" {text} ", tone),
-            (f" {engine} ", "strong"),
         ]
+        held = sorted(name for name, one in store.strategies.items() if one.switches)
+        if held:
+            more = f" +{len(held) - 1}" if len(held) > 1 else ""
+            left.append((f" {hold(store.strategies[held[0]])} {held[0][:NAME]}{more} ", "bad"))
+        left += [(f" {text} ", tone), (f" {engine} ", "strong")]
         clock = time_of_day(status.market_ts, millis=False) if status else ""
         if status and mode == "REPLAY":
             clock = f"{date(status.market_ts)} {clock}"

@@ -393,6 +393,29 @@ def test_a_strategy_or_an_instrument_is_killed_alone(loop, run, place):
     again.ledger.close()
 
 
+@pytest.mark.parametrize("place", [{"strategy_id": "mm"}, {"symbol": "BTCUSDT"}, {}])
+def test_whom_a_switch_holds_is_told_with_the_strategies(loop, run, place):
+    def told():
+        return {o.body["strategy_id"]: o.body["switches"] for o in loop.of_kind("orders_out", Kind.STRATEGY)}
+
+    external(loop, 1)
+    loop.command("resync")
+    loop.step(2)
+    assert told() == {"mm": [], "ext": []}
+    loop.command("kill", **place, reason="enough", who="ann")
+    loop.step(2)
+    scope = {"strategy_id": "strategy", "symbol": "instrument"}.get(next(iter(place), ""))
+    held = [
+        [scope, place.get("strategy_id") or place.get("symbol"), "HALTED", "kill_switch", "ann", "enough"]
+    ]
+    expected = {"strategy": {"mm": held, "ext": []}, "instrument": {"mm": held, "ext": held}}
+    assert told() == expected.get(scope, {"mm": [], "ext": []})
+    (switch,) = answer(loop, "query_status")["details"]["switches"]
+    loop.command("rearm", switch=switch["id"])
+    loop.step(2)
+    assert told()["mm"] == []
+
+
 @pytest.mark.parametrize(
     "fields", [{"strategy_id": "nobody"}, {"symbol": "XYZ"}, {"strategy_id": "mm", "symbol": "BTCUSDT"}]
 )
