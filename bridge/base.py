@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from bridge import protocol as p
+from bridge.auth import find_key
 from bridge.discovery import default_endpoint
 from bridge.errors import NotDurable, RequestTimeout
-from bridge.session import Session
+from bridge.session import NO_ANSWER, Session
 from bridge.streams import OrderState
 from bridge.transport import ConnectionState, SocketTransport
 
@@ -27,15 +29,18 @@ class BaseClient:
     Args:
         endpoint: Base endpoint, ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``; empty finds the daemon that
             ``ringbook run`` started on this machine, as :func:`bridge.discovery.default_endpoint` says.
-        role: ``observer`` reads, ``trader`` trades as ``strategy_id``, ``admin`` controls (and trades too
-            if it names a strategy).
+        role: ``observer`` reads, ``trader`` trades as ``strategy_id``, ``risk`` stops and limits
+            trading, ``admin`` does everything (and trades too if it names a strategy).
         strategy_id: Name of the external strategy.
         symbols: What the strategy trades; empty for all.
         params: The strategy's parameters as operators see them.
         name: The client's name in the server's log.
         heartbeat_misses: Silent intervals after which the server counts as gone.
+        key_file: The client's key, for a daemon that has keys; empty takes the one that
+            ``$RINGBOOK_KEY_FILE`` names, if it names one; None takes none.
 
     Raises:
+        BridgeError: The key file cannot be used.
         ValueError: The endpoint is neither ipc nor tcp, or a trader has no ``strategy_id``.
     """
 
@@ -49,9 +54,12 @@ class BaseClient:
         params: dict[str, Any] | None = None,
         name: str = "python",
         heartbeat_misses: int = p.HEARTBEAT_MISSES,
+        key_file: str | Path | None = "",
     ) -> None:
+        key = find_key(key_file)
         hello = p.Hello(p.VERSION, name, role, strategy_id, list(symbols), dict(params or {}))
         self._transport = self._make_transport()
+        self._transport.key = key
         self._session = Session(self._transport, endpoint or default_endpoint(), hello, heartbeat_misses)
         self.on_state: Callable[[ConnectionState, str], Any] = lambda state, detail: None
         self.on_message: Callable[[str, Any], Any] = lambda topic, message: None
@@ -79,7 +87,15 @@ class BaseClient:
     @property
     def detail(self) -> str:
         """Why the state is what it is; the engine's name when connected."""
-        return self._session.detail
+        said = self._session.detail
+        if said != NO_ANSWER and (said or self.state is not ConnectionState.CONNECTING):
+            return said
+        key = self._transport.key
+        if key is not None:
+            return f"{NO_ANSWER} (with key {key.name!r}: does the daemon know it?)"
+        if self._session.endpoint.startswith("tcp://"):
+            return f"{NO_ANSWER} (without a key: a daemon that has keys answers nobody else)"
+        return said
 
     @property
     def welcome(self) -> p.Welcome | None:

@@ -33,7 +33,7 @@ class BridgeConfig:
         rings: Files of :data:`RINGS`.
         bell: FIFO on which the engine wakes the bridge.
         engine_bell: FIFO on which the bridge wakes the engine.
-        allow_remote: Whether a tcp endpoint may be other than loopback; there is no authentication yet.
+        keys: Directory of the keys that clients must have; empty lets in who reaches the sockets.
         heartbeat_misses: Silent ticks after which a client counts as gone.
         rearm_token_file: File whose content a re-arm must bring with it; empty asks for nothing.
         grace_s: How long after a restart clients of live strategies have to come back.
@@ -48,7 +48,7 @@ class BridgeConfig:
     rings: Mapping[str, str | Path]
     bell: str | Path
     engine_bell: str | Path
-    allow_remote: bool = False
+    keys: str = ""
     heartbeat_misses: int = p.HEARTBEAT_MISSES
     grace_s: float = 1.0
     rearm_token_file: str = ""
@@ -81,7 +81,7 @@ class BridgeConfig:
             rings={name: run.ring_path(name) for name in RINGS},
             bell=run.bell_path("bridge"),
             engine_bell=run.bell_path("engine"),
-            allow_remote=config.bridge.allow_remote,
+            keys=config.bridge.keys,
             heartbeat_misses=config.bridge.heartbeat_misses,
             grace_s=config.bridge.grace_s,
             rearm_token_file=config.control.rearm_token_file,
@@ -90,15 +90,15 @@ class BridgeConfig:
         )
 
 
-def check_endpoint(endpoint: str, allow_remote: bool = False) -> None:
-    """Refuses an endpoint that others could reach.
+def check_endpoint(endpoint: str, keyed: bool = False) -> None:
+    """Refuses an endpoint that others could reach without a key.
 
     Args:
         endpoint: Base endpoint.
-        allow_remote: Takes any address.
+        keyed: Whether clients must have keys: then any address will do.
 
     Raises:
-        BridgeError: Neither ipc nor tcp, a wildcard, or not loopback without ``allow_remote``.
+        BridgeError: Neither ipc nor tcp, a wildcard, or not loopback without keys.
     """
     try:
         p.socket_endpoint(endpoint, "orders")
@@ -109,7 +109,7 @@ def check_endpoint(endpoint: str, allow_remote: bool = False) -> None:
     host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
     if host in ("*", "0.0.0.0", "::", ""):
         raise BridgeError(f"{endpoint}: name one address, clients are told it")
-    if allow_remote or host == "localhost":
+    if keyed or host == "localhost":
         return
     try:
         loopback = ipaddress.ip_address(host).is_loopback
@@ -117,22 +117,24 @@ def check_endpoint(endpoint: str, allow_remote: bool = False) -> None:
         loopback = False
     if not loopback:
         raise BridgeError(
-            f"{endpoint}: not loopback, and anybody who reaches it could trade; "
-            "use a tunnel, or set allow_remote = true if the network is yours alone"
+            f"{endpoint}: not loopback, and anybody who reaches it could trade: "
+            "make keys with 'ringbook keys make' and name their directory as bridge.keys"
         )
 
 
-def private_directory(path: Path) -> None:
+def private_directory(path: Path, make: bool = True) -> None:
     """Makes a directory that only its owner can enter.
 
     Args:
         path: The directory; one that exists must be like that already.
+        make: Whether it is made if it is missing.
 
     Raises:
         BridgeError: It cannot be made, or belongs to somebody else.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if make:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = path.stat()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
             raise BridgeError(f"{path}: not a directory of this user")

@@ -154,7 +154,8 @@ class Control:
             for name, value in msgspec.structs.asdict(message).items()
             if name not in ("request_id", "token")
         }
-        who = "/".join(filter(None, (peer.hello.strategy_id, peer.hello.client)))
+        key = f"key:{peer.grant.name}" if peer.grant.key else ""
+        who = "/".join(filter(None, (key, peer.hello.strategy_id, peer.hello.client)))
         if not self.ask(COMMANDS[type(message)], fields, answer, who, acknowledges=True):
             self._sessions.send(peer, p.Error("busy", "the engine's control ring is full", request_id))
 

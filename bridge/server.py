@@ -15,19 +15,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
 from bridge import protocol as p
 from bridge import records
 from bridge.config import BridgeConfig, check_endpoint
 from bridge.control import Control
 from bridge.durable import LOOK_S, Durability
 from bridge.errors import BridgeError
+from bridge.keyring import Keyring, make_local
 from bridge.link import EngineLink
 from bridge.publisher import Publisher
 from bridge.router import Router
 from bridge.sessions import Peer, Sessions
-from bridge.sockets import LINGER_MS, bind
+from bridge.sockets import Doors
+from bridge.trial import try_doors
 from engine.core.errors import ConfigError, RingCorrupt
 from engine.runtime import watch
 from engine.runtime.records import BlobJoiner, Kind
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
     Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
-MAX_TOPIC = 256
-"""Longest prefix that anybody may subscribe to."""
-MESSAGES_A_TURN = 64
 RECORDS_A_TURN = 512
 MARKET_BACKLOG = 2048
 """Records in ``market_out`` beyond which books are conflated: clients want the present, not the past."""
@@ -64,23 +61,20 @@ class Server:
     """
 
     def __init__(self, config: BridgeConfig, link: EngineLink, log: Log) -> None:
-        check_endpoint(config.endpoint, config.allow_remote)
+        check_endpoint(config.endpoint, bool(config.keys))
         self.config = config
         self.epoch = time.time_ns()
-        self.dropped = self.corrupt = 0
+        self.corrupt = 0
         self._link = link
         self._log = log
         self._blobs, self._replies = BlobJoiner(), BlobJoiner()
         self._resyncing = self._must_resync = False
         self._unnamed: list[tuple[int, records.Header, Any]] = []
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            self._sockets = bind(self._context, config.endpoint)
-        except BaseException:
-            self._context.destroy(0)
-            raise
-        self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, self._publish)
-        self.sessions = Sessions(self.publisher, self._welcome, self._send, config.heartbeat_misses)
+        keyring = Keyring(config.keys) if config.keys else None
+        symbols = [instrument.symbol for instrument in config.instruments]
+        self.doors = doors = Doors(config.endpoint, keyring, symbols, self._subscribed)
+        self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, doors.publish)
+        self.sessions = Sessions(self.publisher, self._welcome, doors.send, config.heartbeat_misses)
         self.durability = Durability(config.journal, config.hold, self.sessions)
         self.control = Control(link, self.sessions, self.epoch, config.rearm_token(), self.durability.reply)
         grace = max(1, round(config.grace_s * 1e9 / p.HEARTBEAT_NS))
@@ -88,26 +82,24 @@ class Server:
         self.sessions.on_trader = self.router.join
         self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
         self.sessions.on_wait, self.sessions.on_gone = self.durability.wait, self._gone
-        self._poller = zmq.Poller()
-        for name in ("orders", "control", "market"):
-            self._poller.register(self._sockets[name], zmq.POLLIN)
-        self._poller.register(link.bell.fd, zmq.POLLIN)
+        doors.wake_by(link.bell.fd)
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / 1e9
         self._next_tick = time.monotonic() + self._interval
 
     # --- sockets -------------------------------------------------------------------------------
 
-    def _publish(self, topic: bytes, frame: bytes) -> None:
-        # A PUB socket never waits: it drops for the subscriber that is too slow.
-        name = "market" if topic.startswith(b"md.") else "telemetry"
-        self._sockets[name].send_multipart((topic, frame), zmq.DONTWAIT)
+    def try_doors(self) -> None:
+        """Has strangers try the sockets, if keys are needed.
 
-    def _send(self, channel: str, identity: bytes, frame: bytes) -> None:
-        try:
-            self._sockets[channel].send_multipart((identity, frame), zmq.DONTWAIT)
-        except zmq.ZMQError:
-            self.dropped += 1
+        Raises:
+            BridgeError: One of them got in or got something, or was not refused.
+        """
+        if (keyring := self.doors.keyring) is not None:
+            try_doors(self.config.endpoint, keyring.public, self.doors.look, self.doors.publish)
+
+    def _subscribed(self, prefix: str, on: bool) -> None:
+        self.publisher.subscribed(prefix, on)
 
     def _welcome(self, peer: Peer) -> p.Welcome:
         self._say(peer, "joined")
@@ -135,25 +127,25 @@ class Server:
 
     def _receive(self, channel: str) -> bool:
         """Takes a turn's messages of a socket; whether there may be more."""
-        socket = self._sockets[channel]
-        for _ in range(MESSAGES_A_TURN):
-            try:
-                frames = socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return False
-            self.sessions.receive(channel, frames)
-        return True
+        more = False
+        for frames, grant, full in self.doors.receive(channel):
+            self.sessions.receive(channel, frames, grant)
+            more = full
+        return more
 
-    def _subscriptions(self) -> None:
-        while True:
-            try:
-                frames = self._sockets["market"].recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return
-            # Subscribers may also send messages of their own, which mean nothing here.
-            if len(frames) == 1 and frames[0][:1] in (b"\x00", b"\x01") and len(frames[0]) <= MAX_TOPIC:
-                prefix = frames[0][1:].decode("latin-1")
-                self.publisher.subscribed(prefix, frames[0][:1] == b"\x01")
+    def _at_the_door(self) -> bool:
+        """Lets in, and puts out; whether there may be more to do at once."""
+        keyring = self.doors.keyring
+        if keyring is not None and self.doors.revoked():
+            if keyring.trouble:
+                self._log.error("nobody may come in: %s", keyring.trouble)
+            self.sessions.end(lambda grant: not keyring.holds(grant), "the key is revoked")
+            self.doors.renew()
+        more = self.doors.look()
+        if self.doors.flooded:
+            self._log.warning("too much is subscribed to: all subscribers have to come back")
+            self.doors.renew()
+        return more
 
     # --- rings ---------------------------------------------------------------------------------
 
@@ -267,11 +259,11 @@ class Server:
         if self.durability.busy:
             wait = min(wait, LOOK_S)
         armed = self._link.arm()
-        self._poller.poll(wait * 1000 if armed or self.durability.full else 0)
+        self.doors.poller.poll(wait * 1000 if armed or self.durability.full else 0)
         self._link.disarm()
         self.durability.release()
-        self._subscriptions()
-        more = self._receive("control")
+        more = self._at_the_door()
+        more |= self._receive("control")
         self._on_replies()
         more |= self._on_orders()
         more |= self._receive("orders")
@@ -323,7 +315,7 @@ class Server:
 
     def close(self) -> None:
         """Closes sockets and rings."""
-        self._context.destroy(LINGER_MS)
+        self.doors.close()
         self.durability.close()
         self._link.close()
 
@@ -350,7 +342,7 @@ def run_bridge(
         FileNotFoundError: A ring or the journal is missing.
         RingCorrupt: A ring or the journal cannot be right.
     """
-    check_endpoint(config.endpoint, config.allow_remote)
+    check_endpoint(config.endpoint, bool(config.keys))
     link = EngineLink.attach(config.rings, config.bell, config.engine_bell)
     try:
         server = Server(config, link, log or logging.getLogger("ringbook.bridge"))
@@ -359,6 +351,7 @@ def run_bridge(
         raise
     try:
         server.on_tick = ticking(server.control)
+        server.try_doors()
         ready()
         server.run(stop)
     finally:
@@ -389,6 +382,8 @@ def serve(
     bridge = BridgeConfig.of_run(config, run)
     log.info("listening on %s", bridge.endpoint)
     try:
+        if bridge.keys:
+            make_local(bridge.keys)
         run_bridge(
             bridge,
             stop=stopped.is_set,

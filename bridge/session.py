@@ -34,6 +34,7 @@ BACKOFF_TICKS = (5, 10, 20, 40, 80)
 """0.5, 1, 2, 4, 8 s between attempts to reconnect; the last one repeats."""
 HELLO_TICKS = 20
 """Ticks that a server has to answer hello."""
+NO_ANSWER = "no answer to hello"
 FATAL = frozenset({"version_mismatch", "bad_hello", "forbidden", "unknown_symbol", "refused"})
 """Refusals of hello that asking again does not change."""
 
@@ -119,7 +120,7 @@ class Session:
         if len(self._welcomed) < len(self.channels):
             self._hello_age += 1
             if self._hello_age > HELLO_TICKS:
-                self._lost("no answer to hello")
+                self._lost(NO_ANSWER)
             return
         beat = codec.encode(p.Heartbeat(time.monotonic_ns()))
         for channel in self.channels:

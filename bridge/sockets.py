@@ -1,49 +1,176 @@
-"""The bridge's four ZeroMQ sockets."""
+"""The bridge's four ZeroMQ sockets, and whose connection a message came over."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import zmq
 
 from bridge import protocol as p
+from bridge import zap
 from bridge.config import private_directory
 from bridge.errors import BridgeError
+from bridge.keyring import Keyring
+from bridge.outlets import Outlets, own_process
+from bridge.roles import OWN_PROCESS, Grant
 
-HIGH_WATER = 100_000
-"""Messages that wait for one client before more are dropped; its gaps are healed by replays."""
+PUBLISHED_HIGH_WATER = 16_384
+"""Messages that wait for one subscriber before more are dropped; its gaps are healed by replays."""
+ANSWERS_HIGH_WATER = 16_384
+"""Answers and executions that wait for one client before more are dropped; executions are replayed too."""
+REQUESTS_HIGH_WATER = 256
+"""Messages that wait of one client before its own sends do: of the longest, some 16 MB."""
+SUBSCRIPTIONS_HIGH_WATER = 16
+MAX_PARTS = 8
+"""Parts of a message that are looked at: a client's has one, and the identity before it."""
+BACKLOG = 128
 LINGER_MS = 200
+MESSAGES_A_TURN = 64
 
-Socket = zmq.Socket[bytes]
+Socket = zmq.Socket[Any]
 
 
-def bind(context: zmq.Context[Socket], base: str) -> dict[str, Socket]:
-    """Binds the sockets under a base endpoint.
+class Doors:
+    """The sockets, open to the user's own processes, or to who has a key.
 
     Args:
-        context: Theirs; destroying it closes them.
-        base: The endpoint.
-
-    Returns:
-        The sockets by name.
+        base: The base endpoint.
+        keyring: The keys; None where only the user's own processes can reach the sockets.
+        symbols: The engine's instruments.
+        subscribed: Told the first subscriber of a prefix of market data, and the going of the last.
 
     Raises:
-        BridgeError: The endpoint is taken, or its directory is somebody else's.
+        BridgeError: An endpoint is taken, or its directory is somebody else's.
     """
-    sockets: dict[str, Socket] = {}
-    if base.startswith("ipc://"):
-        private_directory(Path(base.removeprefix("ipc://")))
-    for name in p.SOCKETS:
-        # XPUB tells who subscribes: market data that nobody wants is not worth encoding.
-        kind = {"market": zmq.XPUB, "telemetry": zmq.PUB}.get(name, zmq.ROUTER)
-        socket = sockets[name] = context.socket(kind)
+
+    def __init__(
+        self,
+        base: str,
+        keyring: Keyring | None,
+        symbols: Iterable[str],
+        subscribed: Callable[[str, bool], None],
+    ) -> None:
+        self.keyring = keyring
+        self.dropped = self.strangers = 0
+        self._context: zmq.Context[Socket] = zmq.Context()
+        if base.startswith("ipc://"):
+            private_directory(Path(base.removeprefix("ipc://")))
+        try:
+            self.zap = zap.Zap(self._context, keyring) if keyring else None
+            self._routers = {name: self._router(base, name) for name in ("orders", "control")}
+            grant = self._grant if keyring else own_process
+            self._outlets = Outlets(self._make, base, grant, symbols, subscribed)
+        except BaseException:
+            self._context.destroy(0)
+            raise
+        self.publish = self._outlets.publish
+        self.poller = zmq.Poller()
+        self._polled: list[Socket] = []
+        self._watch()
+
+    def _make(self, kind: int, name: str) -> Socket:
+        socket = self._context.socket(kind)
+        publishes = kind == zmq.XPUB
         socket.setsockopt(zmq.LINGER, LINGER_MS)
-        socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
-        socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
+        socket.setsockopt(zmq.SNDHWM, PUBLISHED_HIGH_WATER if publishes else ANSWERS_HIGH_WATER)
+        socket.setsockopt(zmq.RCVHWM, SUBSCRIPTIONS_HIGH_WATER if publishes else REQUESTS_HIGH_WATER)
         socket.setsockopt(zmq.MAXMSGSIZE, p.MAX_FRAME)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, zap.HANDSHAKE_MS)
+        socket.setsockopt(zmq.BACKLOG, BACKLOG)
+        if self.keyring is not None:
+            zap.guard(socket, self.keyring)
+        return socket
+
+    def _router(self, base: str, name: str) -> Socket:
+        socket = self._make(zmq.ROUTER, name)
         endpoint = p.socket_endpoint(base, name)
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
             raise BridgeError(f"{endpoint}: {error.strerror or error}") from None
-    return sockets
+        return socket
+
+    def wake_by(self, descriptor: int) -> None:
+        """Has the poller wake up for a file descriptor as well."""
+        self.poller.register(descriptor, zmq.POLLIN)
+
+    def _watch(self) -> None:
+        """Has the poller wake up for all sockets as they are now."""
+        for socket in self._polled:
+            self.poller.unregister(socket)
+        self._polled = [*self._routers.values(), *self._outlets.sockets.values()]
+        if self.zap is not None:
+            self._polled.append(self.zap.socket)
+        for socket in self._polled:
+            self.poller.register(socket, zmq.POLLIN)
+
+    def send(self, channel: str, identity: bytes, frame: bytes) -> None:
+        """Sends to a client without waiting."""
+        try:
+            self._routers[channel].send_multipart((identity, frame), zmq.DONTWAIT)
+        except zmq.ZMQError:
+            self.dropped += 1
+
+    def look(self) -> bool:
+        """Answers who asks to come in, and takes subscriptions; whether there may be more."""
+        more = self.zap.answer() if self.zap is not None else False
+        return self._outlets.look() or more
+
+    def receive(self, channel: str) -> Iterator[tuple[list[bytes], Grant, bool]]:
+        """A turn's messages of a socket, each with whose it is, and whether the turn ends with it.
+
+        What comes over a connection whose key was revoked is dropped.
+        """
+        socket, keyed = self._routers[channel], self.keyring is not None
+        for place in range(MESSAGES_A_TURN):
+            try:
+                identity = socket.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            frames, grant = [identity], None if keyed else OWN_PROCESS
+            while socket.getsockopt(zmq.RCVMORE):
+                part = socket.recv(zmq.DONTWAIT, copy=not keyed)
+                # All parts are taken from the socket, but a message of many is not put together.
+                if len(frames) < MAX_PARTS:
+                    frames.append(part.bytes if keyed else part)
+                    grant = self._grant(part) if keyed else grant
+            if grant is None:
+                self.strangers += 1
+            else:
+                yield frames, grant, place == MESSAGES_A_TURN - 1
+
+    def _grant(self, frame: zmq.Frame) -> Grant | None:
+        """What the connection that a frame came over stands for at this moment."""
+        assert self.keyring is not None
+        try:
+            return self.keyring.grant(str(frame.get("User-Id")))
+        except (zmq.ZMQError, UnicodeDecodeError):
+            return None
+
+    def revoked(self) -> bool:
+        """Whether somebody has lost what his key gave him since this was asked last."""
+        if self.keyring is None:
+            return False
+        self.keyring.refresh()
+        lost, self.keyring.lost = self.keyring.lost, False
+        return lost
+
+    def renew(self) -> None:
+        """Has all subscribers come back, so that those who may not any more are gone.
+
+        Raises:
+            BridgeError: An endpoint was taken meanwhile.
+        """
+        self._outlets.renew()
+        self._watch()
+
+    @property
+    def flooded(self) -> bool:
+        """Whether the subscribers must come back because of what they have subscribed to."""
+        return self._outlets.flooded
+
+    def close(self, linger_ms: int = LINGER_MS) -> None:
+        """Closes all sockets."""
+        self._context.destroy(linger_ms)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import zmq
 
 from bridge import protocol as p
+from bridge.auth import ClientKey
 
 HIGH_WATER = 100_000
 """Messages that a socket queues in either direction before it drops or refuses."""
@@ -70,10 +71,14 @@ class SocketTransport:
 
     Args:
         context: A ``zmq.Context`` or ``zmq.asyncio.Context`` of this client alone.
+
+    Attributes:
+        key: What the sockets prove to the server; None where it has no keys.
     """
 
     def __init__(self, context: zmq.Context[Any]) -> None:
         self.context = context
+        self.key: ClientKey | None = None
         self.sockets: dict[str, Any] = {}
 
     def open(self, base: str, channels: Iterable[str]) -> None:
@@ -131,6 +136,8 @@ class SocketTransport:
         socket.setsockopt(zmq.MAXMSGSIZE, p.MAX_SERVER_FRAME)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        if self.key is not None:
+            self.key.use(socket)
         socket.connect(endpoint)
         self.sockets[name] = socket
         self._opened(name, socket)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterable
+from typing import Any
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -41,6 +42,7 @@ class RingbookApp(App[None]):
         endpoint: Base endpoint of the daemon; None shows the store as it is and sends nothing.
         store: The client-side state; a new one by default.
         theme: Name of the theme to start with.
+        **options: ``role`` and ``key_file`` of the connection, as :class:`tui.link.Link`.
     """
 
     TITLE = "Ringbook"
@@ -49,10 +51,12 @@ class RingbookApp(App[None]):
     BINDINGS = [Binding("ctrl+q", "quit", "Quit", show=False, priority=True)]
     NOTIFICATION_TIMEOUT = 6
 
-    def __init__(self, endpoint: str | None, store: Store | None = None, *, theme: str = DARK.name) -> None:
+    def __init__(
+        self, endpoint: str | None, store: Store | None = None, *, theme: str = DARK.name, **options: Any
+    ) -> None:
         super().__init__()
         self.store = store or Store()
-        self.link = Link(self.store, endpoint) if endpoint is not None else None
+        self.link = Link(self.store, endpoint, **options) if endpoint is not None else None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = theme

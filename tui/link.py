@@ -77,14 +77,23 @@ class Link:
         store: What messages and states go to.
         endpoint: Base endpoint of the daemon.
         make_client: Makes the client; tests pass their own.
+        role: The role to ask for: ``observer`` watches only.
+        key_file: Our key, where the daemon has keys.
     """
 
     def __init__(
-        self, store: Store, endpoint: str, make_client: Callable[..., AsyncClient] = AsyncClient
+        self,
+        store: Store,
+        endpoint: str,
+        make_client: Callable[..., AsyncClient] = AsyncClient,
+        *,
+        role: str = "admin",
+        key_file: Any = "",
     ) -> None:
         self.store = store
         self.endpoint = endpoint
         self._make_client = make_client
+        self._who = {"role": role, "name": "tui", "key_file": key_file}
         self._inbox: deque[Any] = deque()
         self._symbol = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -166,9 +175,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         while not (self._left or self._leaving.is_set()):
             self._closed.clear()
-            client = self._make_client(
-                self.endpoint, role="admin", name="tui", heartbeat_misses=HEARTBEAT_MISSES
-            )
+            client = self._make_client(self.endpoint, heartbeat_misses=HEARTBEAT_MISSES, **self._who)
             client.on_state, client.on_message = self._state, self._message
             self._client, self._watched = client, ""
             try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.daemon import find, none_runs, where_arguments
+from engine.cli.keys import key_argument, own_key
 from engine.core.errors import ConfigError, NotRunning
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def _arguments(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
         "--endpoint", metavar="URL", help="of a daemon elsewhere: ipc://DIR or tcp://HOST:PORT"
     )
+    key_argument(parser)
     parser.epilog = f"example: {example}"
 
 
@@ -61,16 +63,21 @@ def session(args: argparse.Namespace) -> Iterator[Client]:
         BridgeError: The bridge does not answer, or refuses us.
     """
     from bridge.client import connect
+    from engine.runtime.config import of_run
 
-    endpoint = args.endpoint
+    endpoint, keys = args.endpoint, None
     if not endpoint:
         run_dir, pid = find(args)
         state = run_dir.read_state()
         if pid is None or state is None:
             none_runs(run_dir, args.json)
             raise NotRunning(str(run_dir.path))
-        endpoint = state.endpoint
-    with connect(endpoint, role="admin", name=operator(), heartbeat_misses=PATIENCE) as client:
+        endpoint, keys = state.endpoint, of_run(run_dir).bridge.keys
+    key_file, key = own_key(args.key_file, keys)
+    role: Any = "risk" if key is not None and key.role == "risk" else "admin"
+    with connect(
+        endpoint, role=role, name=operator(), heartbeat_misses=PATIENCE, key_file=key_file
+    ) as client:
         yield client
 
 

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "kill": Command("engine.cli.control", "throw the kill switch, which stays thrown until it is re-armed"),
     "rearm": Command("engine.cli.control", "list thrown switches, or take one back"),
     "strategies": Command("engine.cli.control", "list the strategies and their states"),
+    "keys": Command("engine.cli.keys", "make, list and revoke the keys of a daemon's clients"),
     "params": Command("engine.cli.values", "show or change parameters, and who changed them"),
     "limits": Command("engine.cli.values", "show or change risk limits, and who changed them"),
     "logs": Command("engine.cli.values", "print the daemon's log"),

@@ -118,7 +118,7 @@ def bridge_config(config: DaemonConfig, run: RunDir) -> BridgeConfig:
         BridgeConfig.of_run(config, run),
         endpoint=f"ipc://{run.path}",
         mode="REPLAY",
-        allow_remote=False,
+        keys="",
         heartbeat_misses=MISSES,
         rearm_token_file="",
         # Nothing is written, so nothing waits for a disk.

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from bridge.protocol import socket_endpoint
+from engine.cli.keys import key_argument, own_key
 from engine.core.errors import ConfigError, NotRunning
+from engine.runtime.config import of_run
 from engine.runtime.rundir import RunDir, default_base, default_endpoint
 
 
@@ -20,6 +22,7 @@ def tui_arguments(parser: argparse.ArgumentParser) -> None:
         help="the bridge's base endpoint, ipc://DIRECTORY or tcp://HOST:PORT (default: the running daemon's)",
     )
     parser.add_argument("--name", default="", help="name of the daemon, where several run")
+    key_argument(parser)
     parser.add_argument("--theme", choices=("dark", "light"), default="dark", help="colours to start with")
     parser.epilog = (
         "example:\n  ringbook run --config paper.toml --detach\n  ringbook tui\n\n"
@@ -62,6 +65,12 @@ def find_endpoint(connect: str, name: str) -> str:
     return default_endpoint(name or names[0])
 
 
+def keys_of(name: str) -> str:
+    """The directory of the keys of a daemon on this machine; empty if it has none."""
+    run = RunDir(default_base() / (name or running(default_base())[0]))
+    return of_run(run).bridge.keys
+
+
 def tui(args: argparse.Namespace) -> int:
     """Opens the terminal UI and stays until the user leaves."""
     if args.json:
@@ -71,6 +80,10 @@ def tui(args: argparse.Namespace) -> int:
         raise ConfigError("the terminal UI needs a terminal; 'ringbook status' does without")
     from tui.app import RingbookApp
 
-    app = RingbookApp(endpoint, theme=f"ringbook-{args.theme}")
+    # A daemon that is named by its endpoint may be on another machine: its keys are not ours to look for.
+    keys = None if args.connect else keys_of(args.name)
+    key_file, key = own_key(args.key_file, keys)
+    role = key.role if key is not None and key.role != "trader" else "admin"
+    app = RingbookApp(endpoint, theme=f"ringbook-{args.theme}", role=role, key_file=key_file)
     app.run()
     return app.return_code or 0

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from bridge.config import check_endpoint
 from bridge.errors import BridgeError
+from bridge.keyring import KeyDir
 from engine.backtest.config import (
     L3_FIFO,
     AssetConfig,
@@ -70,13 +71,14 @@ class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         endpoint: ``ipc://DIRECTORY`` or ``tcp://HOST:PORT``; empty is ipc in the run directory.
-        allow_remote: Whether the endpoint may be other than loopback; anybody who reaches it can trade.
+        keys: Directory of the keys that clients must have, made by ``ringbook keys make``. Without it,
+            whoever reaches the endpoint may do anything, so it must be ipc or loopback.
         heartbeat_misses: Silent intervals of 100 ms after which a client counts as gone.
         grace_s: How long after a restart of the bridge its traders have to come back.
     """
 
     endpoint: str = ""
-    allow_remote: bool = False
+    keys: str = ""
     heartbeat_misses: Annotated[int, Meta(ge=1, le=6000)] = 3
     grace_s: Annotated[float, Meta(ge=0, le=600)] = 1.0
 
@@ -255,9 +257,15 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
     check_risk(config.risk, [asset.symbol for asset in config.instruments], source)
     try:
-        check_endpoint(config.endpoint(), config.bridge.allow_remote)
+        check_endpoint(config.endpoint(), bool(config.bridge.keys))
     except BridgeError as error:
         raise ConfigError(f"{source}: $.bridge.endpoint: {error}") from None
+    try:
+        if config.bridge.keys:
+            KeyDir(config.bridge.keys).server()
+    except BridgeError as error:
+        text = f"{source}: $.bridge.keys: {error} ('ringbook keys make' makes keys)"
+        raise ConfigError(text) from None
     _check_token(config.control.rearm_token_file, source)
     for index, asset in enumerate(config.instruments):
         where = f"{source}: $.instruments[{index}]"

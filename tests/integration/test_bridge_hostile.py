@@ -149,16 +149,16 @@ def test_a_client_drops_what_a_hostile_server_sends(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["192.168.1.5", "10.0.0.1", "example.com", "8.8.8.8", "[2001:db8::1]"])
-def test_only_loopback_without_permission(host):
-    with pytest.raises(BridgeError, match="allow_remote"):
+def test_only_loopback_without_keys(host):
+    with pytest.raises(BridgeError, match=r"bridge\.keys"):
         check_endpoint(f"tcp://{host}:7400")
-    check_endpoint(f"tcp://{host}:7400", allow_remote=True)
+    check_endpoint(f"tcp://{host}:7400", keyed=True)
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://*:7400", "tcp://0.0.0.0:7400", "tcp://[::]:7400"])
 def test_wildcards_are_never_taken(endpoint):
     with pytest.raises(BridgeError, match="name one address"):
-        check_endpoint(endpoint, allow_remote=True)
+        check_endpoint(endpoint, keyed=True)
 
 
 @pytest.mark.parametrize(

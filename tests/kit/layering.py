@@ -41,6 +41,10 @@ BRIDGE_SERVER_SIDE = {
     "link",
     "durable",
     "sockets",
+    "zap",
+    "outlets",
+    "keyring",
+    "trial",
     "external",
 }
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""

@@ -1,0 +1,161 @@
+"""The two sockets that publish, and who may subscribe to what on them.
+
+Market data is for whoever has come in. Subscriptions to telemetry are taken by hand: each is looked at, with
+the key of the connection that it came over, before libzmq sends anything for it. libzmq keeps what anybody
+has subscribed to, so the bytes of it are counted; who subscribes without end costs all a reconnect, not
+memory.
+A publishing socket cannot drop a single subscriber: when a key is revoked, both are made anew, the clients
+come back within milliseconds, and what they missed meanwhile is replayed as any gap is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import zmq
+
+from bridge import protocol as p
+from bridge.errors import BridgeError
+from bridge.roles import OWN_PROCESS, Grant
+
+MAX_TOPIC = 256
+"""Longest prefix that anybody may subscribe to."""
+MESSAGES_A_TURN = 256
+MAX_UNKNOWN = 128 * 1024
+"""Bytes of subscriptions to no topic at which the sockets are made anew: each takes some 50 bytes."""
+PREFIX_COST = 4
+REBIND_S = 2.0
+
+Socket = zmq.Socket[Any]
+
+
+class Outlets:
+    """The market and the telemetry socket.
+
+    Args:
+        make: Makes a socket of a type and a name, ready to be bound.
+        base: The base endpoint.
+        grant: What a user id of libzmq stands for; None if nothing any more.
+        symbols: The engine's instruments.
+        subscribed: Told the first subscriber of a prefix of market data, and the going of the last.
+
+    Raises:
+        BridgeError: An endpoint is taken.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int, str], Socket],
+        base: str,
+        grant: Callable[[zmq.Frame], Grant | None],
+        symbols: Iterable[str],
+        subscribed: Callable[[str, bool], None],
+    ) -> None:
+        self.sockets: dict[str, Socket] = {}
+        self.refused = 0
+        self._make, self._base, self._grant, self._subscribed = make, base, grant, subscribed
+        topics = [make(symbol) for symbol in symbols for make in (p.depth_topic, p.trade_topic)]
+        self._known = frozenset(topic.encode() for topic in ("", "md.", "tm.", *p.TELEMETRY_TOPICS, *topics))
+        self._prefixes: set[bytes] = set()
+        self._bytes = 0
+        for name in ("market", "telemetry"):
+            self._open(name, 0.0)
+
+    def _open(self, name: str, patience_s: float) -> None:
+        # XPUB tells what is subscribed to: market data that nobody wants is not worth encoding.
+        socket = self._make(zmq.XPUB, name)
+        if name == "telemetry":
+            socket.setsockopt(zmq.XPUB_MANUAL, 1)
+        endpoint = p.socket_endpoint(self._base, name)
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                socket.bind(endpoint)
+                break
+            except zmq.ZMQError as error:
+                if time.monotonic() >= deadline:
+                    socket.close(0)
+                    raise BridgeError(f"{endpoint}: {error.strerror or error}") from None
+                time.sleep(0.005)
+        self.sockets[name] = socket
+
+    def publish(self, topic: bytes, frame: bytes) -> None:
+        """Sends to all subscribers without waiting: a slow one loses messages."""
+        name = "market" if topic.startswith(b"md.") else "telemetry"
+        self.sockets[name].send_multipart((topic, frame), zmq.DONTWAIT)
+
+    def look(self) -> bool:
+        """Takes a turn's subscriptions; whether there may be more."""
+        more = False
+        for name, socket in self.sockets.items():
+            take = self._on_market if name == "market" else self._on_telemetry
+            for _ in range(MESSAGES_A_TURN):
+                try:
+                    frame = socket.recv(zmq.DONTWAIT, copy=False)
+                except zmq.Again:
+                    break
+                # Subscribers may also send messages of their own, which mean nothing here.
+                data = frame.bytes
+                if data[:1] in (b"\x00", b"\x01"):
+                    take(data[1:], data[0] == 1, frame)
+            else:
+                more = True
+        return more
+
+    def _on_market(self, prefix: bytes, on: bool, frame: zmq.Frame) -> None:
+        # Told of the first subscriber of a prefix and of the going of the last, so this is what libzmq keeps.
+        if on == (prefix in self._prefixes):
+            return
+        if on:
+            self._prefixes.add(prefix)
+        else:
+            self._prefixes.discard(prefix)
+        if prefix not in self._known:
+            self._bytes += (len(prefix) + PREFIX_COST) * (1 if on else -1)
+        if len(prefix) <= MAX_TOPIC:
+            self._subscribed(prefix.decode("latin-1"), on)
+
+    def _on_telemetry(self, prefix: bytes, on: bool, frame: zmq.Frame) -> None:
+        if not on:
+            self.sockets["telemetry"].setsockopt(zmq.UNSUBSCRIBE, prefix)
+            return
+        if prefix not in self._known:
+            # Never counted down: anybody can unsubscribe from what he has not subscribed to.
+            self._bytes += len(prefix) + PREFIX_COST
+        grant = self._grant(frame)
+        if grant is not None and len(prefix) <= MAX_TOPIC and grant.sees(prefix.decode("latin-1")):
+            self.sockets["telemetry"].setsockopt(zmq.SUBSCRIBE, prefix)
+        else:
+            self.refused += 1
+
+    @property
+    def flooded(self) -> bool:
+        """Whether more is subscribed to than anybody needs."""
+        return self._bytes > MAX_UNKNOWN
+
+    def renew(self) -> None:
+        """Makes both sockets anew: every subscriber has to come back, and who may not, cannot.
+
+        Raises:
+            BridgeError: An endpoint was taken meanwhile.
+        """
+        for name, socket in list(self.sockets.items()):
+            monitor = socket.get_monitor_socket(zmq.EVENT_CLOSED | zmq.EVENT_CLOSE_FAILED)
+            socket.unbind(p.socket_endpoint(self._base, name))
+            # The listener goes in a thread of libzmq's, and takes the file of an ipc socket along.
+            monitor.poll(REBIND_S * 1000)
+            socket.disable_monitor()
+            monitor.close(0)
+            socket.close(0)
+            self._open(name, REBIND_S)
+        for prefix in self._prefixes:
+            self._subscribed(prefix.decode("latin-1"), False)
+        self._prefixes.clear()
+        self._bytes = 0
+
+
+def own_process(_: zmq.Frame) -> Grant:
+    """The grant of every connection where there are no keys."""
+    return OWN_PROCESS
