@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from bridge import protocol as p
+from bridge.attempts import who
 from bridge.link import EngineLink
 from bridge.records import ReplyBlob
 from bridge.sessions import Peer, Sessions
@@ -122,9 +123,13 @@ class Control:
 
     def message(self, peer: Peer, message: Any) -> None:
         """A command of an admin, or a trader's ``Kill`` of its own strategy."""
-        wrong = _wrong_fields(message) or self._forbidden(peer, message)
+        wrong = self._stale(peer, message) or _wrong_fields(message) or self._forbidden(peer, message)
         if wrong is not None:
             self._sessions.send(peer, p.Error(wrong[0], wrong[1], message.request_id))
+            if wrong[0] in ("stale_command", "forbidden"):
+                self._sessions.on_refused(
+                    peer.channel, peer.hello, peer.grant, type(message).__name__, wrong[1]
+                )
             return
         request_id = message.request_id
 
@@ -148,16 +153,19 @@ class Control:
                 ),
             )
 
-        # A token is for us alone: what goes on is kept in journals.
+        # Token and stamp are for us alone: what goes on is kept in journals.
         fields = {
             name: value
             for name, value in msgspec.structs.asdict(message).items()
-            if name not in ("request_id", "token")
+            if name not in ("request_id", "token", "stamp")
         }
-        key = f"key:{peer.grant.name}" if peer.grant.key else ""
-        who = "/".join(filter(None, (key, peer.hello.strategy_id, peer.hello.client)))
-        if not self.ask(COMMANDS[type(message)], fields, answer, who, acknowledges=True):
+        name = who(peer.grant.name, peer.hello)
+        if not self.ask(COMMANDS[type(message)], fields, answer, name, acknowledges=True):
             self._sessions.send(peer, p.Error("busy", "the engine's control ring is full", request_id))
+
+    def _stale(self, peer: Peer, message: Any) -> tuple[str, str] | None:
+        wrong = peer.stamps.wrong(message.stamp)
+        return ("stale_command", wrong) if wrong else None
 
     def _forbidden(self, peer: Peer, message: Any) -> tuple[str, str] | None:
         """The error code and text of a command that this peer may not send, or None."""

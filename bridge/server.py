@@ -8,8 +8,6 @@ in over a socket can end the process; it is dropped, counted and answered by an 
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,25 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import protocol as p
 from bridge import records
+from bridge.attempts import Attempts, who
 from bridge.config import BridgeConfig, check_endpoint
 from bridge.control import Control
 from bridge.durable import LOOK_S, Durability
-from bridge.errors import BridgeError
-from bridge.keyring import Keyring, make_local
+from bridge.keyring import Keyring
 from bridge.link import EngineLink
 from bridge.publisher import Publisher
+from bridge.roles import Grant
 from bridge.router import Router
 from bridge.sessions import Peer, Sessions
 from bridge.sockets import Doors
+from bridge.stamps import server_clock
 from bridge.trial import try_doors
-from engine.core.errors import ConfigError, RingCorrupt
-from engine.runtime import watch
+from engine.core.errors import RingCorrupt
 from engine.runtime.records import BlobJoiner, Kind
 
 if TYPE_CHECKING:
-    from engine.runtime.config import DaemonConfig
-    from engine.runtime.rundir import RunDir
-
     Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 RECORDS_A_TURN = 512
@@ -82,6 +78,8 @@ class Server:
         self.sessions.on_trader = self.router.join
         self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
         self.sessions.on_wait, self.sessions.on_gone = self.durability.wait, self._gone
+        self.attempts = Attempts(self.control.ask, log)
+        self.sessions.on_refused = self._refused
         doors.wake_by(link.bell.fd)
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / 1e9
@@ -113,11 +111,16 @@ class Server:
             self.config.engine,
             list(self.config.instruments),
             peer.external.exec_seq if peer.external else 0,
+            peer.stamps.nonce,
+            server_clock(),
         )
 
     def _gone(self, peer: Peer, why: str) -> None:
         self._say(peer, f"left: {why}")
         self.router.gone(peer)
+
+    def _refused(self, channel: str, hello: p.Hello, grant: Grant, what: str, why: str) -> None:
+        self.attempts.refused(who(grant.name, hello), f"{what} on the {channel} socket", why)
 
     def _say(self, peer: Peer, what: str) -> None:
         name = peer.hello.strategy_id or peer.hello.client
@@ -276,6 +279,7 @@ class Server:
             # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
             self._next_tick = time.monotonic() + self._interval
             self.sessions.tick()
+            self.attempts.tick(self.doors.refused())
             self.control.tick()
             self.router.tick()
             self.durability.tick()
@@ -356,40 +360,3 @@ def run_bridge(
         server.run(stop)
     finally:
         server.close()
-
-
-def serve(
-    config: DaemonConfig,
-    run: RunDir,
-    log: Log,
-    ready: Callable[[], None],
-) -> None:
-    """The main function of the daemon's bridge process; SIGTERM ends it in good order.
-
-    Args:
-        config: The daemon's configuration.
-        run: Its run directory, with rings and bells in place.
-        log: Where to say what happens.
-        ready: Called once the sockets are bound.
-
-    Raises:
-        ConfigError: The endpoint is not allowed or is taken.
-        FileNotFoundError: A ring or the journal is missing.
-        RingCorrupt: A ring or the journal cannot be right.
-    """
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    bridge = BridgeConfig.of_run(config, run)
-    log.info("listening on %s", bridge.endpoint)
-    try:
-        if bridge.keys:
-            make_local(bridge.keys)
-        run_bridge(
-            bridge,
-            stop=stopped.is_set,
-            ready=ready,
-            log=log,
-            ticking=lambda control: watch.of_run(config, run, control.ask, log),
-        )
-    except BridgeError as error:
-        raise ConfigError(f"bridge: {error}") from None

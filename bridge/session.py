@@ -26,6 +26,7 @@ from bridge.errors import (
     refusal,
 )
 from bridge.executions import Executions
+from bridge.stamps import Stamper
 from bridge.subscriptions import Subscriptions
 from bridge.transport import ConnectionState, Transport, Waiter
 
@@ -86,6 +87,7 @@ class Session:
         self.on_execution: Callable[[p.Execution], Any] = _ignore
         self.on_error: Callable[[p.Error], Any] = _ignore
         self._welcomed: dict[str, p.Welcome] = {}
+        self._stampers = {channel: Stamper() for channel in self.channels}
         self._misses: dict[str, int] = {}
         self._pending: dict[int, Waiter] = {}
         self._next_id = time.time_ns() // 1000
@@ -169,7 +171,8 @@ class Session:
             waiter.set_exception(ConnectionLost(self.detail or "not connected"))
         else:
             try:
-                if self.transport.send(channel, codec.encode_for(channel, message)):
+                stamped = self._stampers[channel].stamp(message)
+                if self.transport.send(channel, codec.encode_for(channel, stamped)):
                     self._pending[message.request_id] = waiter
                 else:
                     waiter.set_exception(CommandRefused("the socket is full"))
@@ -232,6 +235,7 @@ class Session:
             self._fatal(VersionMismatch(f"client speaks version {p.VERSION}, server {welcome.version}"))
             return
         self._welcomed[channel] = welcome
+        self._stampers[channel].welcome(welcome)
         if len(self._welcomed) < len(self.channels) or self.state is ConnectionState.CONNECTED:
             return
         self.welcome = self._welcomed[self.channels[0]]

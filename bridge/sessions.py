@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bridge import codec
@@ -13,6 +14,7 @@ from bridge import protocol as p
 from bridge.errors import ProtocolError
 from bridge.publisher import Publisher
 from bridge.roles import OWN_PROCESS, Grant, may
+from bridge.stamps import StampCheck
 
 if TYPE_CHECKING:
     from bridge.external import External
@@ -33,6 +35,7 @@ class Peer:
     hello: p.Hello
     session: str
     grant: Grant = OWN_PROCESS
+    stamps: StampCheck = field(default_factory=lambda: StampCheck(secrets.token_hex(16)))
     live: bool = False
     misses: int = 0
     external: External | None = None

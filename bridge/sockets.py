@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,13 @@ class Doors:
         """
         self._outlets.renew()
         self._watch()
+
+    def refused(self) -> Mapping[str, int]:
+        """Connections that were refused since this was asked last, by address."""
+        if self.zap is None or not self.zap.refused:
+            return {}
+        refused, self.zap.refused = self.zap.refused, Counter()
+        return refused
 
     @property
     def flooded(self) -> bool:

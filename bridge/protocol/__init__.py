@@ -18,6 +18,7 @@ from bridge.protocol.control import (
     Rearm,
     ReduceOnly,
     Resume,
+    Stamp,
     UpdateParams,
     UpdateRiskLimits,
 )
@@ -144,6 +145,7 @@ __all__ = [
     "Signal",
     "Snapshot",
     "SnapshotRequest",
+    "Stamp",
     "StrategyStatus",
     "StreamMessage",
     "Submit",

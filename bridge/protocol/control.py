@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.protocol.wire import Message, Name, PositiveId, Text
+import msgspec
+
+from bridge.protocol.wire import Message, Name, PositiveId, Seq, Text
+
+
+class Stamp(msgspec.Struct, array_like=True, frozen=True):
+    """What keeps a command from taking effect twice, late, or after a later one.
+
+    ``nonce`` is the session's, of ``Welcome``; ``counter`` is above that of the session's last command;
+    ``expires`` is in the server's own clock, of which ``Welcome`` tells the time.
+    """
+
+    nonce: Name
+    counter: PositiveId
+    expires: Seq
 
 
 class Pause(Message, frozen=True):
@@ -12,6 +26,7 @@ class Pause(Message, frozen=True):
 
     request_id: PositiveId
     strategy_id: str = ""
+    stamp: Stamp | None = None
 
 
 class Resume(Message, frozen=True):
@@ -19,6 +34,7 @@ class Resume(Message, frozen=True):
 
     request_id: PositiveId
     strategy_id: str = ""
+    stamp: Stamp | None = None
 
 
 class EmergencyStop(Message, frozen=True):
@@ -27,6 +43,7 @@ class EmergencyStop(Message, frozen=True):
     request_id: PositiveId
     cancel_orders: bool = True
     close_position: bool = False
+    stamp: Stamp | None = None
 
 
 class CancelOrders(Message, frozen=True):
@@ -35,6 +52,7 @@ class CancelOrders(Message, frozen=True):
     request_id: PositiveId
     strategy_id: str = ""
     symbol: str = ""
+    stamp: Stamp | None = None
 
 
 class UpdateParams(Message, frozen=True):
@@ -43,6 +61,7 @@ class UpdateParams(Message, frozen=True):
     request_id: PositiveId
     strategy_id: Name
     params: dict[str, Any]
+    stamp: Stamp | None = None
 
 
 class UpdateRiskLimits(Message, frozen=True):
@@ -60,6 +79,7 @@ class UpdateRiskLimits(Message, frozen=True):
     max_notional: float | None = None
     max_open_orders: int | None = None
     limits: dict[str, Any] = {}
+    stamp: Stamp | None = None
 
 
 class QueryLimits(Message, frozen=True):
@@ -72,12 +92,14 @@ class QueryLimits(Message, frozen=True):
     request_id: PositiveId
     strategy_id: str = ""
     symbol: str = ""
+    stamp: Stamp | None = None
 
 
 class ReduceOnly(Message, frozen=True):
     """Until trading is resumed, only orders that reduce a position pass."""
 
     request_id: PositiveId
+    stamp: Stamp | None = None
 
 
 class Kill(Message, frozen=True):
@@ -91,6 +113,7 @@ class Kill(Message, frozen=True):
     strategy_id: str = ""
     symbol: str = ""
     reason: Text = ""
+    stamp: Stamp | None = None
 
 
 class Rearm(Message, frozen=True):
@@ -99,6 +122,7 @@ class Rearm(Message, frozen=True):
     request_id: PositiveId
     switch: Name
     token: Text = ""
+    stamp: Stamp | None = None
 
 
 class QueryStatus(Message, frozen=True):
@@ -106,6 +130,7 @@ class QueryStatus(Message, frozen=True):
 
     request_id: PositiveId
     strategy_id: str = ""
+    stamp: Stamp | None = None
 
 
 class ControlReply(Message, frozen=True):

@@ -38,7 +38,8 @@ class InstrumentInfo(msgspec.Struct, array_like=True, frozen=True):
 class Welcome(Message, frozen=True):
     """The answer to hello. A new ``epoch`` means a new bridge process: sequence numbers start again.
 
-    ``exec_seq`` is the last execution that the strategy has had in this epoch.
+    ``exec_seq`` is the last execution that the strategy has had in this epoch. ``nonce`` is what the stamps
+    of the session's commands carry, and ``clock`` the time now by the clock that they expire by.
     """
 
     version: int
@@ -50,6 +51,8 @@ class Welcome(Message, frozen=True):
     engine: str
     instruments: list[InstrumentInfo]
     exec_seq: int = 0
+    nonce: str = ""
+    clock: int = 0
 
 
 class Heartbeat(Message, frozen=True):
@@ -79,6 +82,7 @@ ERROR_CODES: dict[str, str] = {
     "hello_first": "the sender has no session: say hello (again, if the bridge restarted)",
     "bad_hello": "hello asks for what cannot be: a trader without a name, an admin's parameters",
     "forbidden": "the session's role does not allow the message",
+    "stale_command": "the command's stamp is missing, of another session, repeated, out of order or late",
     "strategy_in_use": "a live session, or a strategy inside the engine, has that name",
     "refused": "the engine refused the registration; the message says why",
     "engine_timeout": "the engine did not answer in time; what became of the request is unknown",

@@ -17,7 +17,9 @@ from engine.runtime.lifting import limiting
 
 MAX_TEXT = 2000
 MAX_WHO = 128
-RECORDED = frozenset({"pause", "resume", "emergency_stop", "reduce_only", "cancel_orders", "kill", "rearm"})
+RECORDED = frozenset(
+    {"pause", "resume", "emergency_stop", "reduce_only", "cancel_orders", "kill", "rearm", "attempt"}
+)
 """Commands that are recorded as such when they were done; others by the values that they changed."""
 
 EVERYTHING = "everything"

@@ -24,6 +24,7 @@ that are not given have their defaults; the rest are those of the bridge protoco
 ``disconnect``          ``strategy_id``: an external trader has gone, its orders are cancelled
 ``resync``              tells everything again: a STRATEGY record of each, all live orders, positions, and
                         the books as snapshots; the reply comes after all of it
+``attempt``             ``what``: what the bridge has refused somebody; does nothing, and is recorded
 ``stop``                ends the daemon in good order
 ======================  =================================================================================
 
@@ -122,6 +123,7 @@ class Commands:
             "register": self._register,
             "disconnect": lambda m: kernel.disconnect_external(_text(m, "strategy_id")),
             "resync": self._resync,
+            "attempt": lambda m: self._say(True, _text(m, "what")),
             "stop": self._stop,
         }
 

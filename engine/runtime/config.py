@@ -75,12 +75,14 @@ class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             whoever reaches the endpoint may do anything, so it must be ipc or loopback.
         heartbeat_misses: Silent intervals of 100 ms after which a client counts as gone.
         grace_s: How long after a restart of the bridge its traders have to come back.
+        max_memory_mb: Memory at which the bridge is ended and started anew, because somebody floods it.
     """
 
     endpoint: str = ""
     keys: str = ""
     heartbeat_misses: Annotated[int, Meta(ge=1, le=6000)] = 3
     grace_s: Annotated[float, Meta(ge=0, le=600)] = 1.0
+    max_memory_mb: Annotated[int, Meta(ge=256, le=1 << 20)] = 1024
 
 
 class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -203,7 +203,7 @@ def _recorder(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Rea
 
 
 def _bridge(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
-    from bridge.server import serve
+    from bridge.process import serve
 
     serve(config, run, log, ready.ok)
 

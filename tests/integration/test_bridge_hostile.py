@@ -11,6 +11,7 @@ from bridge import protocol as p
 from bridge.client import connect
 from bridge.config import BridgeConfig, check_endpoint
 from bridge.errors import BridgeError
+from bridge.stamps import Stamper
 from tests.kit.patience import PATIENT
 
 NESTED = b"\x91" * 20_000 + b"\xc0"
@@ -84,10 +85,10 @@ def test_hello_comes_first_and_once(raw):
 def test_parameters_are_plain_and_finite(raw):
     for params in ({"a": [1]}, {"a": float("nan")}, {"": 1}, {"a": 2**63}, {str(i): i for i in range(300)}):
         assert ask(raw(), p.Hello(1, "raw", "trader", "x", [], params)).code == "bad_hello"
-    control = raw("control")
-    assert type(ask(control, p.Hello(1, "raw", "admin"))) is p.Welcome
+    control, stamper = raw("control"), Stamper()
+    stamper.welcome(ask(control, p.Hello(1, "raw", "admin")))
     for params in ({}, {"a": None}, {"a": {"b": 1}}, {"a": float("inf")}, {"a": "x" * 5000}):
-        answer = ask(control, p.UpdateParams(3, "mm", params))
+        answer = ask(control, stamper.stamp(p.UpdateParams(3, "mm", params)))
         assert (answer.code, answer.request_id) == ("invalid_params", 3)
 
 

@@ -1,5 +1,7 @@
 """A bridge's parts without sockets and rings, put together as the server does."""
 
+import msgspec
+
 from bridge import codec, records
 from bridge import protocol as p
 from bridge.control import Control
@@ -7,6 +9,7 @@ from bridge.publisher import Publisher
 from bridge.roles import OWN_PROCESS
 from bridge.router import Router
 from bridge.sessions import Sessions
+from bridge.stamps import server_clock
 
 INSTRUMENTS = [
     p.InstrumentInfo("BTCUSDT", 0.1, 0.001, 1.0, "linear"),
@@ -41,6 +44,7 @@ class Parts:
 
     def __init__(self, misses=3):
         self.sent, self.published = [], []
+        self.counter = 0
         self.link = Link()
         self.publisher = Publisher(5, "e", "PAPER", INSTRUMENTS, lambda t, f: self.published.append((t, f)))
         self.sessions = Sessions(self.publisher, self.welcome, self.send, misses)
@@ -58,7 +62,17 @@ class Parts:
     def send(self, channel, identity, frame):
         self.sent.append((identity, codec.decode_server([frame])))
 
+    def stamped(self, message, identity=b"a", channel="orders"):
+        """A command with the next stamp of its session; any other message as it is."""
+        peer = self.sessions.peers.get((channel, identity))
+        if peer is None or getattr(message, "stamp", 0) is not None:
+            return message
+        self.counter += 1
+        stamp = p.Stamp(peer.stamps.nonce, self.counter, server_clock() + 10**9)
+        return msgspec.structs.replace(message, stamp=stamp)
+
     def tell(self, message, identity=b"a", channel="orders", grant=OWN_PROCESS):
+        message = self.stamped(message, identity, channel)
         self.sessions.receive(channel, [identity, codec.encode(message)], grant)
         return self.sent[-1][1] if self.sent else None
 

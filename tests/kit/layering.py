@@ -45,6 +45,8 @@ BRIDGE_SERVER_SIDE = {
     "outlets",
     "keyring",
     "trial",
+    "process",
+    "attempts",
     "external",
 }
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""

@@ -16,6 +16,7 @@ from bridge.durable import Durability
 from bridge.errors import CommandRefused, NotDurable, refusal
 from bridge.records import ReplyBlob
 from bridge.sessions import Peer
+from bridge.stamps import server_clock
 from bridge.streams import OrderState
 from engine.core.errors import RingCorrupt
 from engine.journal.wal import Journal, JournalFlag, RecordType
@@ -212,13 +213,18 @@ def test_an_engine_that_came_back_has_a_new_buffer(path):
         one.close()
 
 
+def pause(peer, number):
+    return p.Pause(number, stamp=p.Stamp(peer.stamps.nonce, number, server_clock() + 10**9))
+
+
 def test_a_command_whose_record_is_not_durable_in_time_is_not_acknowledged(path):
     told, link = Told(), Link()
     with make(path, 2) as journal:
         held = Durability(path, True, told)
         control = Control(link, told, 5000, None, held.reply)
-        control.message(peer(), p.Pause(1))
-        control.message(peer(), p.Pause(2))
+        one = peer()
+        control.message(one, pause(one, 1))
+        control.message(one, pause(one, 2))
         own = []
         control.ask("reconfigure", {}, lambda reply, step: own.append(step))
         for command in link.commands:
@@ -231,7 +237,7 @@ def test_a_command_whose_record_is_not_durable_in_time_is_not_acknowledged(path)
         flush(journal, 2)
         held.release()
         assert len(told.sent) == 2
-        control.message(peer(), p.Pause(3))
+        control.message(one, pause(one, 3))
         control.reply(ReplyBlob(link.commands[-1]["request_id"], True, journal_seq=2), 8)
         assert told.sent[-1].request_id == 3
         assert told.sent[-1].journal_seq == 2
