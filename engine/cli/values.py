@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.cli.control import asked, plain, say, session, statuses
 from engine.cli.daemon import find, where_arguments
+from engine.cli.keys import key_argument
 from engine.core.errors import ConfigError, NotRunning
 from engine.core.settings import toml_value
 
@@ -32,6 +33,7 @@ def _arguments(parser: argparse.ArgumentParser, what: str, example: str) -> None
     parser.add_argument(
         "--endpoint", metavar="URL", help="of a daemon elsewhere: ipc://DIR or tcp://HOST:PORT"
     )
+    key_argument(parser)
     parser.epilog = example
 
 
