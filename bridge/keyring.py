@@ -26,6 +26,8 @@ from bridge.roles import Grant
 
 LOCAL = "local"
 """The admin's key that a daemon makes for its own user's command line and terminal UI."""
+BARRED_S = 60.0
+"""How long a key is good for nothing after it was used to flood the bridge."""
 MAX_KEYS = 10_000
 MAX_LIST = 16 * 1024 * 1024
 
@@ -194,6 +196,7 @@ class Keyring:
         self.public, self.secret = self.directory.server()
         self.trouble = ""
         self._grants: dict[str, Grant] = {}
+        self._barred: dict[str, float] = {}
         self._seen: tuple[int, ...] | None = None
         self.lost = False
         """A grant is gone or another one since somebody reset this."""
@@ -223,12 +226,22 @@ class Keyring:
         self.lost |= any(not self.holds(grant) for grant in before.values())
 
     def grant(self, public: str) -> Grant | None:
-        """What a public key stands for; None if it is unknown or revoked."""
+        """What a public key stands for; None if it is unknown, revoked or barred."""
+        if self._barred and self._barred.get(public, 0.0) > time.monotonic():
+            return None
         return self._grants.get(public)
+
+    def bar(self, public: str) -> None:
+        """Has a key stand for nothing for some time: who has it does harm with it."""
+        if public in self._grants:
+            now = time.monotonic()
+            self._barred = {key: until for key, until in self._barred.items() if until > now}
+            self._barred[public] = now + BARRED_S
+            self.lost = True
 
     def holds(self, grant: Grant) -> bool:
         """Whether a grant is still given, in the same words."""
-        return self._grants.get(grant.key) == grant
+        return self.grant(grant.key) == grant
 
     def _signature(self) -> tuple[int, ...]:
         try:

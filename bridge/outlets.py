@@ -11,6 +11,7 @@ come back within milliseconds, and what they missed meanwhile is replayed as any
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,6 +61,7 @@ class Outlets:
         self._known = frozenset(topic.encode() for topic in ("", "md.", "tm.", *p.TELEMETRY_TOPICS, *topics))
         self._prefixes: set[bytes] = set()
         self._bytes = 0
+        self._by_key: Counter[str] = Counter()
         for name in ("market", "telemetry"):
             self._open(name, 0.0)
 
@@ -113,7 +115,7 @@ class Outlets:
         else:
             self._prefixes.discard(prefix)
         if prefix not in self._known:
-            self._bytes += (len(prefix) + PREFIX_COST) * (1 if on else -1)
+            self._cost(prefix, 1 if on else -1, self._grant(frame) if on else None)
         if len(prefix) <= MAX_TOPIC:
             self._subscribed(prefix.decode("latin-1"), on)
 
@@ -121,14 +123,24 @@ class Outlets:
         if not on:
             self.sockets["telemetry"].setsockopt(zmq.UNSUBSCRIBE, prefix)
             return
+        grant = self._grant(frame)
         if prefix not in self._known:
             # Never counted down: anybody can unsubscribe from what he has not subscribed to.
-            self._bytes += len(prefix) + PREFIX_COST
-        grant = self._grant(frame)
+            self._cost(prefix, 1, grant)
         if grant is not None and len(prefix) <= MAX_TOPIC and grant.sees(prefix.decode("latin-1")):
             self.sockets["telemetry"].setsockopt(zmq.SUBSCRIBE, prefix)
         else:
             self.refused += 1
+
+    def _cost(self, prefix: bytes, sign: int, grant: Grant | None) -> None:
+        cost = len(prefix) + PREFIX_COST
+        self._bytes += sign * cost
+        if grant is not None:
+            self._by_key[grant.key] += cost
+
+    def busiest(self) -> str:
+        """The key that has subscribed to the most that is no topic; empty if no key has."""
+        return self._by_key.most_common(1)[0][0] if self._by_key else ""
 
     @property
     def flooded(self) -> bool:
@@ -153,6 +165,7 @@ class Outlets:
         for prefix in self._prefixes:
             self._subscribed(prefix.decode("latin-1"), False)
         self._prefixes.clear()
+        self._by_key.clear()
         self._bytes = 0
 
 

@@ -145,7 +145,7 @@ class Server:
             self.sessions.end(lambda grant: not keyring.holds(grant), "the key is revoked")
             self.doors.renew()
         more = self.doors.look()
-        if self.doors.flooded:
+        if self.doors.flooded():
             self._log.warning("too much is subscribed to: all subscribers have to come back")
             self.doors.renew()
         return more

@@ -19,7 +19,7 @@ from bridge.roles import OWN_PROCESS, Grant
 
 PUBLISHED_HIGH_WATER = 16_384
 """Messages that wait for one subscriber before more are dropped; its gaps are healed by replays."""
-ANSWERS_HIGH_WATER = 16_384
+ANSWERS_HIGH_WATER = 4_096
 """Answers and executions that wait for one client before more are dropped; executions are replayed too."""
 REQUESTS_HIGH_WATER = 256
 """Messages that wait of one client before its own sends do: of the longest, some 16 MB."""
@@ -174,10 +174,16 @@ class Doors:
         refused, self.zap.refused = self.zap.refused, Counter()
         return refused
 
-    @property
     def flooded(self) -> bool:
-        """Whether the subscribers must come back because of what they have subscribed to."""
-        return self._outlets.flooded
+        """Whether the subscribers must come back because of what one of them has subscribed to.
+
+        His key is good for nothing for some time, so that he does not come back with the rest.
+        """
+        if not self._outlets.flooded:
+            return False
+        if self.keyring is not None:
+            self.keyring.bar(self._outlets.busiest())
+        return True
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Closes all sockets."""

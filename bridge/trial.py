@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -52,7 +53,9 @@ class Stranger:
         self.monitor = self.socket.get_monitor_socket(_OVER | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self.socket.connect(endpoint)
         if kind == zmq.DEALER:
-            self.socket.send(codec.encode(p.Hello(p.VERSION, "trial", "admin")), zmq.DONTWAIT)
+            # There is nobody left to send to, if it was refused already.
+            with contextlib.suppress(zmq.Again):
+                self.socket.send(codec.encode(p.Hello(p.VERSION, "trial", "admin")), zmq.DONTWAIT)
 
     def prepare(self) -> None:
         """Before it connects: shows nothing else."""

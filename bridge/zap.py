@@ -72,7 +72,9 @@ class Zap:
             public = z85.encode(credential)
             if self._keyring.grant(public.decode()) is not None:
                 return [b"200", b"OK", public, b""]
+        # Over ipc it names user, group and process as well.
         place = address.decode("ascii", "replace")
+        place = "localhost" if place.startswith("localhost:") else place
         self.refused[
             place if place in self.refused or len(self.refused) < MAX_ADDRESSES else "elsewhere"
         ] += 1

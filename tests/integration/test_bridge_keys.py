@@ -259,6 +259,36 @@ def test_subscriptions_without_end_cost_a_reconnect_and_no_memory(engine, bridge
         context.destroy(0)
 
 
+def test_who_floods_with_a_key_stays_outside(engine, guarded, keys):
+    context = zmq.Context()
+    heard = []
+    try:
+        with client(guarded, keys, "adm", "admin") as admin:
+            admin.on_message = lambda topic, message: heard.append(message)
+            admin.subscribe(p.STATUS_TOPIC)
+            wait_until(lambda: heard)
+            flood = context.socket(zmq.XSUB)
+            flood.setsockopt(zmq.LINGER, 0)
+            read_key(keys.key_file("eye")).use(flood)
+            events = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED
+            monitor = flood.get_monitor_socket(events)
+            flood.connect(p.socket_endpoint(guarded, "telemetry"))
+            for number in range(2000):
+                flood.send(b"\x01" + number.to_bytes(4, "big") * 60)
+            # It comes back by itself, with all that it had subscribed to, and does not get in.
+            seen = 0
+            while seen != zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                assert monitor.poll(20_000)
+                seen = int.from_bytes(monitor.recv_multipart()[0][:2], "little")
+            before = len(heard)
+            engine.status()
+            wait_until(lambda: len(heard) > before)
+            flood.disable_monitor()
+            monitor.close(0)
+    finally:
+        context.destroy(0)
+
+
 def test_a_port_that_is_not_loopback_needs_keys(engine, keys):
     from bridge.config import check_endpoint
 

@@ -254,3 +254,19 @@ def test_a_key_file_reads_back():
     key = ClientKey("a", "risk", *("%s" % (c * 40) for c in "abc"))
     assert "'a'" in key.text()
     assert repr(key) == "ClientKey('a')"
+
+
+def test_a_barred_key_is_good_for_nothing_for_a_while(keys, monkeypatch):
+    entry, _ = keys.make("a", "observer")
+    other, _ = keys.make("b", "observer")
+    ring = Keyring(keys.path)
+    grant = ring.grant(entry.public)
+    now = [1000.0]
+    monkeypatch.setattr("bridge.keyring.time.monotonic", lambda: now[0])
+    ring.bar("nobody")
+    assert not ring.lost
+    ring.bar(entry.public)
+    assert (ring.grant(entry.public), ring.holds(grant), ring.lost) == (None, False, True)
+    assert ring.grant(other.public) is not None
+    now[0] += 61
+    assert ring.grant(entry.public) == grant

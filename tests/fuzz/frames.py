@@ -1,0 +1,270 @@
+"""Sends malformed frames to each socket of a real daemon's bridge, and looks at what they cost.
+
+The bridge must live on in the same process, its resident set must hardly grow, the engine must not notice,
+and a client must be served afterwards. The engine's times are the means that it tells every 20 ms, taken
+without and with the flood; on a machine whose cores are all busy they tell of the cores, too.
+
+    python -m tests.fuzz.frames --frames 10000000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import struct
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from bridge import codec
+from bridge import protocol as p
+from bridge.client import connect
+from bridge.errors import BridgeError
+from tests.kit.daemons import SIMULATED, Daemon
+from tests.kit.patience import PATIENT
+
+POOL = 4096
+WARM = 20_000
+MAX_GROWTH = 16 << 20
+PAGE = 4096
+VALID = [
+    p.Hello(1, "x", "trader", "mm", ["BTCUSDT"], {"a": 1}),
+    p.Heartbeat(5),
+    p.Submit(7, "BTCUSDT", "buy", 100.5, 0.25),
+    p.Modify(7, 1.0, 1.0),
+    p.Cancel(7),
+    p.CancelAll("BTCUSDT"),
+    p.Signal("x", 1.0, "BTCUSDT"),
+    p.SnapshotRequest(1, "md."),
+    p.ReplayRequest(1, "md.BTCUSDT.depth", 1),
+    p.Kill(1, "mm", "", "x", p.Stamp("n", 1, 1)),
+    p.EmergencyStop(1),
+    p.UpdateParams(1, "mm", {"half_spread": 2.0}),
+    p.UpdateRiskLimits(1, "mm", "BTCUSDT", 1.0, limits={"max_position": 1.0}),
+    p.Rearm(1, "abc", "token"),
+]
+WRONG = [
+    None, True, -1, 0, 2**63, 2**64 - 1, -(2**63), float("nan"), float("inf"), -0.0, 1e308, "", "x" * 5000,
+    "\x00", "é" * 64, b"\xff", [], {}, [[]], {"a": {"a": 1}}, msgspec.msgpack.Ext(5, b"x" * 9), ["Hello"],
+    {1: 2},
+]  # fmt: skip
+
+
+def malformed(rng: random.Random) -> list[bytes]:
+    """One message that nobody should send, as its frames."""
+    kind = rng.randrange(9)
+    frame = codec.encode(rng.choice(VALID))
+    if kind == 0:
+        frame = rng.randbytes(rng.randrange(200))
+    elif kind == 1:
+        frame = frame[: rng.randrange(len(frame))]
+    elif kind == 2:
+        changed = bytearray(frame)
+        for _ in range(rng.randrange(1, 4)):
+            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+        frame = bytes(changed)
+    elif kind == 3:
+        fields = msgspec.msgpack.decode(frame)
+        fields[rng.randrange(len(fields))] = rng.choice(WRONG)
+        frame = msgspec.msgpack.encode(fields)
+    elif kind == 4:
+        frame = rng.choice((b"\x91", b"\x81\xa1a")) * rng.randrange(1, 20_000)
+    elif kind == 5:
+        # A length that nothing follows.
+        frame = rng.choice((b"\xdd", b"\xdf", b"\xdb", b"\xc6", b"\xc9")) + struct.pack(
+            ">I", rng.randrange(2**32)
+        )
+    elif kind == 6:
+        frame += rng.randbytes(rng.randrange(1, 50))
+    elif kind == 7 and rng.random() < 0.05:
+        frame = b"\x98" + b"\xa5Hello" + rng.randbytes(p.MAX_FRAME - 10)
+    elif kind == 8:
+        return [rng.choice((b"", frame, rng.randbytes(20))) for _ in range(rng.randrange(2, 20))]
+    return [frame]
+
+
+class Sender:
+    """Sockets that send a pool's messages in a random order; one of them never reads an answer.
+
+    Args:
+        base: The bridge's endpoint.
+        name: The socket to send to.
+        rng: Decides.
+    """
+
+    def __init__(self, base: str, name: str, rng: random.Random) -> None:
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.rng = rng
+        self.pool = [malformed(rng) for _ in range(POOL)]
+        self.subscriber = name in ("market", "telemetry")
+        self.sockets = []
+        for _ in range(4):
+            socket = self.context.socket(zmq.XSUB if self.subscriber else zmq.DEALER)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.SNDTIMEO, 60_000)
+            socket.connect(p.socket_endpoint(base, name))
+            self.sockets.append(socket)
+
+    def send(self, count: int) -> None:
+        """Sends so many frames, as fast as they are taken."""
+        left = count
+        while left > 0:
+            socket = self.rng.choice(self.sockets)
+            for frames in self.rng.choices(self.pool, k=256):
+                socket.send_multipart(frames)
+                left -= len(frames)
+            for one in self.sockets[1:]:
+                while one.poll(0):
+                    one.recv_multipart()
+
+    def close(self) -> None:
+        """Hangs up."""
+        self.context.destroy(0)
+
+
+class Pulse(threading.Thread):
+    """Takes the engine's step times and the bridge's resident set, every 20 ms."""
+
+    def __init__(self, daemon: Daemon, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.daemon_, self.pid = daemon, pid
+        self.times: list[float] = []
+        self.peak = 0
+        self.going = True
+
+    def run(self) -> None:
+        """Until somebody has enough."""
+        while self.going:
+            self.times.append(float(self.daemon_.status()["engine"]["loop_ns"]))
+            self.peak = max(self.peak, resident(self.pid))
+            time.sleep(0.02)
+
+    def end(self) -> list[float]:
+        """Stops, and gives the times that are not 0, sorted."""
+        self.going = False
+        self.join()
+        return sorted(time for time in self.times if time)
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process that are in memory; 0 if there is none."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    except OSError:
+        return 0
+
+
+def p99(times: list[float]) -> float:
+    """The 99th percentile of sorted values."""
+    return times[min(len(times) - 1, int(len(times) * 0.99))] if times else 0.0
+
+
+@dataclass
+class Result:
+    """What a flood on one socket did."""
+
+    name: str
+    frames: int
+    seconds: float
+    growth: int
+    peak: int
+    quiet: float
+    flooded: float
+    same: bool
+    served: bool
+
+    @property
+    def well(self) -> bool:
+        """Whether the bridge has borne it."""
+        return self.same and self.served and self.growth < MAX_GROWTH
+
+    def text(self) -> str:
+        """For people."""
+        change = (self.flooded / self.quiet - 1) * 100 if self.quiet else 0.0
+        return (
+            f"{self.name:<9} {self.frames} frames in {self.seconds:.1f} s; "
+            f"resident set {self.growth / 1e6:+.1f} MB (at most {self.peak / 1e6:+.1f}); "
+            f"engine's step p99 {self.quiet:.0f} ns without, {self.flooded:.0f} ns with ({change:+.1f} %); "
+            f"{'same process' if self.same else 'RESTARTED'}, {'serves' if self.served else 'DOES NOT SERVE'}"
+        )
+
+
+def flood(daemon: Daemon, base: str, name: str, frames: int, rng: random.Random) -> Result:
+    """Sends malformed frames to one socket."""
+    pid = daemon.pid("bridge")
+    assert pid is not None
+    sender = Sender(base, name, rng)
+    sender.send(WARM)
+    time.sleep(0.5)
+    before = resident(pid)
+    pulse = Pulse(daemon, pid)
+    pulse.start()
+    time.sleep(min(5.0, 0.5 + frames / 200_000))
+    quiet = pulse.end()
+    pulse = Pulse(daemon, pid)
+    pulse.start()
+    begun = time.monotonic()
+    sender.send(frames)
+    seconds = time.monotonic() - begun
+    flooded = pulse.end()
+    time.sleep(0.5)
+    growth = resident(pid) - before
+    sender.close()
+    served = serves(base)
+    same = daemon.pid("bridge") == pid
+    return Result(name, frames, seconds, growth, pulse.peak - before, p99(quiet), p99(flooded), same, served)
+
+
+def serves(base: str) -> bool:
+    """Whether a client is answered, with data."""
+    try:
+        with connect(base, role="admin", **PATIENT) as client:
+            topics = (p.STATUS_TOPIC, p.depth_topic("BTCUSDT"))
+            fresh = {
+                type(message)
+                for _, message in zip(range(20), client.messages(*topics, timeout=20), strict=False)
+            }
+            return client.query_status(timeout=20).success and {p.EngineStatus, p.Depth} <= fresh
+    except BridgeError as error:
+        print(f"not served: {error}", file=sys.stderr)
+        return False
+
+
+def campaign(directory: Path, frames: int, seed: int) -> list[Result]:
+    """Floods one socket after the other."""
+    rng = random.Random(seed)
+    daemon = Daemon(directory, SIMULATED)
+    base = daemon.start()["endpoint"]
+    results = []
+    try:
+        for name in p.SOCKETS:
+            result = flood(daemon, base, name, frames, rng)
+            results.append(result)
+            print(result.text(), flush=True)
+    finally:
+        daemon.end()
+    return results
+
+
+def main() -> int:
+    """The command; 1 if a bridge has not borne it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=10_000_000, help="on each socket")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
+    args = parser.parse_args()
+    print(f"seed {args.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        return 0 if all(result.well for result in campaign(Path(directory), args.frames, args.seed)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
