@@ -108,7 +108,7 @@ class Sender:
         for _ in range(4):
             socket = self.context.socket(zmq.XSUB if self.subscriber else zmq.DEALER)
             socket.setsockopt(zmq.LINGER, 0)
-            socket.setsockopt(zmq.SNDTIMEO, 60_000)
+            socket.setsockopt(zmq.SNDTIMEO, 300_000)
             socket.connect(p.socket_endpoint(base, name))
             self.sockets.append(socket)
 
@@ -201,7 +201,7 @@ def flood(daemon: Daemon, base: str, name: str, frames: int, rng: random.Random)
     pid = daemon.pid("bridge")
     assert pid is not None
     sender = Sender(base, name, rng)
-    sender.send(WARM)
+    sender.send(min(WARM, frames))
     time.sleep(0.5)
     before = resident(pid)
     pulse = Pulse(daemon, pid)
