@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("engine.cli.demo", "watch a market maker trade on a simulated market"),
     "backtest": Command("engine.cli.backtest", "replay a recording against a strategy"),
     "report": Command("engine.cli.report", "say what a run came to: text, a page, a PDF"),
+    "sweep": Command("engine.cli.sweep", "run many backtests over parameters, symbols and days"),
     "runs": Command("engine.cli.runs", "list, show and compare the runs that are kept"),
     "compare": Command("engine.cli.compare", "say why a live or paper session and its backtest differ"),
     "convert": Command("engine.cli.data", "turn a raw capture or a vendor's file into npz"),
