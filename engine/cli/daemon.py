@@ -53,10 +53,15 @@ def run(args: argparse.Namespace) -> int:
     until_end = _until_end(config, args.config) if args.until_end else lambda state: None
 
     def supervise(ready: Callable[[RunState], None]) -> int:
+        from engine.runtime.http import Monitor
         from engine.runtime.supervisor import Supervisor
 
         one = Supervisor(config, source, new=args.new, other_build=args.other_build)
-        return one.run(lambda state: (ready(state), until_end(state)))
+        # A second daemon is told that it is one, and not that its port is taken.
+        if config.run_dir().owner() is not None:
+            return one.run(lambda state: None)
+        with Monitor(config.metrics.listen, config.run_dir()):
+            return one.run(lambda state: (ready(state), until_end(state)))
 
     if args.detach:
         return _detach(supervise, config.run_dir(), args.json)

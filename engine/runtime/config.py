@@ -29,6 +29,7 @@ from engine.core import settings
 from engine.core.errors import ConfigError, NotRunning, StoreError
 from engine.feeds.generated import START_TS
 from engine.risk.limits import RiskConfig
+from engine.runtime.listen import check_listen
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
 
 MAX_STRATEGIES = 64
@@ -185,6 +186,18 @@ class RecorderSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ttl_days: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
+class MetricsSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """``[metrics]``: what monitors see, over HTTP.
+
+    Attributes:
+        listen: ``HOST:PORT`` of ``/metrics`` (Prometheus) and ``/health``; empty for neither.
+        allow_remote: Whether it may be other than loopback; anybody who reaches it can read.
+    """
+
+    listen: str = ""
+    allow_remote: bool = False
+
+
 class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A whole daemon."""
 
@@ -196,6 +209,7 @@ class DaemonConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     risk: RiskConfig = RiskConfig()
     journal: JournalSection = msgspec.field(default_factory=JournalSection)
     recorder: RecorderSection = msgspec.field(default_factory=RecorderSection)
+    metrics: MetricsSection = msgspec.field(default_factory=MetricsSection)
     instruments: Annotated[list[AssetConfig], Meta(min_length=1, max_length=4096)]
     strategies: Annotated[list[StrategyConfig], Meta(max_length=MAX_STRATEGIES)] = []
 
@@ -269,6 +283,7 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         text = f"{source}: $.bridge.keys: {error} ('ringbook keys make' makes keys)"
         raise ConfigError(text) from None
     _check_token(config.control.rearm_token_file, source)
+    check_listen(config.metrics.listen, config.metrics.allow_remote, source)
     for index, asset in enumerate(config.instruments):
         where = f"{source}: $.instruments[{index}]"
         # These belong to the times of one recording; a daemon's clock goes on beside it.
