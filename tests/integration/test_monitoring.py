@@ -1,0 +1,213 @@
+"""A real Prometheus scrapes a real daemon, and every panel of the Grafana dashboards shows something."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.storage.schema import TABLES
+from tests.kit.daemons import SIMULATED, daemon, until
+from tests.kit.stores import NOON, store_of
+
+MONITORING = Path(__file__).resolve().parents[2] / "examples" / "monitoring"
+DASHBOARDS = sorted((MONITORING / "grafana" / "dashboards").glob("*.json"))
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None and os.environ.get("RINGBOOK_REQUIRE_PROMETHEUS"):
+        pytest.fail(f"{name} must be here, and is not")
+    if found is None:
+        pytest.skip(f"{name} is not installed (Debian: apt-get install prometheus)")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _get(port: int, path: str, **query: str) -> tuple[int, dict]:
+    url = f"http://127.0.0.1:{port}{path}" + ("?" + urllib.parse.urlencode(query) if query else "")
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        text = error.read()
+        return (error.code, json.loads(text)) if text.startswith(b"{") else (0, {})
+    except (urllib.error.URLError, json.JSONDecodeError):
+        # Not there yet, or Prometheus saying in plain words that it is still starting.
+        return 0, {}
+
+
+@contextmanager
+def _prometheus(folder: Path, target: int):
+    """Prometheus with the example's configuration and rules, but scraping a daemon of this test, often."""
+    text = (MONITORING / "prometheus.yml").read_text()
+    text = text.replace("127.0.0.1:9464", f"127.0.0.1:{target}").replace("_interval: 1s", "_interval: 200ms")
+    (folder / "prometheus.yml").write_text(text)
+    shutil.copy(MONITORING / "alerts.yml", folder)
+    port = _free_port()
+    arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
+    arguments += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
+    process = subprocess.Popen([_program("prometheus"), *arguments])
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _value(port: int, expression: str) -> float | None:
+    status, said = _get(port, "/api/v1/query", query=expression)
+    if status == 0 or said["status"] != "success":
+        return None
+    found = said["data"]["result"]
+    return float(found[0]["value"][1]) if found else None
+
+
+def _alerts(port: int) -> set[str]:
+    """Names of the alerts that are pending or firing."""
+    return {one["labels"]["alertname"] for one in _get(port, "/api/v1/alerts")[1]["data"]["alerts"]}
+
+
+def _expressions() -> list[str]:
+    panels = [panel for file in DASHBOARDS for panel in json.loads(file.read_text())["panels"]]
+    return [target["expr"] for panel in panels for target in panel["targets"] if "expr" in target]
+
+
+def test_a_real_prometheus_scrapes_a_daemon(tmp_path):
+    _program("prometheus")
+    port = _free_port()
+    text = SIMULATED + f'\n[metrics]\nlisten = "127.0.0.1:{port}"\n'
+    with daemon(text) as it:
+        it.start()
+        until(lambda: _get(port, "/health")[0] == 200, "the daemon is well")
+        with _prometheus(tmp_path, port) as asked:
+            until(lambda: (_value(asked, "ringbook_fills_total") or 0) > 3, "fills in Prometheus", 40)
+            assert _value(asked, 'up{job="ringbook"}') == 1
+            assert _value(asked, "ringbook_healthy") == 1
+            assert _value(asked, 'ringbook_trading_state{state="ACTIVE"}') == 1
+            seen = _value(asked, 'ringbook_trades_total{strategy="mm",symbol="BTCUSDT"}')
+            assert 0 < seen <= it.status()["positions"][0]["num_trades"]
+            expressions = _expressions()
+            assert len(expressions) > 15
+            # Rates need two scrapes; nothing else of a dashboard may stay empty.
+            for expression in expressions:
+                until(lambda e=expression: _value(asked, e) is not None, expression, 30)
+            os.kill(it.pid("engine"), signal.SIGSTOP)
+            try:
+                until(lambda: _get(port, "/health")[0] == 503, "a stopped engine is unwell")
+                until(lambda: _value(asked, "ringbook_healthy") == 0, "Prometheus knows it")
+                until(lambda: {"RingbookEngineSilent", "RingbookUnhealthy"} <= _alerts(asked), "the alerts")
+            finally:
+                os.kill(it.pid("engine"), signal.SIGCONT)
+            until(lambda: _get(port, "/health")[0] == 200, "it is well again")
+        it.end()
+        assert _get(port, "/health")[0] == 0
+
+
+def test_a_taken_address_is_one_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        text = SIMULATED + f'\n[metrics]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"\n'
+        with daemon(text) as it:
+            done = it.ringbook("run", "--config", str(it.config))
+    assert done.returncode == 2
+    assert "metrics.listen" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+RULES = [("check", "rules", "alerts.yml"), ("check", "config", "prometheus.yml")]
+RULES.append(("test", "rules", "alerts_test.yml"))
+
+
+@pytest.mark.parametrize("arguments", RULES)
+def test_the_alert_rules(arguments):
+    done = subprocess.run([_program("promtool"), *arguments], cwd=MONITORING, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_test_that_fires_it():
+    rules = re.findall(r"- alert: (\w+)", (MONITORING / "alerts.yml").read_text())
+    tests = (MONITORING / "alerts_test.yml").read_text()
+    assert len(rules) > 10
+    for name in rules:
+        assert f"alertname: {name}\n        exp_alerts:\n          - exp_labels" in tests
+
+
+def _filled(sql: str) -> str:
+    """SQL as the data source's plugin would send it: macros and variables replaced."""
+    day = f"toDateTime64({NOON // 10**9 - 3600}, 3)", f"toDateTime64({NOON // 10**9 + 3600}, 3)"
+    sql = re.sub(r"\$__timeFilter_ms\((\w+)\)", rf"\1 >= {day[0]} AND \1 <= {day[1]}", sql)
+    sql = re.sub(
+        r"\$__timeInterval_ms\((\w+)\)",
+        r"toStartOfInterval(toDateTime64(\1, 3), INTERVAL 1000 millisecond)",
+        sql,
+    )
+    sql = sql.replace("$__interval_s", "1")
+    for name, value in (("run", "run"), ("strategy", "mm"), ("symbol", "BTCUSDT")):
+        sql = sql.replace(f"${{{name}:singlequote}}", f"'{value}'")
+    assert "$" not in sql, sql
+    return sql
+
+
+def _some_rows(table: str, n: int = 20) -> dict:
+    """Rows of a table: ones that mean something where a panel looks at what they say."""
+    ids = np.arange(1, n + 1, dtype=np.uint64)
+    found = {
+        "symbol": "BTCUSDT",
+        "time": NOON + ids.astype(np.int64) * 100_000_000,
+        "id": ids,
+        "run_id": "run",
+    }
+    kinds = TABLES[table].kinds
+    words = {"strategy": "mm", "status": "filled", "prev_status": "new", "request": "none", "side": "buy"}
+    for name, kind in kinds.items():
+        if name not in found:
+            number = ids.astype(np.int64) if kind in ("i64", "time") else ids.astype(np.float64)
+            number = ids.astype(np.uint64) if kind in ("u8", "u32", "u64") else number
+            found[name] = words.get(name, "x") if kind in ("word", "text") else number
+    return found
+
+
+def test_every_panel_s_sql_shows_something(tmp_path):
+    store = store_of("chdb", tmp_path)
+    with store:
+        store.create()
+        for name in ("orders", "fills", "positions"):
+            store.insert(name, _some_rows(name))
+        panels = [panel for file in DASHBOARDS for panel in json.loads(file.read_text())["panels"]]
+        asked = [t["rawSql"] for panel in panels for t in panel["targets"] if "rawSql" in t]
+        board = json.loads((MONITORING / "grafana" / "dashboards" / "trading.json").read_text())
+        asked += [variable["query"] for variable in board["templating"]["list"]]
+        assert len(asked) > 17
+        for sql in asked:
+            found = store.query(_filled(sql))
+            assert len(found) > 0, sql
+            if "timeInterval" in sql:
+                assert found.names[0] == "time"
+
+
+def test_the_dashboards_are_those_that_the_script_makes(tmp_path, monkeypatch):
+    pytest.importorskip("grafana_foundation_sdk")
+    made = runpy.run_path(str(MONITORING / "make_dashboards.py"))
+    for name in ("trading", "engine"):
+        text = json.dumps(made[name](), cls=made["JSONEncoder"], indent=1, sort_keys=True) + "\n"
+        assert text == (MONITORING / "grafana" / "dashboards" / f"{name}.json").read_text()
