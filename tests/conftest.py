@@ -18,3 +18,4 @@ settings.load_profile("explore" if os.environ.get("RINGBOOK_EXPLORE") else "fixe
 # Runs that commands keep are nobody's: each process has a place of its own for them, gone when it ends.
 _RUNS = tempfile.TemporaryDirectory(prefix="ringbook-runs-")
 os.environ["RINGBOOK_RUNS"] = _RUNS.name
+os.environ["RINGBOOK_STORE"] = f"parquet://{_RUNS.name}/store"

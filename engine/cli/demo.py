@@ -16,6 +16,7 @@ from engine.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from engine.backtest.result import BacktestResult
+    from engine.research.runs import Run
 
 SYMBOL = "BTCUSDT"
 STRATEGY = "market-maker"
@@ -78,17 +79,33 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def _headless(seconds: float, seed: int, as_json: bool) -> int:
-    result, kept = run_headless(seconds, seed)
+    result, run = run_headless(seconds, seed)
+    kept = run.id
     report = summary(result)
     if as_json:
-        print(json.dumps({**report, "run": kept}))
+        print(json.dumps({**report, "run": kept, "store": _stored(run)}))
     else:
         _print_summary(report, seconds, seed, result.events_per_second)
         print(f"Kept as run {kept}: 'ringbook report last --html' shows what it came to.")
+        print(f"Its orders, fills and positions: {_stored(run)}.")
     return 0
 
 
-def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, str]:
+def _stored(run: Run) -> str:
+    """Puts the run into the user's store; where it is, or why it is not."""
+    from engine.core.errors import StoreError
+    from engine.research.stored import put
+    from engine.storage.store import open_store
+
+    try:
+        with open_store() as store:
+            put(store, run, name="demo")
+            return store.url
+    except StoreError as error:
+        return f"not stored, {error}"
+
+
+def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, Run]:
     """Lets the market maker trade with the simulated market's agents, as fast as they go; the run is kept.
 
     Args:
@@ -96,7 +113,7 @@ def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, str]:
         seed: Of the simulated market.
 
     Returns:
-        The session as the result of a backtest, and the name that it is kept by.
+        The session as the result of a backtest, and the run that is kept.
     """
     import msgspec
 
@@ -112,7 +129,7 @@ def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, str]:
     )
     result, session = run_market(config, seconds)
     about = {"events": result.events, "seconds": result.seconds, "failures": []}
-    return result, Runs().keep(session, config, about=about, extra={"seconds": seconds}).id
+    return result, Runs().keep(session, config, about=about, extra={"seconds": seconds})
 
 
 def summary(result: BacktestResult) -> dict[str, Any]:

@@ -14,6 +14,7 @@ EXAMPLE = """examples:
   ringbook runs list
   ringbook runs show last
   ringbook runs diff 3f9a last
+  ringbook runs push last --store clickhouse://localhost/ringbook
 
 A run is named by the beginning of its name, or 'last'. 'ringbook backtest' keeps runs, and so does
 BacktestRunner(runs=Runs()); the same configuration on the same recordings by the same code is the same run.
@@ -43,6 +44,12 @@ def runs_arguments(parser: argparse.ArgumentParser) -> None:
     )
     diff.add_argument("first", metavar="RUN")
     diff.add_argument("second", metavar="RUN")
+    push = actions.add_parser("push", parents=[where], help="put runs into a store, each once")
+    push.add_argument("run", metavar="RUN", nargs="+")
+    push.add_argument(
+        "--store", default="", metavar="URL", help="default: $RINGBOOK_STORE, or the user's own"
+    )
+    push.add_argument("--name", default="", help="what the store's row calls it")
 
 
 def runs(args: argparse.Namespace) -> int:
@@ -50,7 +57,7 @@ def runs(args: argparse.Namespace) -> int:
     from engine.research.runs import Runs
 
     kept = Runs(args.runs)
-    return {"list": _list, "show": _show, "diff": _diff}[args.action](kept, args)
+    return {"list": _list, "show": _show, "diff": _diff, "push": _push}[args.action](kept, args)
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -161,3 +168,23 @@ def _diff(kept: Runs, args: argparse.Namespace) -> int:
                 print(table(("", first.id, second.id), [[f"  {p}", shown(a), shown(b)] for p, a, b in rows]))
         print("the results are the same" if same else "the results differ")
     return 0 if same else DIFFERENT
+
+
+def _push(kept: Runs, args: argparse.Namespace) -> int:
+    from engine.research.stored import put
+    from engine.storage.store import open_store
+
+    told = {}
+    with open_store(args.store) as store:
+        for name in args.run:
+            run = kept.find(name)
+            told[run.id] = put(store, run, name=args.name)
+        url = store.url
+    if args.json:
+        print(json.dumps({"store": url, "runs": told}))
+        return 0
+    for name, added in told.items():
+        rows = ", ".join(f"{table} {n:,}" for table, n in added.items() if n)
+        print(f"{name}: {rows or 'is there already'}")
+    print(f"in {url}")
+    return 0
