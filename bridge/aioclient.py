@@ -184,12 +184,16 @@ class AsyncClient(BaseClient):
 
         Raises:
             OrderRejected: It was denied, rejected or refused; ``reason`` says why.
-            RequestTimeout: No word in time; what became of the order is unknown.
+            RequestTimeout: No word in time; what became of the order is unknown: :meth:`query_order`.
             ConnectionLost: The connection broke meanwhile.
         """
         return await self._wait(
             client_order_id, lambda future: self._session.executions.wait(client_order_id, future), timeout
         )
+
+    async def query_order(self, client_order_id: int, timeout: float = 2.0) -> p.OrderReport:
+        """What the server knows of an order of this session; raises as :meth:`wait_order`'s last two."""
+        return await self._control(p.QueryOrder(self._session.new_id(), client_order_id), timeout, "orders")
 
     async def wait_durable(self, what: Journaled, timeout: float = 2.0) -> int:
         """Waits until what the engine said survives a loss of power.

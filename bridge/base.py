@@ -38,6 +38,9 @@ class BaseClient:
         heartbeat_misses: Silent intervals after which the server counts as gone.
         key_file: The client's key, for a daemon that has keys; empty takes the one that
             ``$RINGBOOK_KEY_FILE`` names, if it names one; None takes none.
+        on_loss: What becomes of the own orders when this process is lost: ``cancel``, ``keep``, or
+            ``reduce``, which keeps those that only make a position smaller.
+        resume: Session of an earlier process (``welcome.session``) to go on with; empty begins a new one.
 
     Raises:
         BridgeError: The key file cannot be used.
@@ -55,9 +58,13 @@ class BaseClient:
         name: str = "python",
         heartbeat_misses: int = p.HEARTBEAT_MISSES,
         key_file: str | Path | None = "",
+        on_loss: p.OnLoss = "cancel",
+        resume: str = "",
     ) -> None:
         key = find_key(key_file)
-        hello = p.Hello(p.VERSION, name, role, strategy_id, list(symbols), dict(params or {}))
+        hello = p.Hello(
+            p.VERSION, name, role, strategy_id, list(symbols), dict(params or {}), resume, on_loss
+        )
         self._transport = self._make_transport()
         self._transport.key = key
         self._session = Session(self._transport, endpoint or default_endpoint(), hello, heartbeat_misses)
@@ -126,6 +133,8 @@ class BaseClient:
         client_order_id: int = 0,
     ) -> int:
         """Sends an order and returns its client_order_id at once; executions tell what became of it.
+
+        An order may be sent again with the number that it had: it is executed once, however often it comes.
 
         Raises:
             ConnectionLost: There is no connection now; nothing was sent.

@@ -24,9 +24,10 @@ from typing import Any
 import zmq
 
 from bridge import protocol as p
-from bridge.base import BaseClient, Journaled, journal_seq, limits_message, not_yet
+from bridge.base import BaseClient, Journaled, journal_seq, not_yet
 from bridge.errors import ConnectionLost, RequestTimeout
 from bridge.iterators import END, Messages
+from bridge.operator import Operator
 from bridge.streams import Book, OrderState
 from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
 
@@ -36,7 +37,7 @@ BATCH = 100
 """Messages taken from one socket before the others have their turn."""
 
 
-class Client(BaseClient):
+class Client(BaseClient, Operator):
     """A blocking connection; arguments and callbacks are :class:`bridge.base.BaseClient`'s."""
 
     def __init__(self, endpoint: str = "", **options: Any) -> None:
@@ -159,12 +160,21 @@ class Client(BaseClient):
 
         Raises:
             OrderRejected: It was denied, rejected or refused; ``reason`` says why.
-            RequestTimeout: No word in time; what became of the order is unknown.
+            RequestTimeout: No word in time; what became of the order is unknown: :meth:`query_order`.
             ConnectionLost: The connection broke meanwhile.
         """
         return self._wait(
             client_order_id, lambda future: self._session.executions.wait(client_order_id, future), timeout
         )
+
+    def query_order(self, client_order_id: int, timeout: float = 2.0) -> p.OrderReport:
+        """What the server knows of an order of this session: whether it was sent on, and what came of it.
+
+        Raises:
+            RequestTimeout: No answer in time.
+            ConnectionLost: Not connected, or the connection broke meanwhile.
+        """
+        return self._control(lambda i: p.QueryOrder(i, client_order_id), timeout, "orders")
 
     def wait_durable(self, what: Journaled, timeout: float = 2.0) -> int:
         """Waits until what the engine said survives a loss of power.
@@ -216,73 +226,6 @@ class Client(BaseClient):
                 self._executions.put(END)
                 return
             yield execution
-
-    # --- control -----------------------------------------------------------------------------------------
-
-    def pause(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
-        """No new orders of a strategy, of all if unnamed. Raises as :meth:`query_status`."""
-        return self._control(lambda i: p.Pause(i, strategy_id), timeout)
-
-    def resume(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
-        """Lets a strategy (all, and a halted engine, if unnamed) trade again."""
-        return self._control(lambda i: p.Resume(i, strategy_id), timeout)
-
-    def emergency_stop(
-        self, cancel_orders: bool = True, close_position: bool = False, timeout: float = 2.0
-    ) -> p.ControlReply:
-        """Halts all trading; only cancels are accepted afterwards."""
-        return self._control(lambda i: p.EmergencyStop(i, cancel_orders, close_position), timeout)
-
-    def cancel_orders(self, strategy_id: str = "", symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
-        """Cancels the live orders of a strategy or of all, in one symbol or in all."""
-        return self._control(lambda i: p.CancelOrders(i, strategy_id, symbol), timeout)
-
-    def update_params(self, strategy_id: str, params: dict[str, Any], timeout: float = 2.0) -> p.ControlReply:
-        """Changes parameters, all or none of them."""
-        return self._control(lambda i: p.UpdateParams(i, strategy_id, params), timeout)
-
-    def update_risk_limits(
-        self, strategy_id: str = "", symbol: str = "", *, timeout: float = 2.0, **limits: Any
-    ) -> p.ControlReply:
-        """Changes limits by their names, such as ``max_position``; infinity lifts one.
-
-        Without a strategy those over all strategies are meant: in the symbol, or over everything.
-        """
-        return self._control(lambda i: limits_message(i, strategy_id, symbol, limits), timeout)
-
-    def reduce_only(self, timeout: float = 2.0) -> p.ControlReply:
-        """Until ``resume``, only orders that reduce a position pass."""
-        return self._control(lambda i: p.ReduceOnly(i), timeout)
-
-    def kill(
-        self, strategy_id: str = "", symbol: str = "", reason: str = "", timeout: float = 5.0
-    ) -> p.ControlReply:
-        """Throws the kill switch of a strategy, of an instrument, or of everything; it stays thrown.
-
-        A trader may throw that of its own strategy. Answered once the switch would survive a restart.
-        """
-        channel, own = self._kill_place()
-        return self._control(lambda i: p.Kill(i, strategy_id or own, symbol, reason), timeout, channel)
-
-    def rearm(self, switch: str, token: str = "", timeout: float = 5.0) -> p.ControlReply:
-        """Takes a thrown switch back, by the id that ``query_status`` has in ``details["switches"]``."""
-        return self._control(lambda i: p.Rearm(i, switch, token), timeout)
-
-    def query_limits(self, strategy_id: str = "", symbol: str = "", timeout: float = 2.0) -> p.ControlReply:
-        """The limits of a strategy, or over all of them, by symbol in ``details["limits"]``."""
-        return self._control(lambda i: p.QueryLimits(i, strategy_id, symbol), timeout)
-
-    def query_status(self, strategy_id: str = "", timeout: float = 2.0) -> p.ControlReply:
-        """The state of a strategy, or of the engine.
-
-        A reply whose ``success`` is false is returned, not raised: its message says why.
-
-        Raises:
-            RequestTimeout: No reply in time; what became of the command is unknown.
-            ConnectionLost: Not connected, or the connection broke meanwhile.
-            CommandRefused: The bridge refused the command, or the client is no admin.
-        """
-        return self._control(lambda i: p.QueryStatus(i, strategy_id), timeout)
 
     # --- the driver --------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ class BridgeConfig:
         rearm_token_file: File whose content a re-arm must bring with it; empty asks for nothing.
         grace_s: How long after a restart clients of live strategies have to come back.
         journal: File of the journal's buffer; empty where there is no journal.
+        sessions: File of the traders' sessions; empty keeps them in memory, as long as the bridge lives.
         hold: Whether executions and answers to commands wait until their records are durable.
     """
 
@@ -53,6 +54,7 @@ class BridgeConfig:
     grace_s: float = 1.0
     rearm_token_file: str = ""
     journal: str | Path = ""
+    sessions: str | Path = ""
     hold: bool = False
 
     def rearm_token(self) -> Callable[[], str] | None:
@@ -86,6 +88,7 @@ class BridgeConfig:
             grace_s=config.bridge.grace_s,
             rearm_token_file=config.control.rearm_token_file,
             journal=run.journal_buffer if config.journal.dir else "",
+            sessions=run.sessions_file,
             hold=config.journal.acknowledge == "durable",
         )
 

@@ -32,9 +32,8 @@ class Executions:
         self._new_id = new_id
         self._waiters: dict[int, Waiter] = {}
         self._epoch = self._seq = self._idle = 0
-        self._asked = False
-        self._reconcile_id = 0
-        self._candidates: list[int] = []
+        self._asked = self._must_take_stock = False
+        self._stock: dict[int, int] = {}
 
     def welcomed(self, welcome: p.Welcome) -> None:
         """A session began: goes on where the last one stopped, or takes stock in a new epoch."""
@@ -44,9 +43,51 @@ class Executions:
             self._seq = welcome.exec_seq
         elif self._epoch != welcome.epoch:
             self._seq = 0
-            self._take_stock()
+            self._must_take_stock = True
         self._epoch = welcome.epoch
         self._request()
+        if self._must_take_stock:
+            self._take_stock()
+
+    def received(self, seq: int, resumed: bool) -> None:
+        """A session began: what the server has not received never will be.
+
+        Args:
+            seq: The last of our messages that the server has taken.
+            resumed: It is our session; otherwise nothing is known of orders without an answer.
+        """
+        if not resumed:
+            self._must_take_stock = self._epoch != 0
+            return
+        for state in list(self.orders.states.values()):
+            if state.status == "PENDING" and state.seq > seq:
+                self._settle(self.orders.never_sent(state))
+
+    def told_up_to(self, seq: int) -> None:
+        """The server has sent executions up to here, and we have read all that it has sent."""
+        if self._seq >= 0 and seq > self._seq and not self._asked:
+            self._request()
+
+    def reported(self, report: p.OrderReport) -> None:
+        """Applies what the server knows of an order that we know nothing of; the rest comes in its order."""
+        state = self.orders.states.get(report.client_order_id)
+        taking_stock = self._stock.pop(report.request_id, None) is not None
+        if state is None or not state.live:
+            return
+        pending = state.status == "PENDING"
+        if report.last is not None and report.last.epoch != self._epoch and pending:
+            self.orders.executed(report.last)
+        elif pending and not report.known and not taking_stock:
+            self.orders.never_sent(state)
+        if taking_stock and not report.live and state.live:
+            self.orders.missed_end(state, report.last)
+        if state.status != "PENDING":
+            self._settle(state)
+
+    @property
+    def seq(self) -> int:
+        """The last execution that was taken."""
+        return max(self._seq, 0)
 
     def tick(self) -> None:
         """One heartbeat interval: an execution that was lost last leaves no gap, so ask now and then."""
@@ -85,16 +126,6 @@ class Executions:
             if state is not None and state.status == "REFUSED":
                 self._settle(state)
 
-    def take_snapshot(self, answer: p.Snapshot | p.Replay) -> bool:
-        """Applies the stock that was taken; False if the answer is somebody else's."""
-        if answer.request_id != self._reconcile_id or type(answer) is not p.Snapshot:
-            return False
-        self._reconcile_id = 0
-        mine = {m.client_order_id for m in answer.messages if m.strategy_id == self.strategy_id}
-        for state in self.orders.reconcile(self._candidates, mine):
-            self._settle(state)
-        return True
-
     def wait(self, client_order_id: int, waiter: Waiter) -> None:
         """Lets the waiter have the engine's first word on an order: its state, or OrderRejected."""
         state = self.orders.states.get(client_order_id)
@@ -115,10 +146,11 @@ class Executions:
                 waiter.set_exception(error)
 
     def _take_stock(self) -> None:
-        """Executions are lost: asks which of the orders that were live still are."""
-        self._candidates = [i for i, state in self.orders.states.items() if state.live]
-        self._reconcile_id = self._new_id()
-        self._send(p.SnapshotRequest(self._reconcile_id, p.ORDERS_TOPIC))
+        """Executions may be lost: asks what became of each order that was live."""
+        self._must_take_stock = False
+        self._stock = {self._new_id(): i for i, state in self.orders.states.items() if state.live}
+        for request_id, client_order_id in self._stock.items():
+            self._send(p.QueryOrder(request_id, client_order_id))
 
     def _settle(self, state: OrderState) -> None:
         waiter = self._waiters.pop(state.client_order_id, None)

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from math import floor, isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge import protocol as p
+
 if TYPE_CHECKING:
+    from bridge.intake import Intake
     from bridge.sessions import Peer
 
 EXECUTIONS_KEPT = 10_000
@@ -44,6 +47,10 @@ class External:
     symbols: frozenset[str] = frozenset()
     leaving: bool = False
     """The engine must still be told that its client is gone."""
+    policy: p.OnLoss = "cancel"
+    """What the engine is to do with its orders then."""
+    intake: Intake | None = None
+    """Its session; it outlives connections."""
     grace: int = 0
     """Ticks that are left to a client that has not come back after a restart of the bridge."""
 

@@ -32,6 +32,7 @@ MAY: dict[str, dict[type[p.Message], frozenset[p.Role]]] = {
         p.CancelAll: _TRADES,
         p.Signal: _TRADES,
         p.ExecutionReplayRequest: _TRADES,
+        p.QueryOrder: _TRADES,
         p.Kill: _TRADES,
     },
     "control": {

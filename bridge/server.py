@@ -10,36 +10,32 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bridge import protocol as p
-from bridge import records
 from bridge.attempts import Attempts, who
 from bridge.config import BridgeConfig, check_endpoint
 from bridge.control import Control
 from bridge.durable import LOOK_S, Durability
+from bridge.inflow import RECORDS_A_TURN, Inflow
+from bridge.intake import Intakes
 from bridge.keyring import Keyring
+from bridge.leash import Leashes
 from bridge.link import EngineLink
 from bridge.publisher import Publisher
 from bridge.roles import Grant
 from bridge.router import Router
-from bridge.sessions import Peer, Sessions
+from bridge.sessions import LOST, TICKS_PER_BEAT, Peer, Sessions
 from bridge.sockets import Doors
 from bridge.stamps import server_clock
 from bridge.trial import try_doors
-from engine.core.errors import RingCorrupt
-from engine.runtime.records import BlobJoiner, Kind
 
 if TYPE_CHECKING:
     Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
-RECORDS_A_TURN = 512
 MARKET_BACKLOG = 2048
 """Records in ``market_out`` beyond which books are conflated: clients want the present, not the past."""
 CONFLATED_A_TURN = 1 << 13
-MAX_UNNAMED = 1 << 14
-"""Orders and fills that wait for the name of their strategy after a restart: a ring of them."""
 FINISH_S = 1.0
 """How long a bridge that is told to stop waits for what it holds back to become durable."""
 
@@ -60,12 +56,8 @@ class Server:
         check_endpoint(config.endpoint, bool(config.keys))
         self.config = config
         self.epoch = time.time_ns()
-        self.corrupt = 0
         self._link = link
         self._log = log
-        self._blobs, self._replies = BlobJoiner(), BlobJoiner()
-        self._resyncing = self._must_resync = False
-        self._unnamed: list[tuple[int, records.Header, Any]] = []
         keyring = Keyring(config.keys) if config.keys else None
         symbols = [instrument.symbol for instrument in config.instruments]
         self.doors = doors = Doors(config.endpoint, keyring, symbols, self._subscribed)
@@ -74,15 +66,21 @@ class Server:
         self.durability = Durability(config.journal, config.hold, self.sessions)
         self.control = Control(link, self.sessions, self.epoch, config.rearm_token(), self.durability.reply)
         grace = max(1, round(config.grace_s * 1e9 / p.HEARTBEAT_NS))
-        self.router = Router(link, self.sessions, self.control, self.epoch, config.instruments, grace)
+        self._intakes = Intakes(config.sessions)
+        self.router = Router(
+            link, self.sessions, self.control, self.epoch, config.instruments, grace, self._intakes
+        )
+        self.inflow = Inflow(link, self.publisher, self.router, self.control, self.durability, log)
         self.sessions.on_trader = self.router.join
-        self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
+        self.sessions.on_message = {"orders": self.router.requests.message, "control": self.control.message}
         self.sessions.on_wait, self.sessions.on_gone = self.durability.wait, self._gone
         self.attempts = Attempts(self.control.ask, log)
         self.sessions.on_refused = self._refused
         doors.wake_by(link.bell.fd)
+        self._leashes = Leashes(config.endpoint, self.sessions.held, self.sessions.lost)
+        doors.wake_by(self._leashes.fileno())
         self.on_tick: Callable[[], None] | None = None
-        self._interval = p.HEARTBEAT_NS / 1e9
+        self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
         self._next_tick = time.monotonic() + self._interval
 
     # --- sockets -------------------------------------------------------------------------------
@@ -113,11 +111,12 @@ class Server:
             peer.external.exec_seq if peer.external else 0,
             peer.stamps.nonce,
             server_clock(),
+            peer.external.intake.received if peer.external and peer.external.intake else 0,
         )
 
     def _gone(self, peer: Peer, why: str) -> None:
         self._say(peer, f"left: {why}")
-        self.router.gone(peer)
+        self.router.gone(peer, lost=why in LOST)
 
     def _refused(self, channel: str, hello: p.Hello, grant: Grant, what: str, why: str) -> None:
         self.attempts.refused(who(grant.name, hello), f"{what} on the {channel} socket", why)
@@ -150,103 +149,6 @@ class Server:
             self.doors.renew()
         return more
 
-    # --- rings ---------------------------------------------------------------------------------
-
-    def _on_replies(self) -> None:
-        # On a ring of their own and read first: an operator is answered while orders wait.
-        for kind, headers, rows in records.runs(self._link.take("control_out", RECORDS_A_TURN)):
-            for header, row in zip(headers, rows, strict=True):
-                self._on_blob(kind, header, row, self._replies)
-
-    def _on_orders(self) -> bool:
-        if self.durability.full:
-            # The ring's own limits apply from here on: new orders get BUSY, cancels have its reserve.
-            return False
-        batch = self._link.take("orders_out", RECORDS_A_TURN)
-        for kind, headers, rows in records.runs(batch):
-            for header, row in zip(headers, rows, strict=True):
-                if header.dropped:
-                    self._log.warning("the engine dropped %d records for want of room", header.dropped)
-                    self.resync()
-                if kind not in (Kind.ORDER, Kind.FILL):
-                    self._on_blob(kind, header, row, self._blobs)
-                elif header.strategy in self.publisher.names or len(self._unnamed) >= MAX_UNNAMED:
-                    self._on_order(kind, header, row)
-                else:
-                    self._unnamed.append((kind, header, row))
-        return len(batch) == RECORDS_A_TURN
-
-    def _on_order(self, kind: int, header: records.Header, row: tuple[Any, ...]) -> None:
-        try:
-            if kind == Kind.FILL:
-                self.publisher.fill(header, records.FillRow(*row))
-            else:
-                order = records.OrderRow(*row)
-                self.publisher.order(header, order)
-                self.durability.order(order.journal_seq, partial(self._on_execution, header, order))
-        except (KeyError, RingCorrupt) as error:
-            # A code without a name, or no such instrument: better one record less than no bridge.
-            self.corrupt += 1
-            self._log.error("dropped a record of kind %d: %r", kind, error)
-
-    def _on_execution(self, header: records.Header, order: records.OrderRow) -> None:
-        try:
-            self.router.order(header, order, self.publisher.symbol(header.instrument))
-        except (KeyError, RingCorrupt) as error:
-            self.corrupt += 1
-            self._log.error("dropped an execution: %r", error)
-
-    def _name(self, slot: int) -> None:
-        """A slot has its name: what a bridge before us left unread about it can be told now."""
-        waiting, self._unnamed = self._unnamed, []
-        for kind, header, row in waiting:
-            if header.strategy == slot:
-                self._on_order(kind, header, row)
-            else:
-                self._unnamed.append((kind, header, row))
-
-    def _on_blob(self, kind: int, header: records.Header, slot: object, joiner: BlobJoiner) -> None:
-        try:
-            message = joiner.add(slot)
-            if message is None:
-                return
-            blob = records.blob(kind, message)
-        except RingCorrupt as error:
-            # The half of a blob that a bridge killed before us had taken already looks like this.
-            self.corrupt += 1
-            self._log.warning("dropped: %s", error)
-            return
-        if kind == Kind.STRATEGY:
-            self.publisher.strategy(header, blob)
-            self.durability.order(0, partial(self.router.strategy, header.strategy, blob))
-            if self._unnamed:
-                self._name(header.strategy)
-        elif kind == Kind.REPLY and joiner is self._blobs:
-            # Its place among the orders is what it tells.
-            self.durability.order(0, partial(self.control.reply, blob, header.step))
-        elif kind == Kind.REPLY:
-            self.control.reply(blob, header.step)
-
-    def resync(self) -> None:
-        """Asks the engine to tell everything again: strategies, live orders, positions and books."""
-        if self._resyncing:
-            return
-
-        def answer(reply: records.ReplyBlob | None, step: int) -> None:
-            self._resyncing = False
-            # No answer, or no room in the rings for all of it: the next tick asks again.
-            self._must_resync = reply is None or not reply.success
-            if not self._must_resync:
-                self.publisher.end_resync()
-                self.router.end_resync()
-
-        self._resyncing = self.control.ask("resync", {}, answer)
-        self._must_resync = not self._resyncing
-        if self._resyncing:
-            self.publisher.begin_resync()
-            self.router.ask_resync()
-            self.durability.order(0, self.router.begin_resync)
-
     # --- the loop ------------------------------------------------------------------------------
 
     def step(self, timeout_s: float) -> bool:
@@ -265,10 +167,11 @@ class Server:
         self.doors.poller.poll(wait * 1000 if armed or self.durability.full else 0)
         self._link.disarm()
         self.durability.release()
+        self._leashes.look()
         more = self._at_the_door()
         more |= self._receive("control")
-        self._on_replies()
-        more |= self._on_orders()
+        self.inflow.replies()
+        more |= self.inflow.orders()
         more |= self._receive("orders")
         telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
         self.publisher.telemetry(telemetry)
@@ -278,16 +181,21 @@ class Server:
         if time.monotonic() >= self._next_tick:
             # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
             self._next_tick = time.monotonic() + self._interval
-            self.sessions.tick()
-            self.attempts.tick(self.doors.refused())
-            self.control.tick()
-            self.router.tick()
-            self.durability.tick()
-            if self._must_resync and not self.durability.holding:
-                self.resync()
-            if self.on_tick is not None:
-                self.on_tick()
+            self._leashes.tick()
+            if self.sessions.tick():
+                self._beat()
         return more or len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
+
+    def _beat(self) -> None:
+        """A whole heartbeat interval has passed."""
+        self.attempts.tick(self.doors.refused())
+        self.control.tick()
+        self.router.tick()
+        self.durability.tick()
+        if self.inflow.must_resync and not self.durability.holding:
+            self.inflow.resync()
+        if self.on_tick is not None:
+            self.on_tick()
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Works until it is told to stop, then passes on what the engine has said and says goodbye.
@@ -295,7 +203,7 @@ class Server:
         Args:
             stop: Asked at least every tick.
         """
-        self.resync()
+        self.inflow.resync()
         more = False
         while not stop():
             more = self.step(0.0 if more else self._interval)
@@ -321,6 +229,8 @@ class Server:
         """Closes sockets and rings."""
         self.doors.close()
         self.durability.close()
+        self._leashes.close()
+        self._intakes.close()
         self._link.close()
 
 

@@ -77,6 +77,8 @@ class Session:
         self.failure: BridgeError | None = None
         self.welcome: p.Welcome | None = None
         self.rtt_ns = 0
+        self.sent = 0
+        self._beaten = p.Heartbeat(0)
         self.bad_messages = 0
         self.subscriptions = Subscriptions(self)
         self.executions = Executions(hello.strategy_id, self._send_order, self.new_id)
@@ -104,10 +106,11 @@ class Session:
         for channel in self.channels:
             # Each socket has its own session; only the order socket's may own the strategy.
             if channel == "orders":
-                last = self.welcome.session if self.welcome and self.strategy_id else ""
-                hello = msgspec.structs.replace(self.hello, resume=last)
+                if self.welcome is not None and self.strategy_id:
+                    self.hello = msgspec.structs.replace(self.hello, resume=self.welcome.session)
+                hello = self.hello
             else:
-                hello = msgspec.structs.replace(self.hello, strategy_id="", symbols=[], params={})
+                hello = msgspec.structs.replace(self.hello, strategy_id="", symbols=[], params={}, resume="")
             self.transport.send(channel, codec.encode(hello))
 
     def tick(self) -> None:
@@ -124,7 +127,8 @@ class Session:
             if self._hello_age > HELLO_TICKS:
                 self._lost(NO_ANSWER)
             return
-        beat = codec.encode(p.Heartbeat(time.monotonic_ns()))
+        self._beaten = p.Heartbeat(time.monotonic_ns(), self.sent, self.executions.seq)
+        beat = codec.encode(self._beaten)
         for channel in self.channels:
             self.transport.send(channel, beat)
             self._misses[channel] += 1
@@ -196,12 +200,14 @@ class Session:
             raise CommandRefused("this client has no strategy_id: it cannot trade")
         if self.state is not ConnectionState.CONNECTED:
             raise ConnectionLost(self.detail or "not connected")
+        message = msgspec.structs.replace(message, seq=self.sent + 1)
         try:
             sent = self.transport.send("orders", codec.encode_for("orders", message))
         except ProtocolError as error:
             raise OrderRejected(str(error), "bad_message") from None
         if not sent:
             raise OrderRejected("the socket is full", "busy")
+        self.sent += 1
         if type(message) is p.Submit:
             self.orders.submitted(message)
 
@@ -211,6 +217,10 @@ class Session:
         kind = type(message)
         if kind is p.Heartbeat:
             self.rtt_ns = max(0, time.monotonic_ns() - message.ts)
+            if channel == "orders" and self.strategy_id:
+                self.executions.told_up_to(message.sent)
+                if message.ts == self._beaten.ts and message.received < self._beaten.sent:
+                    self._lost(f"the server has {message.received} messages of {self._beaten.sent}")
         elif kind is p.Execution:
             if self.executions.take(message):
                 self.notify(self.on_execution, message)
@@ -222,12 +232,13 @@ class Session:
             self._lost(f"the server says goodbye: {message.reason}" if message.reason else "the server left")
         elif kind is p.ControlReply or kind is p.Durable:
             self._resolve(message.request_id, message)
+        elif kind is p.OrderReport:
+            self.executions.reported(message)
+            self._resolve(message.request_id, message)
         else:
             self._on_stream_answer(message)
 
     def _on_stream_answer(self, answer: p.Snapshot | p.Replay) -> None:
-        if self.executions.take_snapshot(answer):
-            return
         self.subscriptions.answered(answer)
 
     def _on_welcome(self, channel: str, welcome: p.Welcome) -> None:
@@ -243,7 +254,16 @@ class Session:
         self.transport.open_streams(welcome.market_endpoint, welcome.telemetry_endpoint)
         self._set_state(ConnectionState.CONNECTED, welcome.engine)
         self.subscriptions.welcomed(welcome.epoch)
+        if self.strategy_id:
+            self._take_up(self.welcome)
         self.executions.welcomed(self.welcome)
+
+    def _take_up(self, welcome: p.Welcome) -> None:
+        """Goes on with the session where the server is, or with a new one from the start."""
+        self.transport.hold_leash(self.endpoint, welcome.session)
+        resumed = welcome.session == self.hello.resume
+        self.sent = welcome.received if resumed else 0
+        self.executions.received(welcome.received, resumed)
 
     def _on_error(self, channel: str, error: p.Error) -> None:
         if len(self._welcomed) < len(self.channels):
@@ -263,6 +283,8 @@ class Session:
             if waiter is not None and not waiter.done():
                 waiter.set_exception(refusal(error.code, error.message))
         self.executions.refused(error)
+        if error.code == "out_of_sequence":
+            self._lost(error.message)
         self.notify(self.on_error, error)
 
     # --- parts -------------------------------------------------------------------------------------

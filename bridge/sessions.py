@@ -23,6 +23,11 @@ MAX_PEERS = 1024
 """Sessions that the bridge keeps at once; more are told to come back."""
 WATCHER_PATIENCE = 10
 """How many times longer a session that owns no strategy may be silent: no order hangs on its end."""
+SILENT, DEAD = "missed heartbeats", "its process has ended"
+LOST = frozenset({SILENT, DEAD})
+"""Ends of which the session's own policy says what they mean for its orders."""
+TICKS_PER_BEAT = 4
+"""How finely silence is counted: a client that stops is found out within a quarter of an interval."""
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 
 
@@ -70,7 +75,7 @@ class Sessions:
         self._publisher = publisher
         self._welcome = welcome
         self._send = send
-        self._number = 0
+        self._number = self._ticks = 0
 
     def send(self, peer: Peer, message: Any) -> None:
         """Sends a message to a client."""
@@ -93,6 +98,25 @@ class Sessions:
         """Takes up a trader's hello that had to wait, if its client still does."""
         if self.peers.get((peer.channel, peer.identity)) is peer:
             self.on_trader(peer)
+
+    def leave(self, peer: Peer) -> None:
+        """Ends a connection whose session goes on over another one."""
+        self.peers.pop((peer.channel, peer.identity), None)
+        peer.live = False
+        peer.external = None
+
+    def held(self, session: str) -> bool:
+        """Whether a leash may hold a session now."""
+        return self._trader(session) is not None
+
+    def lost(self, session: str) -> None:
+        """The process that held a session's leash is dead."""
+        peer = self._trader(session)
+        if peer is not None:
+            self._gone(peer, DEAD)
+
+    def _trader(self, session: str) -> Peer | None:
+        return next((i for i in self.peers.values() if i.live and i.external and i.session == session), None)
 
     def refuse(self, peer: Peer, code: str, message: str) -> None:
         """Ends a session that hello did not make live."""
@@ -138,7 +162,7 @@ class Sessions:
         if not may(peer.hello.role, peer.channel, kind):
             self.forbid(peer, message, f"role {peer.hello.role} may not send {kind.__name__}")
         elif kind is p.Heartbeat:
-            self.send(peer, message)
+            self._beat(peer, message)
         elif kind is p.Goodbye:
             self._gone(peer, "goodbye")
         elif kind in (p.SnapshotRequest, p.ReplayRequest) and not peer.grant.sees(message.topic):
@@ -159,6 +183,12 @@ class Sessions:
         self.counts["forbidden"] += 1
         self._error(peer.channel, peer.identity, "forbidden", why, message)
         self.on_refused(peer.channel, peer.hello, peer.grant, type(message).__name__, why)
+
+    def _beat(self, peer: Peer, beat: p.Heartbeat) -> None:
+        external = peer.external
+        if external is not None and external.intake is not None:
+            beat = p.Heartbeat(beat.ts, external.exec_seq, external.intake.received)
+        self.send(peer, beat)
 
     def _answer(self, peer: Peer, request: p.SnapshotRequest | p.ReplayRequest, answer: Any) -> None:
         frame = codec.encode(answer)
@@ -211,13 +241,19 @@ class Sessions:
             return "busy", f"{MAX_PEERS} sessions are open"
         return None
 
-    def tick(self) -> None:
-        """One heartbeat interval: clients that were silent too long are gone."""
+    def tick(self) -> bool:
+        """A part of a heartbeat interval: clients that were silent too long are gone.
+
+        Returns:
+            Whether a whole interval has passed.
+        """
         for peer in list(self.peers.values()):
             peer.misses += 1
             patience = 1 if peer.hello.strategy_id else WATCHER_PATIENCE
-            if peer.live and peer.misses > patience * self.heartbeat_misses:
-                self._gone(peer, "missed heartbeats")
+            if peer.live and peer.misses > patience * self.heartbeat_misses * TICKS_PER_BEAT:
+                self._gone(peer, SILENT)
+        self._ticks += 1
+        return self._ticks % TICKS_PER_BEAT == 0
 
     def end(self, ended: Callable[[Grant], bool], why: str) -> None:
         """Ends the sessions whose key has lost its grant; their strategies lose their clients.

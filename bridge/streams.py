@@ -252,6 +252,7 @@ class OrderState:
     reason: str = ""
     fee: float = 0.0
     journal_seq: int = 0
+    seq: int = 0
 
     @property
     def live(self) -> bool:
@@ -267,7 +268,11 @@ class Orders:
     _ended: list[int] = field(default_factory=list)
 
     def submitted(self, message: p.Submit) -> OrderState:
-        """Takes note of an order that is being sent."""
+        """Takes note of an order that is being sent; of one that was sent before, that it is sent again."""
+        known = self.states.get(message.client_order_id)
+        if known is not None and known.status != "REFUSED":
+            known.seq = message.seq
+            return known
         state = OrderState(
             message.client_order_id,
             message.symbol,
@@ -277,6 +282,7 @@ class Orders:
             message.order_type,
             message.time_in_force,
             leaves_qty=message.qty,
+            seq=message.seq,
         )
         self.states[message.client_order_id] = state
         return state
@@ -311,13 +317,20 @@ class Orders:
             self._set_status(state, "REFUSED")
         return state
 
-    def reconcile(self, candidates: Iterable[int], live_ids: set[int]) -> list[OrderState]:
-        """After a restart of the bridge: a candidate that is not live in the engine any more is LOST."""
-        lost = [s for i in candidates if (s := self.states.get(i)) and s.live and i not in live_ids]
-        for state in lost:
-            state.reason = "not live after the bridge restarted"
-            self._set_status(state, "LOST")
-        return lost
+    def never_sent(self, state: OrderState) -> OrderState:
+        """An order has never reached the server, and will not: it may be sent again."""
+        state.reason = "not_received: the server has never had it"
+        self._set_status(state, "REFUSED")
+        return state
+
+    def missed_end(self, state: OrderState, last: p.Execution | None) -> None:
+        """An order is not live in the engine any more: it ended as its last execution says, or unseen."""
+        if last is not None and order_ended(last.status, last.prev_status, last.reason):
+            state.leaves_qty, state.cum_exec_qty = last.leaves_qty, last.cum_exec_qty
+            state.reason, status = last.reason, last.status
+        else:
+            state.reason, status = "not live after the bridge restarted", "LOST"
+        self._set_status(state, status)
 
     def live(self, symbol: str = "") -> list[OrderState]:
         """Copies of the orders that may still trade, of one symbol if it is named."""

@@ -5,9 +5,12 @@ The driver chooses the ZeroMQ context, and so whether the sockets are asyncio's.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from socket import AF_UNIX, SOCK_STREAM
+from socket import socket as UnixSocket
 from typing import Any, Protocol
 
 import zmq
@@ -17,6 +20,7 @@ from bridge.auth import ClientKey
 
 HIGH_WATER = 100_000
 """Messages that a socket queues in either direction before it drops or refuses."""
+LEASH_S = 0.05
 GOODBYE_LINGER_MS = 200
 """How long closing waits for a goodbye to leave."""
 
@@ -38,6 +42,9 @@ class Transport(Protocol):
 
     def open_streams(self, market: str, telemetry: str) -> None:
         """Connects the two subscribers."""
+
+    def hold_leash(self, base: str, session: str) -> None:
+        """Lets the server know at once when this process ends."""
 
     def send(self, channel: str, frame: bytes) -> bool:
         """Sends without waiting; False if the socket is full."""
@@ -80,6 +87,7 @@ class SocketTransport:
         self.context = context
         self.key: ClientKey | None = None
         self.sockets: dict[str, Any] = {}
+        self._leash: UnixSocket | None = None
 
     def open(self, base: str, channels: Iterable[str]) -> None:
         """Connects the order and control sockets that are named."""
@@ -106,6 +114,30 @@ class SocketTransport:
             return False
         return True
 
+    def hold_leash(self, base: str, session: str) -> None:
+        """Lets the server know at once when this process ends, where both are on one machine."""
+        self._let_go()
+        path = p.leash_path(base)
+        if not path:
+            return
+        leash = UnixSocket(AF_UNIX, SOCK_STREAM)
+        try:
+            leash.settimeout(LEASH_S)
+            leash.connect(path)
+            leash.sendall(f"{session}\n".encode())
+        except OSError:
+            # Heartbeats find out as well, only later.
+            leash.close()
+        else:
+            self._leash = leash
+
+    def _let_go(self) -> None:
+        leash, self._leash = self._leash, None
+        if leash is not None:
+            with contextlib.suppress(OSError):
+                leash.sendall(b"goodbye\n")
+            leash.close()
+
     def subscribe(self, topic: str, on: bool) -> None:
         """Subscribes or unsubscribes on the socket that carries the topic."""
         socket = self.sockets.get("market" if topic.startswith("md.") else "telemetry")
@@ -114,12 +146,14 @@ class SocketTransport:
 
     def close(self) -> None:
         """Drops all sockets and whatever is queued in them."""
+        self._let_go()
         sockets, self.sockets = self.sockets, {}
         for socket in sockets.values():
             socket.close(0)
 
     def finish(self, linger_ms: int = 0) -> None:
         """Closes sockets and context; what was sent has ``linger_ms`` to leave."""
+        self._let_go()
         sockets, self.sockets = self.sockets, {}
         for socket in sockets.values():
             socket.close(linger_ms)

@@ -32,7 +32,7 @@ from engine.strategy.desk cimport (
     desk_report,
     desk_retire,
 )
-from engine.strategy.external cimport external_request
+from engine.strategy.external cimport external_reduce, external_request
 from engine.strategy.views cimport make_state
 from engine.strategy.warden cimport Warden
 
@@ -364,19 +364,22 @@ cdef class Kernel(Warden):
 
         Args:
             name: The strategy.
-            policy: ``cancel`` cancels its orders, ``leave`` leaves them at the venue.
+            policy: ``cancel`` cancels its orders, ``keep`` leaves them at the venue, ``reduce`` leaves those that
+                only make its position smaller, the oldest first, as far as the position goes.
         """
 
         def act():
             slot = self.slot_of(name)
             if self.strategies[slot] is not None:
                 raise ConfigError(f"{name} is a strategy inside the engine")
-            if policy not in ("cancel", "leave"):
-                raise ConfigError(f"disconnect policy {policy!r} is neither cancel nor leave")
+            if policy not in ("cancel", "keep", "reduce"):
+                raise ConfigError(f"disconnect policy {policy!r} is none of cancel, keep and reduce")
             self.move(slot, "disconnect", "disconnected")
             count = 0
             if policy == "cancel":
                 count = desk_cancel_all(&self.desk, slot, ANY_INSTRUMENT, REASON_CANCEL_ON_DISCONNECT)
+            elif policy == "reduce":
+                count = external_reduce(&self.desk, slot)
             return f"{name} left; orders being cancelled: {count}"
 
         return self._command(name, act)

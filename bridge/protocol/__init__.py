@@ -56,6 +56,8 @@ from bridge.protocol.trading import (
     Execution,
     ExecutionReplayRequest,
     Modify,
+    OrderReport,
+    QueryOrder,
     Signal,
     Submit,
 )
@@ -72,6 +74,7 @@ from bridge.protocol.wire import (
     Message,
     Mode,
     Name,
+    OnLoss,
     OrderType,
     PositiveId,
     Role,
@@ -79,6 +82,7 @@ from bridge.protocol.wire import (
     Side,
     Text,
     TimeInForce,
+    leash_path,
     socket_endpoint,
     wrong_params,
 )
@@ -125,6 +129,8 @@ __all__ = [
     "Mode",
     "Modify",
     "Name",
+    "OnLoss",
+    "OrderReport",
     "OrderType",
     "OrderUpdate",
     "ParamInfo",
@@ -132,6 +138,7 @@ __all__ = [
     "PositionSnapshot",
     "PositiveId",
     "QueryLimits",
+    "QueryOrder",
     "QueryStatus",
     "Rearm",
     "ReduceOnly",
@@ -158,6 +165,7 @@ __all__ = [
     "WaitDurable",
     "Welcome",
     "depth_topic",
+    "leash_path",
     "socket_endpoint",
     "trade_topic",
     "wrong_params",
@@ -173,6 +181,7 @@ ClientMessage = (
     | CancelAll
     | Signal
     | ExecutionReplayRequest
+    | QueryOrder
     | SnapshotRequest
     | ReplayRequest
     | Kill
@@ -201,5 +210,16 @@ ControlMessage = (
 )
 """What a client may send on the control socket."""
 
-ServerMessage = Welcome | Heartbeat | Goodbye | Error | Execution | ControlReply | Snapshot | Replay | Durable
+ServerMessage = (
+    Welcome
+    | Heartbeat
+    | Goodbye
+    | Error
+    | Execution
+    | ControlReply
+    | Snapshot
+    | Replay
+    | Durable
+    | OrderReport
+)
 """What a client may receive on the order and the control socket."""

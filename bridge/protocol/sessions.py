@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from bridge.protocol.wire import Message, Mode, Name, Role
+from bridge.protocol.wire import Message, Mode, Name, OnLoss, Role, Seq
 
 
 class Hello(Message, frozen=True):
     """First message of a client. A trader names its strategy; an observer leaves it empty.
 
-    ``resume`` is the session that the same process had before; after a restart of the bridge it keeps the
-    strategy's orders, which are cancelled if somebody else takes the strategy.
+    ``resume`` goes on with a session, from whatever connection: its numbers, its orders and what is known of
+    them. Who does not name the strategy's last session begins a new one, and what orders there are end.
     """
 
     version: int
@@ -23,6 +23,7 @@ class Hello(Message, frozen=True):
     symbols: list[Name] = []
     params: dict[str, Any] = {}
     resume: str = ""
+    on_loss: OnLoss = "cancel"
 
 
 class InstrumentInfo(msgspec.Struct, array_like=True, frozen=True):
@@ -39,7 +40,9 @@ class Welcome(Message, frozen=True):
     """The answer to hello. A new ``epoch`` means a new bridge process: sequence numbers start again.
 
     ``exec_seq`` is the last execution that the strategy has had in this epoch. ``nonce`` is what the stamps
-    of the session's commands carry, and ``clock`` the time now by the clock that they expire by.
+    of the session's commands carry, and ``clock`` the time now by the clock that they expire by. ``received``
+    is the last number of the session's messages that was taken. The session was resumed if it is the one that
+    hello named.
     """
 
     version: int
@@ -53,12 +56,18 @@ class Welcome(Message, frozen=True):
     exec_seq: int = 0
     nonce: str = ""
     clock: int = 0
+    received: Seq = 0
 
 
 class Heartbeat(Message, frozen=True):
-    """Sent every HEARTBEAT_NS by the client; the server answers each with the same ``ts``."""
+    """Sent every HEARTBEAT_NS by the client; the server answers each with the same ``ts``.
+
+    ``sent`` is the last number that the sender has given a message, ``received`` the last that it has taken.
+    """
 
     ts: int
+    sent: Seq = 0
+    received: Seq = 0
 
 
 class Goodbye(Message, frozen=True):
@@ -89,7 +98,8 @@ ERROR_CODES: dict[str, str] = {
     "unknown_symbol": "the engine has no such instrument, or hello did not name it",
     "unknown_topic": "no stream has that topic or prefix",
     "unknown_order": "the strategy has no live order of that client_order_id",
-    "duplicate_order_id": "the strategy has a live order of that client_order_id already",
+    "duplicate_order_id": "the session has used that client_order_id for another order",
+    "out_of_sequence": "messages before it are missing: it was not taken; the text has the next number",
     "invalid_order": "a field of an order is out of range; the message names field, value and limit",
     "invalid_params": "a parameter is not a finite number, a truth value or a short text",
     "busy": "a ring to the engine is full: the message was not taken, try again",

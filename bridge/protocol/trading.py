@@ -6,7 +6,10 @@ from bridge.protocol.wire import Message, Name, OrderType, PositiveId, Seq, Side
 
 
 class Submit(Message, frozen=True):
-    """A new order. ``client_order_id`` is the client's own and unique in its strategy."""
+    """A new order. ``client_order_id`` is the client's own: one order of its session, however often sent.
+
+    ``seq`` counts the session's messages from 1, without gaps; 0 is not counted.
+    """
 
     client_order_id: PositiveId
     symbol: Name
@@ -15,6 +18,7 @@ class Submit(Message, frozen=True):
     qty: float
     order_type: OrderType = "limit"
     time_in_force: TimeInForce = "GTC"
+    seq: Seq = 0
 
 
 class Modify(Message, frozen=True):
@@ -23,18 +27,21 @@ class Modify(Message, frozen=True):
     client_order_id: PositiveId
     px: float
     qty: float
+    seq: Seq = 0
 
 
 class Cancel(Message, frozen=True):
     """Cancels a live order."""
 
     client_order_id: PositiveId
+    seq: Seq = 0
 
 
 class CancelAll(Message, frozen=True):
     """Cancels all live orders of the strategy, of one symbol if it is named."""
 
     symbol: str = ""
+    seq: Seq = 0
 
 
 class Signal(Message, frozen=True):
@@ -43,6 +50,7 @@ class Signal(Message, frozen=True):
     name: Name
     value: float
     symbol: str = ""
+    seq: Seq = 0
 
 
 class Execution(Message, frozen=True):
@@ -85,3 +93,26 @@ class ExecutionReplayRequest(Message, frozen=True):
     """Asks for the strategy's executions again, from a sequence number on."""
 
     from_seq: Seq
+
+
+class QueryOrder(Message, frozen=True):
+    """Asks what is known of an order of this session."""
+
+    request_id: PositiveId
+    client_order_id: PositiveId
+
+
+class OrderReport(Message, frozen=True):
+    """What is known of an order: the answer to ``QueryOrder``, and to a ``Submit`` that was sent before.
+
+    ``known`` false: it was never sent on, and will not be. ``live``: it may still trade, as far as the bridge
+    knows. ``first`` and ``last`` are its first and its last execution as they were told, in whatever epoch;
+    none while the engine has not said a word.
+    """
+
+    request_id: int
+    client_order_id: int
+    known: bool
+    live: bool
+    first: Execution | None = None
+    last: Execution | None = None

@@ -30,6 +30,7 @@ OrderType = Literal["limit", "market"]
 TimeInForce = Literal["GTC", "GTX", "FOK", "IOC"]
 Role = Literal["observer", "trader", "risk", "admin"]
 Mode = Literal["PAPER", "LIVE", "REPLAY"]
+OnLoss = Literal["cancel", "keep", "reduce"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[A-Za-z0-9_.:/-]+$")]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -67,6 +68,15 @@ def wrong_params(params: dict[str, Any]) -> str:
 # One base endpoint names all four sockets: a directory for ipc, a first port for tcp.
 
 SOCKETS = ("orders", "control", "market", "telemetry")
+
+
+def leash_path(base: str) -> str:
+    """The Unix socket of the leash under an ipc base endpoint; empty for tcp.
+
+    Args:
+        base: As of :func:`socket_endpoint`.
+    """
+    return f"{base.removeprefix('ipc://').rstrip('/')}/leash.sock" if base.startswith("ipc://") else ""
 
 
 def socket_endpoint(base: str, socket: str) -> str:

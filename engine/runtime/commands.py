@@ -21,7 +21,8 @@ that are not given have their defaults; the rest are those of the bridge protoco
                         kill switch there: only cancels pass, until it is re-armed
 ``rearm``               ``switch``: the id of a thrown switch, as ``query_status`` tells it
 ``register``            ``strategy_id``, ``symbols`` (empty: all), ``params``: seats an external trader
-``disconnect``          ``strategy_id``: an external trader has gone, its orders are cancelled
+``disconnect``          ``strategy_id``, ``policy``: an external trader has gone, its orders are cancelled
+                        (or, by ``keep`` and ``reduce``, all or some of them stay)
 ``resync``              tells everything again: a STRATEGY record of each, all live orders, positions, and
                         the books as snapshots; the reply comes after all of it
 ``attempt``             ``what``: what the bridge has refused somebody; does nothing, and is recorded
@@ -121,7 +122,9 @@ class Commands:
             "kill": self._kill,
             "rearm": self._rearm,
             "register": self._register,
-            "disconnect": lambda m: kernel.disconnect_external(_text(m, "strategy_id")),
+            "disconnect": lambda m: kernel.disconnect_external(
+                _text(m, "strategy_id"), _text(m, "policy") or "cancel"
+            ),
             "resync": self._resync,
             "attempt": lambda m: self._say(True, _text(m, "what")),
             "stop": self._stop,

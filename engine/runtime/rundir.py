@@ -112,6 +112,7 @@ class RunDir:
         self.console_file = self.path / "console.log"
         self.changes_file = self.path / "changes.jsonl"
         self.switches_file = self.path / "kill.json"
+        self.sessions_file = self.path / "sessions.table"
         self.watch_file = self.path / "watch.json"
         shared = Path("/dev/shm")
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ What a client can get wrong is answered by a DENIED update with the reason. What
 get wrong is a result code, and changes nothing.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from engine.core.codes cimport (
     ERR_INVALID_REQUEST,
@@ -15,10 +15,14 @@ from engine.core.codes cimport (
 )
 from engine.core.idmap cimport idmap_find
 from engine.core.types cimport *
+from engine.strategy.admission cimport open_lots
 from engine.strategy.desk cimport (
     ANY_INSTRUMENT,
+    Cell,
     KIND_EXTERNAL,
+    LiveOrder,
     desk_cancel_all,
+    desk_cell,
     desk_deny,
     desk_live,
     desk_modify,
@@ -84,3 +88,25 @@ cdef int external_request(Desk* desk, const Order* request) noexcept nogil:
         request.order_type, request.time_in_force, request.client_order_id,
     )
     return OK
+
+
+cdef uint32_t external_reduce(Desk* desk, uint16_t strategy) noexcept nogil:
+    cdef Cell* cell
+    cdef LiveOrder* live
+    cdef uint32_t handle, found = 0
+    cdef int64_t room, lots
+    cdef uint16_t i
+    for i in range(desk.n_instruments):
+        cell = desk_cell(desk, strategy, i)
+        room = cell.position.lots if cell.position.lots > 0 else -cell.position.lots
+        handle = cell.head
+        while handle != 0:
+            live = desk_live(desk, handle)
+            handle = live.order.next_handle
+            lots = open_lots(&live.order)
+            if live.order.side * cell.position.lots < 0 and lots <= room and live.order.req != STATUS_CANCELED:
+                room -= lots
+            else:
+                desk_want_cancel(desk, live, REASON_CANCEL_ON_DISCONNECT)
+                found += 1
+    return found

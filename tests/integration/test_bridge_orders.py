@@ -305,6 +305,7 @@ def test_goodbye_cancels_orders(engine, bridge):
         "at": engine.commands[-1]["at"],
         "command": "disconnect",
         "strategy_id": "ext",
+        "policy": "cancel",
     }
 
 

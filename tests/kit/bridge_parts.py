@@ -5,10 +5,11 @@ import msgspec
 from bridge import codec, records
 from bridge import protocol as p
 from bridge.control import Control
+from bridge.intake import Intakes
 from bridge.publisher import Publisher
 from bridge.roles import OWN_PROCESS
 from bridge.router import Router
-from bridge.sessions import Sessions
+from bridge.sessions import LOST, Sessions
 from bridge.stamps import server_clock
 
 INSTRUMENTS = [
@@ -42,17 +43,18 @@ class Link:
 class Parts:
     """A server's parts, put together as the server does."""
 
-    def __init__(self, misses=3):
+    def __init__(self, misses=3, intakes=None):
         self.sent, self.published = [], []
         self.counter = 0
         self.link = Link()
         self.publisher = Publisher(5, "e", "PAPER", INSTRUMENTS, lambda t, f: self.published.append((t, f)))
         self.sessions = Sessions(self.publisher, self.welcome, self.send, misses)
         self.control = Control(self.link, self.sessions, 5000)
-        self.router = Router(self.link, self.sessions, self.control, 5, INSTRUMENTS, 10)
+        self.intakes = intakes or Intakes()
+        self.router = Router(self.link, self.sessions, self.control, 5, INSTRUMENTS, 10, self.intakes)
         self.sessions.on_trader = self.router.join
-        self.sessions.on_message = {"orders": self.router.message, "control": self.control.message}
-        self.sessions.on_gone = lambda peer, why: self.router.gone(peer)
+        self.sessions.on_message = {"orders": self.router.requests.message, "control": self.control.message}
+        self.sessions.on_gone = lambda peer, why: self.router.gone(peer, why in LOST)
         self.restart()
         self.publisher.subscribed("md.", True)
 
@@ -93,6 +95,7 @@ class Parts:
         self.router.end_resync()
 
     def tick(self):
-        self.sessions.tick()
+        while not self.sessions.tick():
+            pass
         self.control.tick()
         self.router.tick()

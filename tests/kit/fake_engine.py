@@ -135,6 +135,7 @@ class FakeEngine:
             instruments=self.instruments,
             rings={name: self.directory / f"{name}.ring" for name in RINGS},
             bell=self.directory / "bridge.bell",
+            sessions=self.directory / "sessions.table",
             engine_bell=self.directory / "engine.bell",
             **options,
         )
@@ -487,6 +488,7 @@ def _bridge_main(text: str) -> None:
         instruments=INSTRUMENTS,
         rings={name: directory / f"{name}.ring" for name in RINGS},
         bell=directory / "bridge.bell",
+        sessions=directory / "sessions.table",
         engine_bell=directory / "engine.bell",
         **fields["options"],
     )

@@ -48,6 +48,10 @@ BRIDGE_SERVER_SIDE = {
     "process",
     "attempts",
     "external",
+    "inflow",
+    "intake",
+    "leash",
+    "requests",
 }
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""
 TUI_MAY = {"bridge.protocol", "bridge.aioclient", "bridge.errors"}

@@ -81,7 +81,7 @@ def orders_left_behind(world):
     """A trader who hangs up leaves the orders at the venue."""
     kernel = world.kernel
     world.engine._commands._handlers["disconnect"] = lambda message: kernel.disconnect_external(
-        message["strategy_id"], "leave"
+        message["strategy_id"], "keep"
     )
 
 

@@ -55,14 +55,14 @@ def test_control_messages_survive(message):
 
 def test_messages_are_tagged_arrays():
     frame = codec.encode(p.Submit(7, "BTCUSDT", "buy", 100.5, 0.25))
-    assert msgspec.msgpack.decode(frame) == ["Submit", 7, "BTCUSDT", "buy", 100.5, 0.25, "limit", "GTC"]
+    assert msgspec.msgpack.decode(frame) == ["Submit", 7, "BTCUSDT", "buy", 100.5, 0.25, "limit", "GTC", 0]
 
 
 def test_fields_may_be_appended_and_left_out():
     short = msgspec.msgpack.encode(["Submit", 7, "BTCUSDT", "buy", 100.5, 0.25])
     assert codec.decode_client([short]).time_in_force == "GTC"
-    longer = msgspec.msgpack.encode(["Cancel", 7, "a field of a later revision"])
-    assert codec.decode_client([longer]) == p.Cancel(7)
+    longer = msgspec.msgpack.encode(["Cancel", 7, 3, "a field of a later revision"])
+    assert codec.decode_client([longer]) == p.Cancel(7, 3)
 
 
 @given(st.binary(max_size=300))

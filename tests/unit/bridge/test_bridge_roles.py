@@ -21,6 +21,7 @@ MESSAGES = {
     p.CancelAll: p.CancelAll(),
     p.Signal: p.Signal("x", 1.0),
     p.ExecutionReplayRequest: p.ExecutionReplayRequest(1),
+    p.QueryOrder: p.QueryOrder(1, 1),
     p.Kill: p.Kill(9, "mm"),
     p.QueryStatus: p.QueryStatus(9),
     p.QueryLimits: p.QueryLimits(9),

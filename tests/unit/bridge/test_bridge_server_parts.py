@@ -13,6 +13,7 @@ from bridge import protocol as p
 from bridge.config import BridgeConfig
 from bridge.control import REPLY_TICKS, Control
 from bridge.external import Invalid, units_of
+from bridge.intake import Intakes
 from bridge.publisher import RECENT_TRADES, REPLAY_BYTES, REPLAY_MESSAGES, Topic
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState
@@ -288,7 +289,10 @@ def test_who_comes_back_after_a_restart():
     live = records.StrategyBlob("mm", "Running", "external", symbols=["ETH"])
 
     def commands(hello, ticks=0):
-        parts = Parts()
+        intakes = Intakes()
+        old = intakes.open("mm", "cancel").session
+        hello = msgspec.structs.replace(hello, resume=hello.resume and old)
+        parts = Parts(intakes=intakes)
         parts.restart(live)
         for _ in range(ticks):
             parts.tick()
@@ -312,7 +316,7 @@ def test_who_comes_back_after_a_restart():
 def test_traders_wait_until_the_engine_has_told_everything():
     parts = Parts()
     parts.router._waiting = []
-    parts.tell(p.Hello(1, "c", "trader", "mm", [], {}, "old"))
+    parts.tell(p.Hello(1, "c", "trader", "mm", [], {}, parts.intakes.open("mm", "cancel").session))
     parts.tell(p.Hello(1, "c", "trader", "two"), b"b")
     parts.sessions.peers.pop(("orders", b"b"))
     assert parts.link.commands == []

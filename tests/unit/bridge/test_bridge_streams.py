@@ -218,8 +218,13 @@ def test_unknown_orders_are_taken_up_and_lost_ones_let_go():
     orders.submitted(p.Submit(10, "Y", "sell", 1.0, 2.0))
     assert {o.client_order_id for o in orders.live()} == {9, 10}
     assert [o.client_order_id for o in orders.live("Y")] == [10]
-    assert [s.client_order_id for s in orders.reconcile([9, 10, 11], {10})] == [9]
-    assert orders.states[9].status == "LOST"
+    orders.missed_end(orders.states[9], None)
+    assert (orders.states[9].status, orders.states[9].live) == ("LOST", False)
+    orders.executed(execution(2, number=11))
+    orders.missed_end(orders.states[11], execution(3, number=11, status="FILLED"))
+    assert orders.states[11].status == "FILLED"
+    orders.missed_end(orders.executed(execution(2, number=12)), execution(3, number=12, status="NEW"))
+    assert orders.states[12].status == "LOST"
     orders.refused(p.Error("busy", "full", 0, 10))
     assert orders.states[10].status == "REFUSED"
 

@@ -360,11 +360,28 @@ def test_leaving_can_leave_the_orders(outside):
     kernel.request(request(kernel, "bot", "BTC", 1), 2000)
     venue.answer()
     assert not kernel.disconnect_external("bot", "forget").success
-    kernel.disconnect_external("bot", "leave")
+    kernel.disconnect_external("bot", "keep")
     assert venue.answer() == 0
     venue.fill(1)
     assert kernel.state("bot", "BTC").position == pytest.approx(0.1)
     assert len(venue.of(FILL)) == 1
+
+
+def test_leaving_can_leave_what_only_reduces_the_position(outside):
+    kernel, venue = outside
+    for number, side in ((1, 1), (2, 1), (3, -1), (4, -1), (5, -1)):
+        tick = 199 if side > 0 else 210 + number
+        kernel.request(request(kernel, "bot", "BTC", number, side=side, qty=2, price_tick=tick), 2000)
+    venue.answer()
+    venue.fill(1)
+    kernel.disconnect_external("bot", "reduce")
+    venue.answer()
+    # Two lots long: the oldest sell of two closes that, a second one would turn it around.
+    ended = {number for number, status, _ in updates(venue) if status is Status.CANCELED}
+    assert ended == {2, 4, 5}
+    venue.fill(3)
+    assert kernel.state("bot", "BTC").position == 0.0
+    kernel.check_invariants()
 
 
 def test_external_parameters_keep_their_types(outside):

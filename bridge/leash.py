@@ -1,0 +1,167 @@
+"""The leash: a Unix socket that a client on this machine holds, and the kernel drops with its process.
+
+Heartbeats need three of their intervals to find that somebody is gone; the kernel knows at once. A client
+connects after its welcome, writes its session's id and a line's end, and keeps the connection. It lets go in
+good order with another line ``goodbye``; an end without it means that the process is dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge import protocol as p
+from bridge.errors import BridgeError
+
+MAX_LEASHES = 1024
+MAX_LINE = 80
+PATIENCE = 100
+"""Ticks that a connection has to name its session."""
+
+
+@dataclass(eq=False)
+class Leash:
+    """One connection: its process as a descriptor, where the kernel gives one, and what it has said."""
+
+    socket: socket.socket
+    process: int = -1
+    session: str = ""
+    text: bytes = b""
+    age: int = 0
+
+
+class Leashes:
+    """The listening socket and all leashes.
+
+    Args:
+        base: The bridge's base endpoint; leashes exist with ipc only.
+        known: Whether a session may be held by a leash now.
+        lost: Called with a session whose process is dead.
+
+    Raises:
+        BridgeError: The socket cannot be made.
+    """
+
+    def __init__(self, base: str, known: Callable[[str], bool], lost: Callable[[str], None]) -> None:
+        self._known, self._lost = known, lost
+        self._epoll = select.epoll()
+        self._leashes: dict[int, Leash] = {}
+        self._by_session: dict[str, Leash] = {}
+        self._listener: socket.socket | None = None
+        path = p.leash_path(base)
+        if path:
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                Path(path).unlink(missing_ok=True)
+                self._listener.bind(path)
+            except OSError as error:
+                self._listener.close()
+                raise BridgeError(f"{path}: {error.strerror}") from None
+            self._listener.listen(128)
+            self._epoll.register(self._listener, select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when :meth:`look` has something to do."""
+        return self._epoll.fileno()
+
+    def look(self) -> None:
+        """Takes new leashes and finds those whose process is dead."""
+        for descriptor, _ in self._epoll.poll(0):
+            if self._listener is not None and descriptor == self._listener.fileno():
+                self._accept()
+            elif (leash := self._leashes.get(descriptor)) is not None:
+                if descriptor == leash.process:
+                    self._dead(leash)
+                else:
+                    self._read(leash)
+
+    def tick(self) -> None:
+        """One tick: who has not named a session in time is let go."""
+        for leash in list(self._leashes.values()):
+            if not leash.session:
+                leash.age += 1
+                if leash.age > PATIENCE:
+                    self._drop(leash)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        if len(self._leashes) >= MAX_LEASHES:
+            connection.close()
+            return
+        connection.setblocking(False)
+        leash = Leash(connection)
+        self._leashes[connection.fileno()] = leash
+        self._epoll.register(connection, select.EPOLLIN)
+        # A fork that the client made keeps the connection open; its own descriptor tells of it alone.
+        with contextlib.suppress(OSError, AttributeError, struct.error):
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            pid, _, _ = struct.unpack("3i", credentials)
+            if pid > 0 and pid != os.getpid():
+                leash.process = os.pidfd_open(pid)
+                self._leashes[leash.process] = leash
+                self._epoll.register(leash.process, select.EPOLLIN)
+
+    def _read(self, leash: Leash) -> None:
+        try:
+            data = leash.socket.recv(MAX_LINE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._dead(leash)
+            return
+        leash.text += data
+        while b"\n" in leash.text:
+            line, leash.text = leash.text.split(b"\n", 1)
+            if leash.session or not self._name(leash, line.decode("latin-1")):
+                self._drop(leash)
+                return
+        if len(leash.text) > MAX_LINE:
+            self._drop(leash)
+
+    def _name(self, leash: Leash, session: str) -> bool:
+        if not self._known(session):
+            return False
+        # A session that was resumed elsewhere is held there from now on.
+        before = self._by_session.get(session)
+        if before is not None:
+            self._drop(before)
+        leash.session = session
+        self._by_session[session] = leash
+        return True
+
+    def _dead(self, leash: Leash) -> None:
+        session = leash.session
+        self._drop(leash)
+        if session:
+            self._lost(session)
+
+    def _drop(self, leash: Leash) -> None:
+        if self._by_session.get(leash.session) is leash:
+            del self._by_session[leash.session]
+        for descriptor in (leash.socket.fileno(), leash.process):
+            if self._leashes.pop(descriptor, None) is not None:
+                self._epoll.unregister(descriptor)
+        leash.socket.close()
+        if leash.process >= 0:
+            os.close(leash.process)
+            leash.process = -1
+
+    def close(self) -> None:
+        """Lets everybody go."""
+        for leash in list(self._leashes.values()):
+            self._drop(leash)
+        if self._listener is not None:
+            self._listener.close()
+        self._epoll.close()
