@@ -161,6 +161,23 @@ class BaseClient:
         """Sends a number to the strategies inside the engine; raises as :meth:`submit`."""
         self._send(p.Signal(name, value, symbol))
 
+    def send_features(self, name: str, symbol: str, columns: Sequence[str], rows: Any) -> None:
+        """Publishes rows of features about an instrument, for whoever listens to ``md.<symbol>.feature``.
+
+        Args:
+            name: What they are.
+            symbol: The instrument.
+            columns: Names of the columns.
+            rows: NumPy array of 64-bit floats, shape (n, len(columns)), or its bytes.
+
+        Raises:
+            ConnectionLost: There is no connection now; nothing was sent.
+            OrderRejected: The socket is full, or the batch is too long (64 KiB) or not of that shape.
+            CommandRefused: This client has no strategy.
+        """
+        data = rows if isinstance(rows, bytes) else rows.astype("<f8").tobytes()
+        self._send(p.Features(name, symbol, list(columns), data))
+
     def _kill_place(self) -> tuple[str, str]:
         """The socket for ``Kill``, and the strategy it means when none is named: a trader's is its own."""
         hello = self._session.hello

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,89 +12,19 @@ import msgspec
 from bridge import codec, records
 from bridge import protocol as p
 from bridge.streams import Book, order_ended
+from bridge.topics import Batch, Topic
 from engine.core.errors import RingCorrupt
 from engine.runtime.records import BlobJoiner, Flag, Kind
 
-REPLAY_MESSAGES = 4096
-"""Messages that each topic keeps for replays."""
-REPLAY_BYTES = p.MAX_SERVER_FRAME // 2
-"""Bytes that each topic keeps at most: a book of thousands of levels that is always new needs a bound."""
 RECENT = {p.FILLS_TOPIC: 1000, p.LOG_TOPIC: 500}
 """How much of its past a topic without a present state shows in a snapshot; trades show RECENT_TRADES."""
 RECENT_TRADES = 200
-SNAPSHOT, CONFLATED, LAST = int(Flag.SNAPSHOT), int(Flag.CONFLATED), int(Flag.LAST)
+LAST = int(Flag.LAST)
+CHECKED_EVERY = 256
+"""Messages of a book after which one says how the whole book is to look."""
+KEPT_NAMES = 64
+"""Features, and signals, whose last one a snapshot of an instrument shows."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-class Topic:
-    """One stream's number, and what it keeps for replays: the newest messages up to REPLAY_BYTES.
-
-    While nobody subscribes, messages are only counted: whoever comes takes a snapshot.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.frame = name.encode()
-        self.seq = 0
-        self.wanted = True
-        self.kept: deque[bytes] = deque()
-        self._size = 0
-
-    def keep(self, frame: bytes) -> None:
-        """Numbers the next message and keeps it."""
-        self.seq += 1
-        self.kept.append(frame)
-        self._size += len(frame)
-        while len(self.kept) > REPLAY_MESSAGES or self._size > REPLAY_BYTES:
-            self._size -= len(self.kept.popleft())
-
-    def count(self, messages: int = 1) -> None:
-        """Numbers messages that nobody wants."""
-        self.seq += messages
-        self._forget()
-
-    def _forget(self) -> None:
-        self.kept.clear()
-        self._size = 0
-
-    def since(self, from_seq: int) -> list[bytes] | None:
-        """The messages from a number on; None where they are not all kept."""
-        first = self.seq - len(self.kept) + 1
-        if from_seq < first or from_seq > self.seq + 1:
-            return None
-        return [self.kept[i] for i in range(from_seq - first, len(self.kept))]
-
-    def skip(self) -> None:
-        """Leaves a gap that no replay closes, so that every subscriber takes a snapshot."""
-        self.count()
-
-
-class Batch:
-    """Changes of a book that make one message: the last word on each price."""
-
-    def __init__(self) -> None:
-        self.bids: dict[float, float] = {}
-        self.asks: dict[float, float] = {}
-        self.ts = self.exch_ts = 0
-        self.snapshot = self.conflated = False
-
-    def add(self, header: records.Header, row: records.DepthRow) -> None:
-        """Takes the next record of the batch."""
-        bids, asks = records.levels(row)
-        self.bids.update(bids)
-        self.asks.update(asks)
-        self.ts, self.exch_ts = header.ts, row.exch_ts
-        self.snapshot |= bool(header.flags & SNAPSHOT)
-        self.conflated |= bool(header.flags & CONFLATED)
-
-    def merge(self, later: Batch) -> Batch:
-        """One batch for two: the later one alone if it starts from an empty book."""
-        later.conflated = True
-        if not later.snapshot:
-            later.bids = self.bids | later.bids
-            later.asks = self.asks | later.asks
-            later.snapshot = self.snapshot
-        return later
 
 
 class Publisher:
@@ -122,7 +53,11 @@ class Publisher:
         self._symbols = [i.symbol for i in instruments]
         depth = [p.depth_topic(s) for s in self._symbols]
         trades = [p.trade_topic(s) for s in self._symbols]
-        self._topics = {name: Topic(name) for name in (*depth, *trades, *p.TELEMETRY_TOPICS)}
+        features = [p.feature_topic(s) for s in self._symbols]
+        signals = [p.signal_topic(s) for s in self._symbols]
+        markets = (*depth, *trades, *features, *signals)
+        self._topics = {name: Topic(name) for name in (*markets, *p.TELEMETRY_TOPICS)}
+        self._markets = [self._topics[name] for name in markets]
         self._depth = [self._topics[name] for name in depth]
         self._trades = [self._topics[name] for name in trades]
         self._books = [Book(s) for s in self._symbols]
@@ -130,12 +65,20 @@ class Publisher:
         self._open = [Batch() for _ in self._symbols]
         self._closed: dict[int, Batch] = {}
         self._state: dict[str, dict[Any, Any]] = {
-            name: {} for name in (p.ORDERS_TOPIC, p.POSITIONS_TOPIC, p.STRATEGIES_TOPIC, p.STATUS_TOPIC)
+            name: {}
+            for name in (
+                p.ORDERS_TOPIC,
+                p.POSITIONS_TOPIC,
+                p.STRATEGIES_TOPIC,
+                p.STATUS_TOPIC,
+                *features,
+                *signals,
+            )
         }
         self._recent = {name: deque[Any](maxlen=length) for name, length in RECENT.items()} | {
             name: deque[Any](maxlen=RECENT_TRADES) for name in trades
         }
-        for topic in (*self._depth, *self._trades):
+        for topic in self._markets:
             topic.wanted = False
         self._subscribed: set[str] = set()
         self._resynced: set[int] | None = None
@@ -210,18 +153,23 @@ class Publisher:
     def _send_depth(self) -> None:
         for instrument, changes in self._closed.items():
             topic = self._depth[instrument]
+            seq, bids, asks = topic.seq + 1, list(changes.bids.items()), list(changes.asks.items())
+            book = self._books[instrument]
+            book.change(bids, asks, changes.snapshot)
+            book.seq, book.ts, book.exch_ts = seq, changes.ts, changes.exch_ts
+            checksum = book.checksum() if topic.wanted and seq % CHECKED_EVERY == 0 else 0
             message = p.Depth(
                 self.epoch,
-                topic.seq + 1,
+                seq,
                 self._symbols[instrument],
                 changes.ts,
                 changes.exch_ts,
-                list(changes.bids.items()),
-                list(changes.asks.items()),
+                bids,
+                asks,
                 changes.snapshot,
                 changes.conflated,
+                checksum,
             )
-            self._books[instrument].apply(message)
             self._publish(topic, message)
         self._closed.clear()
 
@@ -323,6 +271,43 @@ class Publisher:
         self._recent[topic.name].append(message)
         self._publish(topic, message)
 
+    def feature(self, strategy_id: str, features: p.Features) -> None:
+        """Publishes a batch of a client's features."""
+        topic = self._topics[p.feature_topic(features.symbol)]
+        self._told_by_client(
+            topic,
+            p.FeatureBatch(
+                self.epoch,
+                topic.seq + 1,
+                features.symbol,
+                time.time_ns(),
+                strategy_id,
+                features.name,
+                features.columns,
+                features.data,
+            ),
+        )
+
+    def signal(self, strategy_id: str, signal: p.Signal) -> None:
+        """Publishes a signal about an instrument; one about nothing in particular is the engine's alone."""
+        topic = self._topics.get(p.signal_topic(signal.symbol))
+        if topic is not None:
+            now = time.time_ns()
+            self._told_by_client(
+                topic,
+                p.SignalUpdate(
+                    self.epoch, topic.seq + 1, signal.symbol, now, strategy_id, signal.name, signal.value
+                ),
+            )
+
+    def _told_by_client(self, topic: Topic, message: Any) -> None:
+        last = self._state[topic.name]
+        last.pop((message.strategy_id, message.name), None)
+        last[message.strategy_id, message.name] = message
+        if len(last) > KEPT_NAMES:
+            del last[next(iter(last))]
+        self._publish(topic, message)
+
     def begin_resync(self) -> None:
         """From here on the engine tells every live order again."""
         self._resynced = set()
@@ -347,7 +332,7 @@ class Publisher:
 
     def subscribed(self, prefix: str, on: bool) -> None:
         """The first subscriber of a prefix came to the market socket, or the last one went."""
-        meant = [topic for topic in (*self._depth, *self._trades) if topic.name.startswith(prefix)]
+        meant = [topic for topic in self._markets if topic.name.startswith(prefix)]
         if on and meant:
             self._subscribed.add(prefix)
         elif not on:
@@ -381,9 +366,8 @@ class Publisher:
             return ()
         book = self._books[instrument]
         bids, asks = book.levels(max(len(book.bids), len(book.asks)))
-        return (
-            p.Depth(self.epoch, topic.seq, book.symbol, book.ts, book.exch_ts, bids, asks, snapshot=True),
-        )
+        whole = p.Depth(self.epoch, topic.seq, book.symbol, book.ts, book.exch_ts, bids, asks, snapshot=True)
+        return (msgspec.structs.replace(whole, checksum=book.checksum()),)
 
     def replay(self, request: p.ReplayRequest) -> p.Replay | p.Error:
         """The messages of a topic from a number on."""

@@ -16,7 +16,7 @@ from bridge.link import ALL_INSTRUMENTS, EngineLink
 from bridge.sessions import Peer, Sessions
 from engine.core.types import OrdType, Status, TimeInForce
 
-NUMBERED = frozenset({p.Submit, p.Modify, p.Cancel, p.CancelAll, p.Signal})
+NUMBERED = frozenset({p.Submit, p.Modify, p.Cancel, p.CancelAll, p.Signal, p.Features})
 """Messages that a session numbers."""
 REPLAYED_AT_ONCE = 1000
 """Executions that one request brings back; a client asks again for the rest."""
@@ -79,6 +79,8 @@ class Requests:
             self._push(self._link.order(Status.CANCELED, external.slot, instrument, 0))
         elif kind is p.Signal:
             self._signal(peer, external, message)
+        elif kind is p.Features:
+            self._features(peer, external, message)
         else:
             self.replay(peer, external, message.from_seq)
 
@@ -186,6 +188,15 @@ class Requests:
             self._instrument(peer, signal.symbol)
         fields = {"name": signal.name, "symbol": signal.symbol, "value": signal.value}
         self._push(self._link.signal(external.slot, fields))
+        self._sessions.publisher.signal(external.strategy_id, signal)
+
+    def _features(self, peer: Peer, external: External, features: p.Features) -> None:
+        self._instrument(peer, features.symbol)
+        row = 8 * len(features.columns)
+        if not features.data or len(features.data) % row:
+            text = f"data of {len(features.data)} bytes are not rows of {row}"
+            raise Invalid("invalid_params", text)
+        self._sessions.publisher.feature(external.strategy_id, features)
 
     def replay(self, peer: Peer, external: External, from_seq: int) -> None:
         """Sends a strategy's executions again, from a number on."""

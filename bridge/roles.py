@@ -31,6 +31,7 @@ MAY: dict[str, dict[type[p.Message], frozenset[p.Role]]] = {
         p.Cancel: _TRADES,
         p.CancelAll: _TRADES,
         p.Signal: _TRADES,
+        p.Features: _TRADES,
         p.ExecutionReplayRequest: _TRADES,
         p.QueryOrder: _TRADES,
         p.Kill: _TRADES,

@@ -72,7 +72,7 @@ class Sessions:
         self.on_gone: Callable[[Peer, str], None] = lambda peer, why: None
         self.on_wait: Callable[[Peer, p.WaitDurable], None] = lambda peer, message: None
         self.on_refused: Callable[[str, p.Hello, Grant, str, str], None] = lambda *_: None
-        self._publisher = publisher
+        self.publisher = publisher
         self._welcome = welcome
         self._send = send
         self._number = self._ticks = 0
@@ -170,9 +170,9 @@ class Sessions:
                 peer, message, f"a {peer.grant.role}'s key does not see {message.topic[: p.MAX_NAME]!r}"
             )
         elif kind is p.SnapshotRequest:
-            self._answer(peer, message, self._publisher.snapshot(message))
+            self._answer(peer, message, self.publisher.snapshot(message))
         elif kind is p.ReplayRequest:
-            self._answer(peer, message, self._publisher.replay(message))
+            self._answer(peer, message, self.publisher.replay(message))
         elif kind is p.WaitDurable:
             self.on_wait(peer, message)
         else:
@@ -208,7 +208,7 @@ class Sessions:
                 self.on_refused(channel, hello, grant, "Hello", refusal[1])
             return
         self._number += 1
-        peer = Peer(channel, identity, hello, f"{self._publisher.epoch:x}-{self._number}", grant)
+        peer = Peer(channel, identity, hello, f"{self.publisher.epoch:x}-{self._number}", grant)
         self.peers[channel, identity] = peer
         if channel == "orders" and hello.strategy_id:
             self.on_trader(peer)
@@ -279,7 +279,7 @@ class Sessions:
         self.on_gone(peer, why)
 
     def _count(self) -> None:
-        self._publisher.sessions = sum(peer.live for peer in self.peers.values())
+        self.publisher.sessions = sum(peer.live for peer in self.peers.values())
 
     def _error(self, channel: str, identity: bytes, code: str, text: str, message: Any = None) -> None:
         error = p.Error(code, text, getattr(message, "request_id", 0), getattr(message, "client_order_id", 0))

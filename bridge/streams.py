@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zlib import crc32
 
 from bridge import protocol as p
+
+Levels = Iterable[tuple[float, float]]
 
 RETRY_TICKS = 10
 """Ticks after which an unanswered request is repeated."""
@@ -60,14 +64,24 @@ class Book:
 
     def apply(self, depth: p.Depth) -> None:
         """Applies one message; a snapshot replaces the book."""
-        if depth.snapshot:
+        self.change(depth.bids, depth.asks, depth.snapshot)
+        self.seq, self.ts, self.exch_ts = depth.seq, depth.ts, depth.exch_ts
+        self.conflated += depth.conflated
+
+    def change(self, bids: Levels, asks: Levels, snapshot: bool = False) -> None:
+        """Changes levels; a snapshot begins with none."""
+        if snapshot:
             self.bids.clear()
             self.asks.clear()
             self._best_bid = self._best_ask = None
-        self._best_bid = _update(self.bids, depth.bids, self._best_bid, max)
-        self._best_ask = _update(self.asks, depth.asks, self._best_ask, min)
-        self.seq, self.ts, self.exch_ts = depth.seq, depth.ts, depth.exch_ts
-        self.conflated += depth.conflated
+        self._best_bid = _update(self.bids, bids, self._best_bid, max)
+        self._best_ask = _update(self.asks, asks, self._best_ask, min)
+
+    def checksum(self) -> int:
+        """What :class:`bridge.protocol.Depth` calls it: CRC-32 of all levels, never 0. O(n log n)."""
+        flat = [one for level in sorted(self.bids.items(), reverse=True) for one in level]
+        flat += [one for level in sorted(self.asks.items()) for one in level]
+        return crc32(struct.pack(f"<{len(flat)}d", *flat)) or 1
 
     @property
     def best_bid(self) -> float | None:

@@ -24,6 +24,7 @@ class Subscriptions:
     def __init__(self, session: Session) -> None:
         self.streams: dict[str, Stream] = {}
         self.books: dict[str, Book] = {}
+        self.mismatches = 0
         self._session = session
         self._requests: dict[int, Stream] = {}
         self._sinks: list[Sink] = []
@@ -113,6 +114,10 @@ class Subscriptions:
             if book is not None:
                 for depth in message.messages if type(message) is p.Snapshot else (message,):
                     book.apply(depth)
+                    if depth.checksum and depth.checksum != book.checksum():
+                        # Ours is wrong, whoever is to blame: nothing more comes before a whole one.
+                        self.mismatches += 1
+                        stream.restart()
             self._session.notify(self._session.on_message, stream.topic, message)
             self._fill_sinks(stream.topic, message)
         if book is not None:

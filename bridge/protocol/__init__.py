@@ -34,6 +34,7 @@ from bridge.protocol.streams import (
     TELEMETRY_TOPICS,
     Depth,
     EngineStatus,
+    FeatureBatch,
     Fill,
     Log,
     OrderUpdate,
@@ -41,6 +42,7 @@ from bridge.protocol.streams import (
     PositionSnapshot,
     Replay,
     ReplayRequest,
+    SignalUpdate,
     Snapshot,
     SnapshotRequest,
     StrategyStatus,
@@ -48,6 +50,8 @@ from bridge.protocol.streams import (
     SwitchInfo,
     Trade,
     depth_topic,
+    feature_topic,
+    signal_topic,
     trade_topic,
 )
 from bridge.protocol.trading import (
@@ -55,6 +59,7 @@ from bridge.protocol.trading import (
     CancelAll,
     Execution,
     ExecutionReplayRequest,
+    Features,
     Modify,
     OrderReport,
     QueryOrder,
@@ -64,6 +69,7 @@ from bridge.protocol.trading import (
 from bridge.protocol.wire import (
     HEARTBEAT_MISSES,
     HEARTBEAT_NS,
+    MAX_COLUMNS,
     MAX_FRAME,
     MAX_NAME,
     MAX_PARAMS,
@@ -93,6 +99,7 @@ __all__ = [
     "HEARTBEAT_MISSES",
     "HEARTBEAT_NS",
     "LOG_TOPIC",
+    "MAX_COLUMNS",
     "MAX_FRAME",
     "MAX_NAME",
     "MAX_PARAMS",
@@ -118,6 +125,8 @@ __all__ = [
     "Error",
     "Execution",
     "ExecutionReplayRequest",
+    "FeatureBatch",
+    "Features",
     "Fill",
     "Goodbye",
     "Heartbeat",
@@ -150,6 +159,7 @@ __all__ = [
     "ServerMessage",
     "Side",
     "Signal",
+    "SignalUpdate",
     "Snapshot",
     "SnapshotRequest",
     "Stamp",
@@ -165,7 +175,9 @@ __all__ = [
     "WaitDurable",
     "Welcome",
     "depth_topic",
+    "feature_topic",
     "leash_path",
+    "signal_topic",
     "socket_endpoint",
     "trade_topic",
     "wrong_params",
@@ -180,6 +192,7 @@ ClientMessage = (
     | Cancel
     | CancelAll
     | Signal
+    | Features
     | ExecutionReplayRequest
     | QueryOrder
     | SnapshotRequest

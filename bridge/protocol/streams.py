@@ -13,7 +13,10 @@ from bridge.protocol.wire import Message, Mode, OrderType, PositiveId, Seq, Side
 
 
 class Depth(Message, frozen=True):
-    """Changed levels of a book; quantity 0 removes a level. A snapshot starts from an empty book."""
+    """Changed levels of a book; quantity 0 removes a level. A snapshot starts from an empty book.
+
+    ``checksum``, where it is not 0, is that of the whole book after the message.
+    """
 
     epoch: int
     seq: Seq
@@ -24,6 +27,7 @@ class Depth(Message, frozen=True):
     asks: list[tuple[float, float]]
     snapshot: bool = False
     conflated: bool = False
+    checksum: int = 0
 
 
 class Trade(Message, frozen=True):
@@ -37,6 +41,34 @@ class Trade(Message, frozen=True):
     side: Side
     px: float
     qty: float
+
+
+class FeatureBatch(Message, frozen=True):
+    """Rows of features that a client has computed: ``data`` has them one after the other.
+
+    ``data`` holds little-endian 64-bit floats, ``len(columns)`` a row.
+    """
+
+    epoch: int
+    seq: Seq
+    symbol: str
+    wall_ts: int
+    strategy_id: str
+    name: str
+    columns: list[str]
+    data: bytes
+
+
+class SignalUpdate(Message, frozen=True):
+    """A signal that a client has sent about an instrument."""
+
+    epoch: int
+    seq: Seq
+    symbol: str
+    wall_ts: int
+    strategy_id: str
+    name: str
+    value: float
 
 
 class OrderUpdate(Message, frozen=True):
@@ -182,7 +214,18 @@ class Log(Message, frozen=True):
     text: str
 
 
-StreamMessage = Depth | Trade | OrderUpdate | Fill | PositionSnapshot | StrategyStatus | EngineStatus | Log
+StreamMessage = (
+    Depth
+    | Trade
+    | FeatureBatch
+    | SignalUpdate
+    | OrderUpdate
+    | Fill
+    | PositionSnapshot
+    | StrategyStatus
+    | EngineStatus
+    | Log
+)
 """What is published."""
 
 
@@ -224,6 +267,16 @@ class Replay(Message, frozen=True):
 def depth_topic(symbol: str) -> str:
     """``md.<symbol>.depth``"""
     return f"md.{symbol}.depth"
+
+
+def feature_topic(symbol: str) -> str:
+    """Topic of the features that clients compute of a symbol."""
+    return f"md.{symbol}.feature"
+
+
+def signal_topic(symbol: str) -> str:
+    """Topic of the signals that clients send about a symbol."""
+    return f"md.{symbol}.signal"
 
 
 def trade_topic(symbol: str) -> str:

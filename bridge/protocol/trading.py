@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bridge.protocol.wire import Message, Name, OrderType, PositiveId, Seq, Side, TimeInForce
+from typing import Annotated
+
+from msgspec import Meta
+
+from bridge.protocol.wire import MAX_COLUMNS, Message, Name, OrderType, PositiveId, Seq, Side, TimeInForce
 
 
 class Submit(Message, frozen=True):
@@ -45,11 +49,21 @@ class CancelAll(Message, frozen=True):
 
 
 class Signal(Message, frozen=True):
-    """A number for the strategies inside the engine."""
+    """A number for strategies inside the engine, and for whoever subscribes to its instrument's signals."""
 
     name: Name
     value: float
     symbol: str = ""
+    seq: Seq = 0
+
+
+class Features(Message, frozen=True):
+    """Rows of features about an instrument, for whoever subscribes to them."""
+
+    name: Name
+    symbol: Name
+    columns: Annotated[list[Name], Meta(min_length=1, max_length=MAX_COLUMNS)]
+    data: bytes
     seq: Seq = 0
 
 

@@ -21,6 +21,8 @@ MAX_SERVER_FRAME = 16 * 1024 * 1024
 
 MAX_NAME = 64
 """Longest name of a strategy, symbol, signal or client."""
+MAX_COLUMNS = 256
+"""Columns of a batch of features."""
 MAX_PARAMS = 256
 MAX_PARAMS_BYTES = 16 * 1024
 """Parameters in one message, and the bytes that their texts have in all."""

@@ -52,6 +52,7 @@ BRIDGE_SERVER_SIDE = {
     "intake",
     "leash",
     "requests",
+    "topics",
 }
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""
 TUI_MAY = {"bridge.protocol", "bridge.aioclient", "bridge.errors"}

@@ -1,5 +1,7 @@
 """The leash: who holds a session, who lets go, and whose process is dead."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -112,7 +114,7 @@ def test_a_fork_that_lives_on_does_not_hold_its_parents_session(held):
         child.kill()
         wait_until(lambda: leashes.look() or lost == ["one"])
     finally:
-        subprocess.run(["kill", "-9", f"-{child.pid}"], check=False)
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         child.stdout.close()
 

@@ -48,7 +48,7 @@ def wire_type(annotation: object) -> str:
     if arguments:
         kinds = [wire_type(a) for a in arguments if a is not type(None)]
         return f"{kinds[0]} or nil"
-    names = {int: "int", float: "float", str: "str", bool: "bool", typing.Any: "any"}
+    names = {bytes: "bin", int: "int", float: "float", str: "str", bool: "bool", typing.Any: "any"}
     return names.get(annotation) or f"`{annotation.__name__}`"
 
 
@@ -73,7 +73,16 @@ def test_no_error_code_is_there_that_is_none():
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(p.ERROR_CODES)
 
 
-@pytest.mark.parametrize("topic", [*p.TELEMETRY_TOPICS, p.depth_topic("<symbol>"), p.trade_topic("<symbol>")])
+@pytest.mark.parametrize(
+    "topic",
+    [
+        *p.TELEMETRY_TOPICS,
+        p.depth_topic("<symbol>"),
+        p.trade_topic("<symbol>"),
+        p.feature_topic("<symbol>"),
+        p.signal_topic("<symbol>"),
+    ],
+)
 def test_every_topic_is_there(topic):
     assert f"`{topic}`" in TEXT
 

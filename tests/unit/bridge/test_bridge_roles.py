@@ -22,6 +22,7 @@ MESSAGES = {
     p.Signal: p.Signal("x", 1.0),
     p.ExecutionReplayRequest: p.ExecutionReplayRequest(1),
     p.QueryOrder: p.QueryOrder(1, 1),
+    p.Features: p.Features("x", "BTCUSDT", ["a"], bytes(8)),
     p.Kill: p.Kill(9, "mm"),
     p.QueryStatus: p.QueryStatus(9),
     p.QueryLimits: p.QueryLimits(9),

@@ -14,7 +14,9 @@ from bridge.config import BridgeConfig
 from bridge.control import REPLY_TICKS, Control
 from bridge.external import Invalid, units_of
 from bridge.intake import Intakes
-from bridge.publisher import RECENT_TRADES, REPLAY_BYTES, REPLAY_MESSAGES, Topic
+from bridge.publisher import CHECKED_EVERY, KEPT_NAMES, RECENT_TRADES
+from bridge.streams import Book
+from bridge.topics import REPLAY_BYTES, REPLAY_MESSAGES, Topic
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState
 from engine.runtime.records import (
@@ -241,6 +243,9 @@ def test_a_snapshot_makes_what_came_before_it_void():
     assert records.since_snapshot(np.concatenate(batches[:3]))[1] == []
 
 
+COUNTED = (("depth", 1), ("trade", 500), ("feature", 0), ("signal", 0))
+
+
 def trade_batch(count, instrument=0):
     batch = np.zeros(count, record_dtype)
     batch["kind"], batch["instrument"] = Kind.TRADE, instrument
@@ -258,7 +263,7 @@ def test_what_nobody_wants_is_counted_and_shown_in_snapshots(conflate):
     parts.publisher.market(depth_batch((1.0, 1.0), snapshot=True), conflate)
     assert [topic for topic, _ in parts.published] == [b"md.ETH.trade"] * 3
     snapshot = parts.publisher.snapshot(p.SnapshotRequest(1, "md.BTCUSDT"))
-    assert snapshot.seqs == {"md.BTCUSDT.depth": 1, "md.BTCUSDT.trade": 500}
+    assert snapshot.seqs == {f"md.BTCUSDT.{k}": n for k, n in COUNTED}
     trades = [m for m in snapshot.messages if type(m) is p.Trade]
     assert [t.seq for t in trades] == list(range(501 - RECENT_TRADES, 501))
     assert [t.px for t in trades] == [float(t.seq) for t in trades]
@@ -589,3 +594,46 @@ def test_limits_by_name_are_numbers_texts_or_truth_values(value):
     assert parts.link.commands[-1]["limits"] == {"max_position": float("inf")}
     tell(p.UpdateRiskLimits(6, "mm", limits={"reduce_only": True, "session_hours": ["08:00-16:30"]}))
     assert parts.link.commands[-1]["limits"]["session_hours"] == ["08:00-16:30"]
+
+
+def test_every_so_often_a_depth_says_how_the_whole_book_is():
+    parts = Parts()
+    parts.publisher.market(depth_batch((100.0, 1.0), snapshot=True))
+    for step in range(2 * CHECKED_EVERY):
+        parts.publisher.market(depth_batch((90.0 + step % 7, float(step))))
+    book = Book("BTCUSDT")
+    checked = 0
+    for _, frame in parts.published:
+        depth = msgspec.msgpack.decode(frame, type=p.Depth)
+        book.apply(depth)
+        if depth.checksum:
+            assert depth.seq % CHECKED_EVERY == 0
+            assert depth.checksum == book.checksum()
+            checked += 1
+    assert checked == 2
+    (whole,) = parts.publisher.snapshot(p.SnapshotRequest(1, "md.BTCUSDT.depth")).messages
+    assert whole.checksum == book.checksum() > 1
+    book.bids.popitem()
+    assert whole.checksum != book.checksum()
+
+
+def test_features_and_signals_are_published_and_shown():
+    parts = Parts()
+    parts.trader()
+    parts.tell(p.Features("shape", "ETH", ["mid", "spread"], bytes(32)))
+    parts.tell(p.Signal("alpha", 0.5, "ETH"))
+    parts.tell(p.Signal("alpha", 0.7, "ETH"))
+    parts.tell(p.Signal("mood", 1.0))
+    topics = [topic for topic, _ in parts.published]
+    assert topics == [b"md.ETH.feature", b"md.ETH.signal", b"md.ETH.signal"]
+    assert len(parts.link.signals) == 3
+    (signal,) = parts.publisher.snapshot(p.SnapshotRequest(1, "md.ETH.signal")).messages
+    assert (signal.seq, signal.strategy_id, signal.name, signal.value) == (2, "mm", "alpha", 0.7)
+    (features,) = parts.publisher.snapshot(p.SnapshotRequest(1, "md.ETH.feature")).messages
+    assert np.frombuffer(features.data).reshape(-1, len(features.columns)).shape == (2, 2)
+    assert parts.tell(p.Features("x", "ETH", ["a", "b"], bytes(24))).code == "invalid_params"
+    assert parts.tell(p.Features("x", "DOGE", ["a"], bytes(8))).code == "unknown_symbol"
+    for number in range(KEPT_NAMES + 3):
+        parts.tell(p.Signal(f"s{number}", 1.0, "ETH"))
+    kept = parts.publisher.snapshot(p.SnapshotRequest(1, "md.ETH.signal")).messages
+    assert [message.name for message in kept] == [f"s{n}" for n in range(3, KEPT_NAMES + 3)]

@@ -246,3 +246,29 @@ def test_a_denied_order_says_why():
     session.executions.wait(5, first)
     tell(session, p.Error("unknown_symbol", "the engine has no instrument 'X'", 0, 5))
     assert "no instrument 'X'" in str(first.exception(0))
+
+
+def test_a_book_that_is_not_the_servers_is_taken_anew():
+    session, wire, _ = make()
+    tell(session, welcome())
+    session.subscriptions.subscribe(["md.X.depth"])
+
+    def answer():
+        request = wire.of(p.SnapshotRequest)[-1]
+        whole = p.Depth(1, 5, "X", 0, 0, [(1.0, 2.0)], [], True)
+        tell(session, p.Snapshot(request.request_id, "md.X.depth", 1, {"md.X.depth": 5}, [whole]))
+
+    def publish(seq, checksum):
+        depth = p.Depth(1, seq, "X", 0, 0, [(1.0, 3.0)], [], checksum=checksum)
+        session.receive("market", [b"md.X.depth", codec.encode(depth)])
+
+    answer()
+    book = session.subscriptions.books["X"]
+    publish(6, 0)
+    assert not book.stale
+    publish(7, book.checksum())
+    assert (book.stale, session.subscriptions.mismatches) == (False, 0)
+    publish(8, book.checksum() ^ 1)
+    assert (book.stale, session.subscriptions.mismatches) == (True, 1)
+    answer()
+    assert (book.stale, book.bids) == (False, {1.0: 2.0})

@@ -1,0 +1,161 @@
+"""Kills or stops an external strategy again and again on a real daemon, and times its cancels.
+
+A fresh process joins as the strategy, rests orders and is killed (``kill -9``) or stopped (SIGSTOP) at a
+random moment; another client hears when the engine has stopped the strategy, which is the step in which it
+sends the cancels out. The times therefore contain the way back to that client.
+
+    python -m tests.fuzz.losses --how kill --times 1000
+    python -m tests.fuzz.losses --how stop --times 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import random
+import signal
+import time
+import traceback
+from collections import Counter
+
+from bridge import protocol as p
+from bridge.client import connect
+from tests.kit.daemons import SIMULATED, daemon, until
+from tests.kit.patience import PATIENT
+
+NAME = "victim"
+SYMBOL = "BTCUSDT"
+ORDERS = 3
+
+
+def _victim(endpoint: str, ready: int) -> None:
+    """A strategy that rests some orders far from the market and waits for its end."""
+    with connect(endpoint, role="trader", strategy_id=NAME, symbols=[SYMBOL], **PATIENT) as client:
+        client.subscribe_depth(SYMBOL)
+        until(lambda: client.book(SYMBOL).mid is not None, "a book")
+        px = round(client.book(SYMBOL).mid * 0.9, 0)
+        numbers = [client.submit(SYMBOL, "buy", px - i, 0.001) for i in range(ORDERS)]
+        for number in numbers:
+            client.wait_order(number, 20.0)
+        os.write(ready, b"y")
+        signal.pause()
+
+
+def _fork(endpoint: str) -> int:
+    """Forks a victim and waits until its orders rest; a fork saves the interpreter's start."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            _victim(endpoint, write)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert pipe.read(1) == b"y", "the victim did not come to trade"
+    return pid
+
+
+class Watcher:
+    """Another client, which hears of the strategy's end.
+
+    Args:
+        endpoint: The daemon's.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.ended: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
+        self.reasons: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()
+        self.client = connect(endpoint, **PATIENT)
+        self.client.on_message = self._hear
+
+    def _hear(self, topic: str, message: object) -> None:
+        if type(message) is p.StrategyStatus and message.strategy_id == NAME:
+            self.ended.put((time.monotonic(), message.state))
+        elif type(message) is p.OrderUpdate and message.strategy_id == NAME and message.status == "CANCELED":
+            self.reasons[message.reason] += 1
+        elif type(message) is p.Log and f"trader {NAME} " in message.text and " left: " in message.text:
+            self.causes[message.text.split(" left: ")[1]] += 1
+
+    def await_end(self, seconds: float) -> float:
+        """Waits until the engine has stopped the strategy; returns when it was heard of."""
+        end = time.monotonic() + seconds
+        while True:
+            heard, state = self.ended.get(timeout=max(0.001, end - time.monotonic()))
+            if state == "Stopped":
+                return heard
+
+
+def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float], Watcher]:
+    """Loses the strategy again and again.
+
+    Args:
+        endpoint: The daemon's.
+        how: ``kill`` or ``stop``.
+        times: How often.
+        seed: Of the moments.
+
+    Returns:
+        Seconds until the cancels were out, and who has listened.
+    """
+    rng = random.Random(seed)
+    victims = os.pipe(), os.pipe()
+    # Forks come from a process without threads; the watcher has one.
+    server = os.fork()
+    if server == 0:
+        try:
+            while os.read(victims[0][0], 1):
+                os.write(victims[1][1], _fork(endpoint).to_bytes(4, "little"))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    took: list[float] = []
+    watcher = Watcher(endpoint)
+    with watcher.client as client:
+        client.subscribe(p.STRATEGIES_TOPIC, p.ORDERS_TOPIC, p.LOG_TOPIC)
+        until(lambda: not client.stale(p.STRATEGIES_TOPIC), "a snapshot")
+        try:
+            for _ in range(times):
+                os.write(victims[0][1], b"x")
+                pid = int.from_bytes(os.read(victims[1][0], 4), "little")
+                time.sleep(rng.uniform(0.0, 0.02 if how == "kill" else 0.2))
+                began = time.monotonic()
+                os.kill(pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+                took.append(watcher.await_end(20.0) - began)
+                if how == "stop":
+                    os.kill(pid, signal.SIGKILL)
+            until(lambda: watcher.reasons["cancel_on_disconnect"] == ORDERS * times, "all cancels")
+            until(lambda: sum(watcher.causes.values()) == times, "all goodbyes in the log")
+        finally:
+            os.kill(server, signal.SIGKILL)
+            os.waitpid(server, 0)
+    return took, watcher
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--how", choices=("kill", "stop"), default="kill")
+    parser.add_argument("--times", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with daemon(SIMULATED) as one:
+        one.environment["RINGBOOK__BRIDGE__HEARTBEAT_MISSES"] = str(p.HEARTBEAT_MISSES)
+        one.start()
+        took, watcher = campaign(f"ipc://{one.run_path}", options.how, options.times, options.seed)
+    ranked = sorted(took)
+    spread = ", ".join(
+        f"{name} {1e3 * ranked[min(len(ranked) - 1, int(share * len(ranked)))]:.2f} ms"
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("most", 1.0))
+    )
+    print(f"{options.how}, {len(took)} times: cancels out after {spread}; {dict(watcher.causes)}")
+
+
+if __name__ == "__main__":
+    main()
