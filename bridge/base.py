@@ -121,6 +121,10 @@ class BaseClient:
 
     # --- orders: the same in both clients ----------------------------------------------------------------
 
+    def new_order_id(self) -> int:
+        """A number for :meth:`submit` that nobody has used, for who must know it beforehand."""
+        return self._new_id()
+
     def submit(
         self,
         symbol: str,

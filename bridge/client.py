@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any
 
 import zmq
@@ -244,6 +245,10 @@ class Client(BaseClient, Operator):
             raise RequestTimeout(f"no answer in {timeout:g} s") from None
         finally:
             self._call(lambda: self._session.forget(key))
+
+    def locked(self) -> AbstractContextManager[bool]:
+        """Keeps the client's thread, and so all callbacks, out while it is entered."""
+        return self._lock
 
     def _new_id(self) -> int:
         with self._lock:

@@ -12,6 +12,7 @@ from bridge.session import ConnectionState
 from tests.kit.fake_engine import BridgeProcess, bridge_thread, wait_until
 from tests.kit.patience import PATIENT
 
+KINDS = ("depth", "trade", "feature", "signal")
 DEPTH = p.depth_topic("BTCUSDT")
 
 
@@ -95,7 +96,7 @@ def test_a_lost_last_message_is_noticed(engine, bridge):
 @pytest.fixture
 def short_memory(monkeypatch):
     """A bridge that keeps few messages for replays."""
-    monkeypatch.setattr("bridge.publisher.REPLAY_MESSAGES", 50)
+    monkeypatch.setattr("bridge.topics.REPLAY_MESSAGES", 50)
 
 
 def test_a_gap_too_old_for_replay_is_healed_by_a_snapshot(short_memory, engine, bridge):
@@ -186,10 +187,10 @@ def test_a_snapshot_below_a_prefix_has_every_topic(engine, bridge):
 
         everything = ask("")
         assert set(everything.seqs) == {
-            *(f"md.{s}.{k}" for s in ("BTCUSDT", "ETHUSDT") for k in ("depth", "trade")),
+            *(f"md.{s}.{k}" for s in ("BTCUSDT", "ETHUSDT") for k in KINDS),
             *p.TELEMETRY_TOPICS,
         }
-        assert set(ask("md.ETH").seqs) == {"md.ETHUSDT.depth", "md.ETHUSDT.trade"}
+        assert set(ask("md.ETH").seqs) == {f"md.ETHUSDT.{kind}" for kind in KINDS}
         from bridge.errors import CommandRefused
 
         with pytest.raises(CommandRefused, match="unknown_topic"):

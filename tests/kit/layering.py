@@ -55,6 +55,8 @@ BRIDGE_SERVER_SIDE = {
     "topics",
 }
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""
+BRIDGE_BOTH_SIDES = {"runner"}
+"""Modules of ``bridge`` above the client and the engine's kernel: a strategy in a process of its own."""
 TUI_MAY = {"bridge.protocol", "bridge.aioclient", "bridge.errors"}
 OURS = ("engine", "bridge", "tui")
 
@@ -153,6 +155,13 @@ def violation(item: Import) -> str | None:
             return f"{where}: bridge may not import tui"
         if source[1] in BRIDGE_SERVER_SIDE:
             return None
+        if source[1] in BRIDGE_BOTH_SIDES and target[0] == "engine":
+            may = ENGINE_MAY["kernel"] | {"kernel"}
+            if _engine_part(item.target) in may:
+                return None
+            return f"{where}: a strategy's process may import only {sorted(may)}"
+        if len(target) > 1 and target[0] == "bridge" and target[1] in BRIDGE_BOTH_SIDES:
+            return f"{where}: clients know nothing of what stands above them"
         if target[0] == "engine":
             return f"{where}: the client side of the bridge knows no engine"
         if len(target) > 1 and target[1] in BRIDGE_SERVER_SIDE:

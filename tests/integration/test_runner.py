@@ -1,0 +1,108 @@
+"""One strategy, unchanged, in a backtest, in the engine and in a process of its own: the same decisions."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bridge.client import connect
+from bridge.runner import StrategyRunner
+from engine.backtest.config import BacktestConfig, StrategyConfig
+from engine.backtest.data import save_events
+from engine.backtest.runner import BacktestRunner
+from engine.core.errors import StrategyError
+from engine.feeds.simulated import SimulatedMarket
+from engine.strategy.base import Strategy
+from tests.kit.daemons import ROOT, daemon, replay, until
+from tests.kit.loops import asset
+from tests.kit.patience import PATIENT
+
+SECONDS = 5.0
+MESSAGES, GAP_NS = 400, 10_000_000
+DECIDER = """
+[[strategies]]
+id = "decider"
+class = "tests.kit.decider:Decider"
+params = {{{{ path = "{path}", after = {after} }}}}
+"""
+EXTERNAL = """
+import sys
+from bridge.runner import StrategyRunner
+from tests.kit.decider import Decider
+runner = StrategyRunner(
+    Decider(path=sys.argv[2], after=int(sys.argv[3])), ["BTCUSDT"], sys.argv[1], heartbeat_misses=500
+)
+runner.run(float(sys.argv[4]))
+"""
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    """Some seconds of a market: the file, and the rows."""
+    rows = SimulatedMarket("BTCUSDT", seed=11, rate=3.0).generate(SECONDS)
+    # An engine publishes a book once a turn, so what comes within a turn reaches nobody outside by itself.
+    moments, rows["local_ts"] = np.unique(rows["local_ts"], return_inverse=True)
+    rows = rows[rows["local_ts"] < MESSAGES]
+    rows["local_ts"] = rows["exch_ts"] = moments[0] + rows["local_ts"] * GAP_NS
+    path = tmp_path_factory.mktemp("market") / "rows.npz"
+    save_events(path, rows)
+    return path, rows
+
+
+def test_the_same_class_decides_the_same_everywhere(market, tmp_path):
+    file, rows = market
+    # A client needs a moment to subscribe: what comes before that counts for nobody.
+    after = int(rows["local_ts"][0]) + MESSAGES // 3 * GAP_NS
+    config = BacktestConfig(
+        assets=[asset()],
+        strategies=[
+            StrategyConfig(
+                id="decider",
+                cls="tests.kit.decider:Decider",
+                params={"path": str(tmp_path / "backtest"), "after": after},
+            )
+        ],
+    )
+    BacktestRunner().run(config, {"BTCUSDT": rows})
+    expected = (tmp_path / "backtest").read_text().splitlines()
+    assert len(expected) > 30
+    assert {line.split()[1] for line in expected} == {"book", "trade"}
+
+    inside = DECIDER.format(path=tmp_path / "inside", after=after).replace("{{", "{").replace("}}", "}")
+    with daemon(replay(file) + inside.replace("{", "{{").replace("}", "}}")) as it:
+        it.start()
+        until(lambda: it.status()["engine"]["feed_state"] == "ended", "the end of the replay", 60)
+    assert (tmp_path / "inside").read_text().splitlines() == expected
+
+    # By default a daemon merges changes of 2 ms; a strategy that must see each one asks for that.
+    with daemon(replay(file, speed=1.5, wait=True, more="depth_interval_us = 0")) as it:
+        it.start()
+        command = [sys.executable, "-c", EXTERNAL, f"ipc://{it.run_path}", tmp_path / "outside", str(after)]
+        child = subprocess.Popen([*map(str, command), "60"], cwd=ROOT)
+        until(lambda: it.status()["engine"]["feed_state"] == "ended", "the end of the replay", 60)
+        status = it.status()
+        mine = next(row for row in status["positions"] if row["strategy"] == "Decider")
+        assert mine["num_trades"] > 10
+        child.terminate()
+        child.wait()
+    # A book carries the engine's time when it was published: an answer to an order may have come in between.
+    outside = (tmp_path / "outside").read_text().splitlines()
+    assert [line.split()[1:] for line in outside] == [line.split()[1:] for line in expected]
+
+
+class Breaks(Strategy):
+    """Raises at the first book."""
+
+    def on_book(self, ctx, book):
+        raise ValueError("broken on purpose")
+
+
+def test_a_strategy_that_raises_ends_its_run_and_its_orders(market):
+    with daemon() as it:
+        it.start()
+        runner = StrategyRunner(Breaks(), ["BTCUSDT"], f"ipc://{it.run_path}", **PATIENT)
+        with pytest.raises(StrategyError, match="broken on purpose"):
+            runner.run(30.0)
+        with connect(f"ipc://{it.run_path}", role="admin", **PATIENT) as admin:
+            until(lambda: admin.query_status("Breaks").strategy_state == "Stopped", "the end of the seat")
