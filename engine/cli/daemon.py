@@ -206,6 +206,8 @@ def none_runs(run_dir: RunDir, as_json: bool) -> int:
     state = run_dir.read_state()
     if state is not None and state.message:
         message += f"; the last one ended because {state.message}"
+    elif state is not None and state.state != "stopped":
+        message += "; the last one was killed"
     if as_json:
         print(json.dumps({"state": "stopped", "message": message}))
     print(f"ringbook: {message}", file=sys.stderr)

@@ -19,6 +19,7 @@ from engine.runtime.config import DaemonConfig
 from engine.runtime.feeder import CLIENT_IS_THERE
 from engine.runtime.inputs import CONTROL_IN, ORDERS_IN, Mark
 from engine.runtime.keeper import Keeper
+from engine.runtime.leaving import left_open
 from engine.runtime.ledger import Ledger, Ticket
 from engine.runtime.loop import Want, catch_sigterm
 from engine.runtime.metrics import create_page
@@ -368,7 +369,7 @@ class EngineLoop(Repeating):
         self.flush()
         self.save(ended)
         self.inputs.note_state(self.now, self.kernel.state_hash())
-        self.inputs.end(self.now)
+        self.inputs.end(self.now, left_open(self.kernel, self._log))
         live = self.kernel.counters["live_orders"]
         self._log.info(
             "engine stopped", extra={"live_orders": live, "events": self.events, "step": self.step}

@@ -69,10 +69,10 @@ cdef class InputLog:
         resumed.control, resumed.orders, resumed.feed = self.records_taken()
         self.journal.append(JOURNAL_RESUMED, (<unsigned char*>&resumed)[:sizeof(resumed)])
 
-    def end(self, ts: int) -> None:
-        """Says in the journal that the run ended in good order."""
+    def end(self, ts: int, left: bytes = b"") -> None:
+        """Says in the journal that the run ended in good order, and what it has left."""
         if self.journal is not None:
-            self.journal.append_time(JOURNAL_END, ts, reserved=True)
+            self.journal.append_time(JOURNAL_END, ts, left, reserved=True)
             self.journal.end()
 
     def set_taken(self, control: int, orders: int, feed: int) -> None:

@@ -147,8 +147,8 @@ class Supervisor:
 
         last = last_run(self._config, self._run, self._log, new=self._new)
         if last is not None:
-            self._config = config_in_force(self._config, self._run, left, last)
             self._state.run_id, self._state.resumed = last.begun.run_id, last.found.seq
+            self._config = config_in_force(self._config, self._run, left, last)
 
     def _supervise(self, on_ready: Callable[[RunState], None] | None) -> int:
         self._run.write_config(self._config)

@@ -23,6 +23,7 @@ from engine.journal.segments import Sizes
 from engine.journal.wal import Journal
 from engine.runtime import config as daemon_config
 from engine.runtime.config import DaemonConfig
+from engine.runtime.leaving import described, read_left
 from engine.runtime.recovery import Beginning, beginning, run_directory
 from engine.runtime.rundir import RunDir, RunState
 from engine.runtime.watch import difference
@@ -36,8 +37,8 @@ NEW = "`ringbook run --new` begins another run"
 
 
 @dataclass(frozen=True)
-class Unfinished:
-    """A run that did not end in good order.
+class LastRun:
+    """The newest run of a daemon.
 
     Attributes:
         directory: Of its journal.
@@ -49,9 +50,14 @@ class Unfinished:
     begun: Beginning
     found: Recovered
 
+    @property
+    def ended(self) -> bool:
+        """Whether it ended in good order."""
+        return self.found.sealed
+
 
 def config_in_force(
-    config: DaemonConfig, run: RunDir, before: RunState | None, last: Unfinished
+    config: DaemonConfig, run: RunDir, before: RunState | None, last: LastRun
 ) -> DaemonConfig:
     """The configuration that an unfinished run goes on with.
 
@@ -73,7 +79,7 @@ def config_in_force(
     return config_to_resume(last, kept, config)
 
 
-def last_run(config: DaemonConfig, run: RunDir, log: logging.Logger, *, new: bool) -> Unfinished | None:
+def last_run(config: DaemonConfig, run: RunDir, log: logging.Logger, *, new: bool) -> LastRun | None:
     """What is to go on; what the last daemon left in shared memory is brought to disk first.
 
     Args:
@@ -87,14 +93,22 @@ def last_run(config: DaemonConfig, run: RunDir, log: logging.Logger, *, new: boo
     """
     try:
         settle_left(config, run, log)
-        found = find_unfinished(config, run)
+        found = find_last(config, run)
+        left = read_left(found.directory, found.found.seq) if found is not None and found.ended else []
     except (JournalError, OSError) as error:
         if not new:
             raise error if isinstance(error, CannotResume) else CannotResume(f"{error}; {NEW}") from None
         log.warning("the journal of the run before is left as it is: %s", error)
         Path(run.journal_buffer).unlink(missing_ok=True)
         return None
-    if found is not None and new:
+    if left:
+        log.warning(
+            "the run before ended in good order with open positions, which this one does not have: %s",
+            described(left),
+        )
+    if found is None or found.ended:
+        return None
+    if new:
         log.warning("run %s is unfinished, and stays so: a new one begins", found.begun.run_id)
         return None
     return found
@@ -121,8 +135,8 @@ def settle_left(config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
     log.info("brought the journal of run %s to disk: %d records", run_id.hex(), found.seq)
 
 
-def find_unfinished(config: DaemonConfig, run: RunDir) -> Unfinished | None:
-    """The newest run of a daemon, if that did not end in good order.
+def find_last(config: DaemonConfig, run: RunDir) -> LastRun | None:
+    """The newest run of a daemon, whether or not it has ended.
 
     Args:
         config: Says where journals are, and the daemon's name.
@@ -139,9 +153,11 @@ def find_unfinished(config: DaemonConfig, run: RunDir) -> Unfinished | None:
         if begun is None or begun.config.engine.name != config.engine.name:
             continue
         if begun.run_dir in ("", str(run.path)):
-            return _if_unfinished(directory, begun)
+            return _looked_at(directory, begun)
         elsewhere = elsewhere or (directory, begun)
-    if elsewhere is not None and RunDir(elsewhere[1].run_dir).owner() is None and _if_unfinished(*elsewhere):
+    if elsewhere is None or RunDir(elsewhere[1].run_dir).owner() is not None:
+        return None
+    if not _looked_at(*elsewhere).ended:
         raise CannotResume(
             f"{elsewhere[0]}: an unfinished run of a daemon of this name, whose run directory was "
             f"{elsewhere[1].run_dir} and is {run.path} now: start with that one to go on with it; {NEW}"
@@ -166,15 +182,14 @@ def _begun(directory: Path) -> Beginning | None:
         raise CannotResume(f"{error}: an unfinished run that this build cannot read; {NEW}") from None
 
 
-def _if_unfinished(directory: Path, begun: Beginning) -> Unfinished | None:
+def _looked_at(directory: Path, begun: Beginning) -> LastRun:
     try:
-        found = recover(directory, since=2**63, repair=False)
+        return LastRun(directory, begun, recover(directory, since=2**63, repair=False))
     except JournalError as error:
         raise CannotResume(f"{directory}: {error}; {NEW}") from None
-    return None if found.sealed else Unfinished(directory, begun, found)
 
 
-def config_to_resume(unfinished: Unfinished, kept: DaemonConfig | None, config: DaemonConfig) -> DaemonConfig:
+def config_to_resume(unfinished: LastRun, kept: DaemonConfig | None, config: DaemonConfig) -> DaemonConfig:
     """A configuration that may go on with a run.
 
     Args:

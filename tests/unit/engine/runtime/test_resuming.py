@@ -15,6 +15,7 @@ from engine.journal.wal import Journal, RecordType
 from engine.runtime import resuming
 from engine.runtime.build import build_hash, strategies_code
 from engine.runtime.config import DaemonConfig
+from engine.runtime.leaving import read_left
 from engine.runtime.records import SLOT_BYTES, Kind
 from engine.runtime.recovery import Replay, beginning, private_loop, quiet_log, run_directory
 from engine.runtime.resuming import config_of_run
@@ -88,6 +89,10 @@ def test_a_run_goes_on_where_the_whole_daemon_was(tmp_path, seed):
     assert reached.ended
     assert reached.state_hash == machine.loop.kernel.state_hash()
     assert reached.outputs_hash == machine.loop.engine.outputs_hash
+    left = read_left(machine.directory, reached.seq)
+    kernel = machine.loop.kernel
+    assert [one.strategy for one in left]
+    assert all(kernel.state(one.strategy, one.symbol).position == one.qty for one in left)
 
 
 def records_of(machine):

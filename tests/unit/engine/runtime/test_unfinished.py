@@ -15,10 +15,9 @@ from engine.runtime.config import DaemonConfig, FeedSection, JournalSection
 from engine.runtime.recovery import Beginning, Instrument
 from engine.runtime.rundir import RunDir, RunState
 from engine.runtime.unfinished import (
-    Unfinished,
     config_in_force,
     config_to_resume,
-    find_unfinished,
+    find_last,
     last_run,
     with_state_of,
 )
@@ -60,7 +59,7 @@ class Place:
         buffer.append_time(RecordType.META, 0, body)
         buffer.append_time(RecordType.FEED_STATUS, 1)
         if end:
-            buffer.append_time(RecordType.END, 2)
+            buffer.append_time(RecordType.END, 2, end if isinstance(end, bytes) else b"")
             buffer.end()
         if drain:
             directory = self.folder / "journals" / run_id.hex()
@@ -93,6 +92,16 @@ def test_the_newest_run_counts_if_it_did_not_end_in_good_order(place):
     assert place.found() == second
     place.daemon(end=True)
     assert place.found() is None
+
+
+def test_positions_that_the_last_run_has_left_are_warned_of(place, caplog):
+    place.daemon(end=msgspec.msgpack.encode([("t", "BTCUSDT", -0.25), ("x", "ETHUSDT", 3.0)]))
+    assert place.found() is None
+    assert "which this one does not have: t BTCUSDT -0.25, x ETHUSDT 3" in caplog.text
+    caplog.clear()
+    place.daemon(end=b"something else")
+    assert place.found() is None
+    assert caplog.text == ""
 
 
 def test_what_is_left_in_shared_memory_counts_too(place, caplog):
@@ -185,7 +194,7 @@ def changed(config, path, value):
 
 def unfinished(place):
     place.daemon()
-    return find_unfinished(place.config, place.run)
+    return find_last(place.config, place.run)
 
 
 @pytest.mark.parametrize(
@@ -252,4 +261,3 @@ def test_the_state_of_one_configuration_and_the_rest_of_another(place):
     other = changed(changed(place.config, "feed.speed", 9.0), "feed.seed", 5)
     made = with_state_of(place.config, other)
     assert (made.feed.speed, made.feed.seed) == (9.0, place.config.feed.seed)
-    assert isinstance(unfinished(place), Unfinished)
