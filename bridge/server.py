@@ -93,6 +93,8 @@ class Server:
         """
         if (keyring := self.doors.keyring) is not None:
             try_doors(self.config.endpoint, keyring.public, self.doors.look, self.doors.publish)
+            # These were our own.
+            self.doors.refused()
 
     def _subscribed(self, prefix: str, on: bool) -> None:
         self.publisher.subscribed(prefix, on)
