@@ -27,6 +27,7 @@ MESSAGES_A_TURN = 256
 MAX_UNKNOWN = 128 * 1024
 """Bytes of subscriptions to no topic at which the sockets are made anew: each takes some 50 bytes."""
 PREFIX_COST = 4
+TOPICS = (p.depth_topic, p.trade_topic, p.feature_topic, p.signal_topic)
 REBIND_S = 2.0
 
 Socket = zmq.Socket[Any]
@@ -57,7 +58,7 @@ class Outlets:
         self.sockets: dict[str, Socket] = {}
         self.refused = 0
         self._make, self._base, self._grant, self._subscribed = make, base, grant, subscribed
-        topics = [make(symbol) for symbol in symbols for make in (p.depth_topic, p.trade_topic)]
+        topics = [make(symbol) for symbol in symbols for make in TOPICS]
         self._known = frozenset(topic.encode() for topic in ("", "md.", "tm.", *p.TELEMETRY_TOPICS, *topics))
         self._prefixes: set[bytes] = set()
         self._bytes = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bridge import codec, records
 from bridge import protocol as p
@@ -46,6 +46,9 @@ class Router:
         self.requests = Requests(link, sessions, control, instruments, intakes)
         self._grace = grace
         self.externals: dict[str, External] = {}
+        # Set by the server where it has keys: whether one of them is good.
+        self.holds: Callable[[str], bool] = lambda key: True
+        self._disowned: set[str] = set()
         self._by_slot: dict[int, External] = {}
         self._waiting: list[Peer] | None = []
 
@@ -146,6 +149,21 @@ class Router:
             self._leave(external, external.intake.on_loss if lost and external.intake else "cancel")
             self._tell_leaving(external)
 
+    def disown(self) -> None:
+        """Cancels what those have left at the venue whose keys are good for nothing any more."""
+        for external in self.externals.values():
+            intake = external.intake
+            if (
+                external.peer is None
+                and external.live
+                and intake is not None
+                and not self.holds(intake.owner)
+            ):
+                self._disowned.add(external.strategy_id)
+        for name in list(self._disowned):
+            if self._control.ask("cancel_orders", {"strategy_id": name}, lambda reply, step: None):
+                self._disowned.discard(name)
+
     def _leave(self, external: External, policy: p.OnLoss) -> None:
         external.leaving, external.policy = True, policy
 
@@ -163,6 +181,8 @@ class Router:
                 if external.grace == 0 and external.peer is None:
                     self._leave(external, external.intake.on_loss if external.intake else "cancel")
             self._tell_leaving(external)
+        if self._disowned:
+            self.disown()
 
     # --- from the engine -----------------------------------------------------------------------
 
@@ -229,6 +249,7 @@ class Router:
                 external.kept.clear()
                 if external.peer is not None and external.peer.live:
                     self.requests.replay(external.peer, external, external.exec_seq)
+        self.disown()
         waiting, self._waiting = self._waiting or (), None
         for peer in waiting:
             self._sessions.rejoin(peer)

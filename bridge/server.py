@@ -71,6 +71,8 @@ class Server:
             link, self.sessions, self.control, self.epoch, config.instruments, grace, self._intakes
         )
         self.inflow = Inflow(link, self.publisher, self.router, self.control, self.durability, log)
+        if keyring is not None:
+            self.router.holds = lambda key: keyring.grant(key) is not None
         self.sessions.on_trader = self.router.join
         self.sessions.on_message = {"orders": self.router.requests.message, "control": self.control.message}
         self.sessions.on_wait, self.sessions.on_gone = self.durability.wait, self._gone
@@ -144,6 +146,7 @@ class Server:
             if keyring.trouble:
                 self._log.error("nobody may come in: %s", keyring.trouble)
             self.sessions.end(lambda grant: not keyring.holds(grant), "the key is revoked")
+            self.router.disown()
             self.doors.renew()
         more = self.doors.look()
         if self.doors.flooded():

@@ -148,3 +148,36 @@ def test_a_session_that_ends_while_it_waits_for_the_engine_is_not_welcomed():
     assert parts.sent == [(b"1", p.Goodbye("the key is revoked"))]
     assert [command["command"] for command in parts.link.commands] == ["register", "disconnect"]
     parts.trader(b"2", "a", grant=A)
+
+
+def test_orders_that_a_revoked_key_has_left_are_cancelled():
+    parts = Parts()
+    parts.tell(p.Hello(1, "c", "trader", "a", on_loss="keep"), b"1", grant=A)
+    parts.reply(slot=3)
+    parts.tell(p.Submit(9, "BTCUSDT", "buy", 100.0, 0.1), b"1", grant=A)
+    for _ in range(100):
+        parts.tick()
+    command = parts.link.commands[-1]
+    assert (command["command"], command["policy"]) == ("disconnect", "keep")
+    parts.router.disown()
+    assert parts.link.commands[-1] is command
+    parts.router.holds = lambda key: key != A.key
+    parts.link.full = True
+    parts.router.disown()
+    parts.link.full = False
+    parts.router.tick()
+    assert (parts.link.commands[-1]["command"], parts.link.commands[-1]["strategy_id"]) == (
+        "cancel_orders",
+        "a",
+    )
+
+
+def test_a_session_is_gone_on_with_by_its_own_key_only():
+    parts = Parts()
+    parts.tell(p.Hello(1, "c", "trader", "a", on_loss="keep"), b"1", grant=A)
+    session = parts.reply(slot=3).session
+    for _ in range(100):
+        parts.tick()
+    other = Grant("c" * 40, "c", "trader", ("a",))
+    parts.tell(p.Hello(1, "c", "trader", "a", resume=session), b"2", grant=other)
+    assert parts.reply(slot=3).session != session
