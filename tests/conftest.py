@@ -16,6 +16,7 @@ settings.register_profile("explore", deadline=None, print_blob=True, max_example
 settings.load_profile("explore" if os.environ.get("RINGBOOK_EXPLORE") else "fixed")
 
 # Runs that commands keep are nobody's: each process has a place of its own for them, gone when it ends.
+# So are rows: a store of files is the quickest to open.
 _RUNS = tempfile.TemporaryDirectory(prefix="ringbook-runs-")
 os.environ["RINGBOOK_RUNS"] = _RUNS.name
 os.environ["RINGBOOK_STORE"] = f"parquet://{_RUNS.name}/store"

@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -85,11 +85,25 @@ def iter_events(source: str | Path | np.ndarray, rows: int = 1 << 20) -> Iterato
         yield chunk
 
 
+@runtime_checkable
+class Chunked(Protocol):
+    """Rows that are read in chunks from wherever they are, as often as need be."""
+
+    name: str
+
+    @property
+    def rows(self) -> int:
+        """Rows in all."""
+
+    def chunks(self, start: int = 0) -> Iterator[np.ndarray]:
+        """Begins a pass."""
+
+
 class Recording:
     """A recording on its way into a backtest: its layout is checked at once, its rows when they are reached.
 
     Args:
-        source: As for :func:`load_events`.
+        source: As for :func:`load_events`, or whatever gives its rows in chunks.
         name: What errors name as the file; the path by default.
 
     Attributes:
@@ -99,10 +113,13 @@ class Recording:
         DataError: The file is missing, truncated or no recording, or the array has another dtype.
     """
 
-    def __init__(self, source: str | Path | np.ndarray, name: str | None = None) -> None:
+    def __init__(self, source: str | Path | np.ndarray | Chunked, name: str | None = None) -> None:
         self._name = name
-        self._source: np.ndarray | ArrayFile
-        if isinstance(source, np.ndarray):
+        self._source: np.ndarray | ArrayFile | Chunked
+        if isinstance(source, Chunked):
+            self._source, self.rows = source, source.rows
+            self._name = name or source.name
+        elif isinstance(source, np.ndarray):
             self._source = as_events(source, name)
             self.rows = len(source)
         else:
@@ -128,9 +145,15 @@ class Recording:
             for chunk in self._source.chunks(rows):
                 yield as_events(chunk, self._name, first), self._name, first
                 first += len(chunk)
-        else:
+        elif isinstance(self._source, np.ndarray):
             for first in range(0, self.rows, rows):
                 yield self._source[first : first + rows], self._name, first
+        else:
+            for chunk in self._source.chunks():
+                for at in range(0, len(chunk), rows):
+                    part = chunk[at : at + rows]
+                    yield part, self._name, first
+                    first += len(part)
 
 
 class Replayed(Protocol):

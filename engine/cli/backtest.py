@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from engine.backtest.config import BacktestConfig
+    from engine.backtest.data import Chunked
     from engine.backtest.result import BacktestResult
     from engine.backtest.runner import BacktestRunner
     from engine.research.runs import Runs
@@ -54,7 +55,8 @@ EXAMPLE = """examples:
       --strategy engine.strategy.native:MarketMaker --param half_spread=20 --param grid_num=3 \\
       --maker-fee -0.00005 --queue-model power_prob_queue_model3 --json
 
-Data are event files (.npz, .npy) or raw captures (.gz, .txt, .dbn.zst), which are converted in memory.
+Data are event files (.npz, .npy, .parquet, .arrow), recordings in a store ('store:?run=monday', see
+docs/storage.md), or raw captures (.gz, .txt, .dbn.zst), which are converted in memory.
 
 A strategy that raises is stopped and its orders are cancelled; the run goes on, prints its results and
 exits with 3, and a line on standard error says what was raised, when and where.
@@ -159,7 +161,7 @@ def backtest(args: argparse.Namespace) -> int:
     from engine.strategy.status import StrategyWarning
 
     config, source = _configuration(args)
-    data = {asset.symbol: [_load(path) for path in asset.data] for asset in config.assets}
+    data = {asset.symbol: [_load(path, asset.symbol) for path in asset.data] for asset in config.assets}
     show = sys.stderr.isatty() and not args.json
     runs = None if args.no_keep else Runs(args.runs)
     with warnings.catch_warnings():
@@ -267,11 +269,19 @@ def _param(text: str) -> tuple[str, Any]:
     return name, settings.toml_value(raw)
 
 
-def _load(path: str) -> Path | np.ndarray:
+def _load(path: str, symbol: str) -> Path | np.ndarray | Chunked:
     """What the runner reads itself, and captures converted."""
+    from engine.feeds.replay import open_source
+    from engine.feeds.stored import is_stored
+    from engine.feeds.tabular import SUFFIXES
+
     file = Path(path).expanduser()
+    if is_stored(path):
+        return open_source(symbol, path)
     if file.suffix in (".npz", ".npy") or not file.is_file():
         return file
+    if file.suffix in SUFFIXES:
+        return open_source(symbol, file)
     from engine.feeds import capture, databento
     from engine.feeds.dbn import is_databento
 

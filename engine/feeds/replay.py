@@ -13,6 +13,8 @@ from engine.backtest.files import CHUNK_ROWS
 from engine.core.errors import DataError
 from engine.core.types import DEPTH_CLEAR_EVENT, EXCH_EVENT, LOCAL_EVENT, event_dtype
 from engine.feeds.base import EventSource, from_row
+from engine.feeds.stored import StoredSource, is_stored
+from engine.feeds.tabular import MAGIC, TableSource
 
 _ARRAY_MAGIC = (b"PK", b"\x93NUMPY")
 
@@ -218,7 +220,7 @@ def open_source(symbol: str, *paths: str | Path, loop: int = 1) -> EventSource:
 
     Args:
         symbol: The instrument's symbol.
-        *paths: Npz or npy files, or raw captures, in time order.
+        *paths: Npz, npy, Parquet or Arrow files, raw captures, or recordings in a store, in time order.
         loop: How often to play all of it; 0 for ever.
 
     Raises:
@@ -230,9 +232,13 @@ def open_source(symbol: str, *paths: str | Path, loop: int = 1) -> EventSource:
 
 
 def _open_one(symbol: str, path: str | Path) -> EventSource:
+    if is_stored(path):
+        return StoredSource(symbol, str(path))
     try:
         with open(path, "rb") as file:
-            is_array = file.read(6).startswith(_ARRAY_MAGIC)
+            start = file.read(6)
     except OSError as error:
         raise DataError(error.strerror or str(error), file=str(path)) from None
-    return NpzSource(symbol, path) if is_array else CaptureSource(symbol, path)
+    if start.startswith(tuple(MAGIC)):
+        return TableSource(symbol, path)
+    return NpzSource(symbol, path) if start.startswith(_ARRAY_MAGIC) else CaptureSource(symbol, path)

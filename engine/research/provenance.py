@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine import __version__
+from engine.backtest.data import Chunked
 from engine.core.errors import DataError
 
 PACKAGES = ("numpy", "hftbacktest", "numba")
@@ -56,15 +57,21 @@ def _git(directory: str, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def digest(source: np.ndarray | str | Path) -> str:
+def digest(source: np.ndarray | str | Path | Chunked) -> str:
     """16 hex digits that say what a recording holds; of a large file its size and both ends count.
 
     Args:
-        source: Events, or a file.
+        source: Events, a file, or what gives them in chunks.
 
     Raises:
         DataError: The file cannot be read.
     """
+    if isinstance(source, Chunked):
+        # The same digest as an array of these rows has.
+        read = hashlib.blake2b(digest_size=8)
+        for chunk in source.chunks():
+            read.update(np.ascontiguousarray(chunk).view(np.uint8))
+        return read.hexdigest()
     if isinstance(source, np.ndarray):
         return hashlib.blake2b(np.ascontiguousarray(source).view(np.uint8), digest_size=8).hexdigest()
     found = hashlib.blake2b(digest_size=8)

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from engine.backtest.config import BacktestConfig
-from engine.backtest.data import Recording
+from engine.backtest.data import Chunked, Recording
 from engine.backtest.mids import mids_at
 from engine.backtest.result import BacktestResult
 from engine.core.errors import ConfigError, DataError
@@ -279,6 +279,8 @@ def _differing(first: Any, second: Any) -> list[tuple[str, Any, Any]]:
 
 
 def _name(source: Any, names: Iterable[str], place: int) -> str:
+    if isinstance(source, Chunked):
+        return source.name
     if isinstance(source, np.ndarray):
         listed = list(names)
         return Path(listed[place]).name if place < len(listed) else "array"

@@ -28,6 +28,7 @@ from engine.backtest.config import (
 from engine.core import settings
 from engine.core.errors import ConfigError, NotRunning, StoreError
 from engine.feeds.generated import START_TS
+from engine.feeds.stored import is_stored
 from engine.risk.limits import RiskConfig
 from engine.runtime.listen import check_listen
 from engine.runtime.rundir import DEFAULT_NAME, RunDir, default_base
@@ -300,7 +301,7 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         if config.feed.kind == "replay" and not asset.data:
             raise ConfigError(f"{where}: a replay needs at least one recording")
         for file in asset.data:
-            if not Path(file).expanduser().is_file():
+            if not is_stored(file) and not Path(file).expanduser().is_file():
                 raise ConfigError(f"{where}: {file}: no such file")
 
 

@@ -20,8 +20,8 @@ from engine.journal.export import AS_EXCH, AS_LOCAL
 from engine.journal.reader import JournalReader, market_chunks
 from engine.runtime.recovery import Beginning, beginning
 from engine.runtime.replica import Replica
-from engine.runtime.tables import Rows, named
 from engine.storage.columns import Columns, length, prepare, taken
+from engine.storage.rows import Rows, named
 from engine.storage.schema import TABLES
 from engine.storage.spool import Spool
 

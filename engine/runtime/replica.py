@@ -15,7 +15,7 @@ from engine.backtest.recorder import Recorder
 from engine.journal.reader import JournalReader
 from engine.runtime.engine import EngineLoop
 from engine.runtime.recovery import Beginning, Replay, private_loop, quiet_log
-from engine.runtime.tables import (
+from engine.storage.rows import (
     PositionRows,
     Rows,
     Units,

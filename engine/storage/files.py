@@ -96,15 +96,27 @@ class ParquetStore(Store):
         columns = [_array(polars, column) for column in found.get_columns()]
         return Result(found.columns, [str(kind) for kind in found.dtypes], columns)
 
+    def epoch_second(self, column: str) -> str:
+        """See the base class."""
+        return f"CAST({column} AS BIGINT) // 1000000000"
+
+    def time_within(self, begin: int, end: int) -> str:
+        """See the base class."""
+        return f"CAST(time AS BIGINT) >= {begin} AND CAST(time AS BIGINT) < {end}"
+
     def settle(self, token: str) -> None:
         """A file is there or not."""
 
-    def present(self, table: str, run_id: str, first: int, last: int, begin: int, end: int) -> np.ndarray:
+    def present(
+        self, table: str, run_id: str, first: int, last: int, begin: int, end: int, symbol: str | None = None
+    ) -> np.ndarray:
         """The ids of a run that are stored, see the base class."""
         import polars
 
         ids = polars.col("id")
         wanted = (polars.col("run_id") == run_id) & ids.is_between(first, last)
+        if symbol is not None:
+            wanted &= polars.col("symbol") == symbol
         found = self._scan(table_named(table)).filter(wanted).select(ids).collect()
         return np.sort(found["id"].to_numpy())
 

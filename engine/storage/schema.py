@@ -1,8 +1,9 @@
 """The tables, defined once, and how each version of the server is told of them.
 
-A column has a kind, not a type: ``DIALECTS`` says which type a kind becomes, and a server that is too old for
-one gets the nearest. Every table begins with ``symbol, time, id``, which is what it is ordered by; ``id``
-counts from 1 within ``run_id`` and never changes, which is what makes a repeated insert visible.
+A column has a kind, not a type: a :class:`Dialect` says which type a kind becomes, and a server that is too
+old for one gets the nearest. Every table begins with ``symbol, time, id``, which is what it is ordered by;
+``id`` goes up within ``run_id`` (of a capture, within each symbol) and never changes, which is what makes a
+repeated insert visible.
 """
 
 from __future__ import annotations

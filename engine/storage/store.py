@@ -146,7 +146,9 @@ class Store(ABC):
             StoreUnavailable: One still does.
         """
 
-    def present(self, table: str, run_id: str, first: int, last: int, begin: int, end: int) -> np.ndarray:
+    def present(
+        self, table: str, run_id: str, first: int, last: int, begin: int, end: int, symbol: str | None = None
+    ) -> np.ndarray:
         """The ids of a run that are stored, sorted, an id as often as it is there.
 
         Args:
@@ -156,9 +158,11 @@ class Store(ABC):
             last: Highest id wanted.
             begin: Earliest time of these rows.
             end: Latest time of these rows.
+            symbol: Whose rows; all by default.
         """
+        whose = "" if symbol is None else f"symbol = {quote(symbol)} AND "
         found = self.query(
-            f"SELECT id FROM {table_named(table).name} WHERE run_id = {quote(run_id)} "
+            f"SELECT id FROM {table_named(table).name} WHERE {whose}run_id = {quote(run_id)} "
             f"AND id >= {first} AND id <= {last} "
             f"AND time >= {self.time_literal(begin)} AND time <= {self.time_literal(end)}"
         )
@@ -171,6 +175,24 @@ class Store(ABC):
             ns: Nanoseconds since the epoch.
         """
         return f"fromUnixTimestamp64Nano({int(ns)})" if self.dialect.has_times else str(int(ns))
+
+    def epoch_second(self, column: str) -> str:
+        """The whole seconds since the epoch of a time, in SQL.
+
+        Args:
+            column: The time's name.
+        """
+        number = f"toUnixTimestamp64Nano({column})" if self.dialect.has_times else column
+        return f"intDiv({number}, 1000000000)"
+
+    def time_within(self, begin: int, end: int) -> str:
+        """A condition in SQL: a row's time lies in a span.
+
+        Args:
+            begin: Nanoseconds since the epoch.
+            end: The first that does not belong to it.
+        """
+        return f"time >= {self.time_literal(begin)} AND time < {self.time_literal(end)}"
 
     def idle(self) -> None:  # noqa: B027
         """Says that nothing is wanted of it now: others may have it."""

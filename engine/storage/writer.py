@@ -11,19 +11,75 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from engine.core.errors import StoreError
-from engine.storage.columns import taken
+from engine.storage.columns import Columns, Values, by_day, length, prepare, taken
+from engine.storage.schema import Table
 from engine.storage.spool import Batch, Spool
-from engine.storage.store import Store
+from engine.storage.store import Store, table_named
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 WAIT_S = 0.1
 """How long it waits for a batch before it lets others have the store."""
+
+
+def insert_missing(store: Store, table: Table, run_id: str, columns: Columns, token: str) -> int:
+    """Inserts the rows that are not there, of some that may be.
+
+    Args:
+        store: Where.
+        table: Which.
+        run_id: Whose rows.
+        columns: Prepared, of one day.
+        token: Names them all.
+
+    Returns:
+        How many were not there.
+
+    Raises:
+        StoreError: As :meth:`engine.storage.store.Store.insert`.
+    """
+    store.settle(token)
+    ids, times = columns["id"], columns["time"]
+    span = int(times.min()), int(times.max())
+    # Captures count each symbol's rows for themselves.
+    symbol = columns["symbol"].item() if columns["symbol"].ndim == 0 else None
+    there = store.present(table.name, run_id, int(ids.min()), int(ids.max()), *span, symbol)
+    missing = ~np.isin(ids, there)
+    count = int(missing.sum())
+    if count == len(ids):
+        store.insert_prepared(table, columns, token=token)
+    elif count:
+        # An engine that knows tokens would leave out a rest that has the name of the whole.
+        store.insert_prepared(table, taken(columns, missing), token=f"{token}-{count}")
+    return count
+
+
+def insert_once(store: Store, table: str, run_id: str, columns: Mapping[str, Values]) -> int:
+    """Inserts those of a run's rows that are not there: what is repeated changes nothing.
+
+    Args:
+        store: Where.
+        table: Which.
+        run_id: Whose rows.
+        columns: As for :meth:`engine.storage.store.Store.insert`.
+
+    Returns:
+        How many were not there.
+
+    Raises:
+        StoreError: As :meth:`engine.storage.store.Store.insert`.
+    """
+    known, done = table_named(table), 0
+    for _, day in by_day(prepare(known, dict(columns) | {"run_id": run_id})):
+        whose = day["symbol"].item() if day["symbol"].ndim == 0 else ""
+        token = f"{run_id}-{whose}-{table}-{day['id'][0]}-{day['id'][-1]}-{length(day)}"
+        done += insert_missing(store, known, run_id, day, token)
+    return done
 
 
 @dataclass
@@ -53,6 +109,7 @@ class Writer:
         opened: Opens the store; called again after it failed.
         log: Told when the store goes away and when it is back.
         sleep: How to wait, for tests.
+        doubtful: Whether rows of any batch may be stored already, from another spool.
     """
 
     def __init__(
@@ -62,9 +119,11 @@ class Writer:
         log: logging.Logger,
         *,
         sleep: Callable[[float], object] | None = None,
+        doubtful: bool = False,
     ) -> None:
         self._spool, self._opened, self._log = spool, opened, log
         self._store: Store | None = None
+        self._doubtful = doubtful
         self._doubt = True
         self._stop = threading.Event()
         self._sleep = self._stop.wait if sleep is None else sleep
@@ -97,7 +156,7 @@ class Writer:
         except StoreError as error:
             self._failed(error)
             return False
-        self._doubt = False
+        self._doubt = self._doubtful
         self._spool.stored(batch)
         self.written.batches += 1
         if self.written.error:
@@ -119,25 +178,9 @@ class Writer:
 
     def _settle(self, store: Store, batch: Batch) -> None:
         """Inserts what is not there of a batch that may be there."""
-        store.settle(batch.token)
-        ids, times = batch.ids, batch.columns["time"]
-        there = store.present(
-            batch.table.name,
-            batch.run_id,
-            int(ids.min()),
-            int(ids.max()),
-            int(times.min()),
-            int(times.max()),
-        )
-        missing = ~np.isin(ids, there)
-        count = int(missing.sum())
-        if count:
-            # An engine that knows tokens would leave out a rest that has the name of the whole.
-            token = batch.token if count == len(ids) else f"{batch.token}-{count}"
-            rest = batch.columns if count == len(ids) else taken(batch.columns, missing)
-            store.insert_prepared(batch.table, rest, token=token)
+        count = insert_missing(store, batch.table, batch.run_id, batch.columns, batch.token)
         self.written.rows += count
-        self.written.found += len(ids) - count
+        self.written.found += len(batch.ids) - count
 
     # --- in the background ----------------------------------------------------------------------
 

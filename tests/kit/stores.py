@@ -56,4 +56,4 @@ def store_of(kind: str, directory: Path, server: Server | None = None) -> Store:
         return open_store(f"{server.url.split('/ringbook')[0]}/{directory.name.replace('-', '_')}?timeout=5")
     if kind == "chdb":
         pytest.importorskip("chdb", reason="the extra 'embedded' is not installed")
-    return open_store(f"{kind}://{directory / 'store'}")
+    return open_store(f"{kind}://{directory / 'store'}", hold=True)

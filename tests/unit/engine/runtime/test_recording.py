@@ -21,8 +21,8 @@ from engine.runtime.config import RecorderSection, check
 from engine.runtime.recording import Recording, market_rows
 from engine.runtime.recovery import beginning, quiet_log, run_directory
 from engine.runtime.returning import open_journal
-from engine.runtime.tables import Units, fill_rows, order_rows
 from engine.storage.columns import filled, length, prepare
+from engine.storage.rows import Units, fill_rows, order_rows
 from engine.storage.schema import TABLES
 from engine.storage.spool import Spool
 from tests.kit.runs import Session, make_loop, running, trader

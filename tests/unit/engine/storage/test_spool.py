@@ -57,7 +57,7 @@ class Shelf(Store):
         if self.rng and self.rng.random() < 0.2:
             raise StoreUnavailable("still runs")
 
-    def present(self, table, run_id, first, last, begin, end):
+    def present(self, table, run_id, first, last, begin, end, symbol=None):
         return np.array(sorted(i for i in self.ids if first <= i <= last), np.uint64)
 
     def close(self) -> None: ...

@@ -5,18 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from engine.core.types import OrdType, Reason, Status, TimeInForce
-
-if TYPE_CHECKING:
-    from engine.backtest.config import AssetConfig
-    from engine.kernel import Kernel
-    from engine.runtime.changes import Change
-    from engine.strategy.status import StrategyInfo
 
 Rows = dict[str, Any]
 
@@ -55,10 +49,10 @@ class Units:
     """What ticks and lots are worth, as decimals.
 
     Args:
-        assets: The instruments, by number.
+        assets: By number: ``symbol``, ``tick_size``, ``lot_size``, ``contract_size``, ``asset``.
     """
 
-    def __init__(self, assets: Sequence[AssetConfig]) -> None:
+    def __init__(self, assets: Sequence[Any]) -> None:
         self.symbols = [asset.symbol for asset in assets]
         self._ticks = [Decimal(repr(float(asset.tick_size))) for asset in assets]
         self._lots = [Decimal(repr(float(asset.lot_size))) for asset in assets]
@@ -185,11 +179,11 @@ class PositionRows:
     """Takes positions as they are, and leaves out those that are as they were.
 
     Args:
-        kernel: Whose.
+        kernel: Whose: ``engine.kernel.Kernel``.
         run_id: The run.
     """
 
-    def __init__(self, kernel: Kernel, run_id: str) -> None:
+    def __init__(self, kernel: Any, run_id: str) -> None:
         self._kernel, self._run_id = kernel, run_id
         self._last: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._rows: list[tuple[Any, ...]] = []
@@ -235,7 +229,7 @@ _VALUES = (
 _COLUMNS = ("position", "avg_price", *_VALUES[2:])
 
 
-def status_row(info: StrategyInfo, ts: int) -> dict[str, Any]:
+def status_row(info: Any, ts: int) -> dict[str, Any]:
     """A strategy's state as a row of ``strategy_status``, without its id."""
     return {
         "symbol": "",
@@ -246,8 +240,13 @@ def status_row(info: StrategyInfo, ts: int) -> dict[str, Any]:
     }
 
 
-def change_rows(change: Change, ts: int) -> list[dict[str, Any]]:
-    """A change as rows of ``params_log``, without their ids: one a value, or one of a command."""
+def change_rows(change: Any, ts: int) -> list[dict[str, Any]]:
+    """A change as rows of ``params_log``, without their ids: one a value, or one of a command.
+
+    Args:
+        change: An ``engine.runtime.changes.Change``.
+        ts: Engine time.
+    """
     common = {
         "symbol": "",
         "time": ts,
