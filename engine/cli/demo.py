@@ -98,7 +98,7 @@ def _stored(run: Run) -> str:
     from engine.storage.store import open_store
 
     try:
-        with open_store() as store:
+        with open_store(hold=True) as store:
             put(store, run, name="demo")
             return store.url
     except StoreError as error:

@@ -175,7 +175,7 @@ def _push(kept: Runs, args: argparse.Namespace) -> int:
     from engine.storage.store import open_store
 
     told = {}
-    with open_store(args.store) as store:
+    with open_store(args.store, hold=True) as store:
         for name in args.run:
             run = kept.find(name)
             told[run.id] = put(store, run, name=args.name)

@@ -16,12 +16,14 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from engine.storage.schema import TABLES
+from engine.reports.report import Report
+from engine.research.runs import Run
+from engine.research.stored import put
+from engine.storage.store import open_store
 from tests.kit.daemons import SIMULATED, daemon, until
-from tests.kit.stores import NOON, store_of
+from tests.kit.reported import two_strategies
 
 MONITORING = Path(__file__).resolve().parents[2] / "examples" / "monitoring"
 DASHBOARDS = sorted((MONITORING / "grafana" / "dashboards").glob("*.json"))
@@ -152,61 +154,78 @@ def test_every_alert_has_a_test_that_fires_it():
         assert f"alertname: {name}\n        exp_alerts:\n          - exp_labels" in tests
 
 
-def _filled(sql: str) -> str:
+def _filled(sql: str, run: Run) -> str:
     """SQL as the data source's plugin would send it: macros and variables replaced."""
-    day = f"toDateTime64({NOON // 10**9 - 3600}, 3)", f"toDateTime64({NOON // 10**9 + 3600}, 3)"
-    sql = re.sub(r"\$__timeFilter_ms\((\w+)\)", rf"\1 >= {day[0]} AND \1 <= {day[1]}", sql)
-    sql = re.sub(
-        r"\$__timeInterval_ms\((\w+)\)",
-        r"toStartOfInterval(toDateTime64(\1, 3), INTERVAL 1000 millisecond)",
-        sql,
-    )
+    ends = [
+        f"toDateTime64({run.metrics()[name] // 10**9 + more}, 3)"
+        for name, more in (("first_ts", 0), ("last_ts", 1))
+    ]
+    sql = re.sub(r"\$__timeFilter_ms\((\w+)\)", rf"\1 >= {ends[0]} AND \1 <= {ends[1]}", sql)
+    second = r"toStartOfInterval(toDateTime64(\1, 3), INTERVAL 1000 millisecond)"
+    sql = re.sub(r"\$__timeInterval_ms\((\w+)\)", second, sql)
     sql = sql.replace("$__interval_s", "1")
-    for name, value in (("run", "run"), ("strategy", "mm"), ("symbol", "BTCUSDT")):
-        sql = sql.replace(f"${{{name}:singlequote}}", f"'{value}'")
+    for name, values in (("run", [run.id]), ("strategy", ["makes", "takes"]), ("symbol", ["X"])):
+        sql = sql.replace(f"${{{name}:singlequote}}", ",".join(f"'{value}'" for value in values))
     assert "$" not in sql, sql
     return sql
 
 
-def _some_rows(table: str, n: int = 20) -> dict:
-    """Rows of a table: ones that mean something where a panel looks at what they say."""
-    ids = np.arange(1, n + 1, dtype=np.uint64)
-    found = {
-        "symbol": "BTCUSDT",
-        "time": NOON + ids.astype(np.int64) * 100_000_000,
-        "id": ids,
-        "run_id": "run",
-    }
-    kinds = TABLES[table].kinds
-    words = {"strategy": "mm", "status": "filled", "prev_status": "new", "request": "none", "side": "buy"}
-    for name, kind in kinds.items():
-        if name not in found:
-            number = ids.astype(np.int64) if kind in ("i64", "time") else ids.astype(np.float64)
-            number = ids.astype(np.uint64) if kind in ("u8", "u32", "u64") else number
-            found[name] = words.get(name, "x") if kind in ("word", "text") else number
-    return found
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return two_strategies(tmp_path_factory.mktemp("runs"))
 
 
-def test_every_panel_s_sql_shows_something(tmp_path):
-    store = store_of("chdb", tmp_path)
-    with store:
-        store.create()
-        for name in ("orders", "fills", "positions"):
-            store.insert(name, _some_rows(name))
-        panels = [panel for file in DASHBOARDS for panel in json.loads(file.read_text())["panels"]]
-        asked = [t["rawSql"] for panel in panels for t in panel["targets"] if "rawSql" in t]
-        board = json.loads((MONITORING / "grafana" / "dashboards" / "trading.json").read_text())
-        asked += [variable["query"] for variable in board["templating"]["list"]]
-        assert len(asked) > 17
-        for sql in asked:
-            found = store.query(_filled(sql))
-            assert len(found) > 0, sql
-            if "timeInterval" in sql:
-                assert found.names[0] == "time"
+@pytest.fixture(scope="module")
+def store(run, tmp_path_factory):
+    """An embedded ClickHouse with a run in it."""
+    # Held open: to give it back after each question would take longer than the questions.
+    with open_store(f"chdb://{tmp_path_factory.mktemp('store') / 'store'}", hold=True) as made:
+        put(made, run, name="mine")
+        yield made
 
 
-def test_the_dashboards_are_those_that_the_script_makes(tmp_path, monkeypatch):
-    pytest.importorskip("grafana_foundation_sdk")
+def test_every_panel_s_sql_shows_something(store, run):
+    panels = [panel for file in DASHBOARDS for panel in json.loads(file.read_text())["panels"]]
+    asked = [t["rawSql"] for panel in panels for t in panel["targets"] if "rawSql" in t]
+    board = json.loads((MONITORING / "grafana" / "dashboards" / "trading.json").read_text())
+    asked += [variable["query"] for variable in board["templating"]["list"]]
+    assert len(asked) > 17
+    for sql in asked:
+        found = store.query(_filled(sql, run))
+        assert len(found) > 0, sql
+        if "timeInterval" in sql:
+            assert found.names[0] == "time"
+    profit = next(sql for sql in asked if "AS last FROM positions" in sql and "equity" in sql)
+    ends = sum(part.series.equity[-1] for part in Report(run.session()).cells)
+    assert float(store.query(_filled(profit, run)).scalar()) == pytest.approx(ends, abs=1e-9)
+
+
+def test_the_store_s_views_say_what_the_report_says(store, run):
+    """Its SQL knows nothing of our formulas: an oracle of the attribution and of the orders' fates."""
+    session = run.session()
+    assert set(put(store, run).values()) == {0}, "it is there already"
+    attributed = {row["strategy"]: row for row in store.query("SELECT * FROM pnl_attribution").dicts()}
+    behaviour = {row["strategy"]: row for row in store.query("SELECT * FROM order_behaviour").dicts()}
+    for part in Report(session).cells:
+        mine, row, seen = part.attribution, attributed[part.strategy], behaviour[part.strategy]
+        assert row["spread_pnl"] == pytest.approx(float(mine.spread), abs=1e-9)
+        assert row["fees"] == pytest.approx(float(mine.fees), abs=1e-9)
+        # The view takes the last position that there is, ours the last price.
+        assert row["total_pnl"] == pytest.approx(part.series.gross[-1] + float(mine.fees), abs=1e-9)
+        assert seen["sent"] == part.orders.sent
+        assert seen["filled"] == part.orders.count("filled")
+        # A millisecond there, a millisecond back; what takes is filled on arrival and never answered.
+        assert seen["worst_latency_ns"] == (2_000_000 if part.strategy == "makes" else 0)
+    about = store.query("SELECT * FROM backtest_runs").dicts()
+    assert len(about) == 1
+    assert (about[0]["run_id"], about[0]["name"], about[0]["seed"]) == (run.id, "mine", 5)
+    assert json.loads(about[0]["metrics"]) == run.metrics()
+    assert json.loads(about[0]["config"]) == run.config()
+    last = store.query("SELECT * FROM backtest_timeseries ORDER BY id DESC LIMIT 1").dicts()[0]
+    assert last["equity"] == session.samples["equity"][-1]
+
+
+def test_the_dashboards_are_those_that_the_script_makes():
     made = runpy.run_path(str(MONITORING / "make_dashboards.py"))
     for name in ("trading", "engine"):
         text = json.dumps(made[name](), cls=made["JSONEncoder"], indent=1, sort_keys=True) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from engine.reports.session import (
     of_backtest,
     order_dtype,
 )
-from engine.research.runs import with_mids
+from engine.research.runs import Run, Runs, with_mids
 from tests.kit.sessions import market
 
 SECOND = 1_000_000_000
@@ -121,3 +122,27 @@ def backtested(seconds: float = 20.0, kind: str = "linear") -> Session:
     data = {"BTCUSDT": events, "OTHER": events}
     result = BacktestRunner().run(config, data)
     return with_mids(of_backtest(result, config), config, [[events], [events]])
+
+
+def two_strategies(folder: Path) -> Run:
+    """A kept run of two strategies, one of which takes, in one instrument.
+
+    Args:
+        folder: Where it is kept.
+    """
+    config = BacktestConfig(
+        assets=[AssetConfig(symbol="X", tick_size=0.1, lot_size=0.001, maker_fee=-0.0001, taker_fee=0.0005)],
+        strategies=[
+            StrategyConfig(id="makes", cls="tests.kit.sessions:Clockwork"),
+            StrategyConfig(
+                id="takes",
+                cls="tests.kit.sessions:Clockwork",
+                params={"taking": True, "interval_ns": 400_000_000},
+            ),
+        ],
+        seed=5,
+    )
+    runs = Runs(folder)
+    BacktestRunner(runs=runs).run(config, {"X": market(6.0)})
+    assert runs.last is not None
+    return runs.last

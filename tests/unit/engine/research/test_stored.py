@@ -1,4 +1,4 @@
-"""Runs as rows of a store: all of them once, and the store's own views say what the report says."""
+"""Runs as rows of a store: all of them once; tests/integration/test_monitoring.py asks its views."""
 
 from __future__ import annotations
 
@@ -8,74 +8,17 @@ import json
 import numpy as np
 import pytest
 
-from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
-from engine.backtest.runner import BacktestRunner
 from engine.cli.main import main
 from engine.reports import money
-from engine.reports.report import Report
 from engine.research import stored
-from engine.research.runs import Runs
 from engine.research.stored import put
-from tests.kit.reported import backtested
-from tests.kit.sessions import market
+from tests.kit.reported import backtested, two_strategies
 from tests.kit.stores import store_of
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    config = BacktestConfig(
-        assets=[AssetConfig(symbol="X", tick_size=0.1, lot_size=0.001, maker_fee=-0.0001, taker_fee=0.0005)],
-        strategies=[
-            StrategyConfig(id="makes", cls="tests.kit.sessions:Clockwork"),
-            StrategyConfig(
-                id="takes",
-                cls="tests.kit.sessions:Clockwork",
-                params={"taking": True, "interval_ns": 400_000_000},
-            ),
-        ],
-        seed=5,
-    )
-    runs = Runs(tmp_path_factory.mktemp("runs"))
-    BacktestRunner(runs=runs).run(config, {"X": market(6.0)})
-    return runs.last
-
-
-def test_the_store_s_views_say_what_the_report_says(run, tmp_path):
-    """Its SQL knows nothing of our formulas: an oracle of the attribution and of the orders' fates."""
-    session = run.session()
-    report = Report(session)
-    with store_of("chdb", tmp_path) as store:
-        added = put(store, run, name="mine")
-        assert set(put(store, run).values()) == {0}
-        assert added["fills"] == len(session.fills) > 10
-        assert added["orders"] == len(session.orders)
-        assert added["backtest_timeseries"] == added["positions"] == len(session.samples)
-        found = {row["strategy"]: row for row in store.query("SELECT * FROM pnl_attribution").dicts()}
-        # The view takes the last position that there is, ours the last price.
-        ends = """SELECT strategy, argMax(equity, id) AS equity FROM positions GROUP BY strategy"""
-        last = {row["strategy"]: row for row in store.query(ends).dicts()}
-        behaviour = {row["strategy"]: row for row in store.query("SELECT * FROM order_behaviour").dicts()}
-        for part in report.cells:
-            mine = part.attribution
-            row = found[part.strategy]
-            assert row["spread_pnl"] == pytest.approx(float(mine.spread), abs=1e-9)
-            assert row["fees"] == pytest.approx(float(mine.fees), abs=1e-9)
-            end = part.series.equity[-1]
-            gross = part.series.gross[-1]
-            assert row["total_pnl"] == pytest.approx(gross + float(mine.fees), abs=1e-9)
-            assert float(last[part.strategy]["equity"]) == pytest.approx(end, abs=1e-9)
-            seen = behaviour[part.strategy]
-            assert seen["sent"] == part.orders.sent
-            assert seen["filled"] == part.orders.count("filled")
-            # A millisecond there, a millisecond back; what takes is filled on arrival and never answered.
-            assert seen["worst_latency_ns"] == (2_000_000 if part.strategy == "makes" else 0)
-        about = store.query("SELECT * FROM backtest_runs").dicts()
-        assert len(about) == 1
-        assert (about[0]["run_id"], about[0]["name"], about[0]["seed"]) == (run.id, "mine", 5)
-        assert json.loads(about[0]["metrics"]) == run.metrics()
-        assert json.loads(about[0]["config"]) == run.config()
-        rows = store.query("SELECT * FROM backtest_timeseries ORDER BY id").dicts()
-        assert rows[-1]["equity"] == session.samples["equity"][rows[-1]["id"] - 1]
+    return two_strategies(tmp_path_factory.mktemp("runs"))
 
 
 def test_what_was_cut_off_is_finished(run, tmp_path, monkeypatch):
