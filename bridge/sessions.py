@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_PEERS = 1024
 """Sessions that the bridge keeps at once; more are told to come back."""
+MAX_PEERS_A_KEY = 64
+"""Sessions of one key, so that none takes all places."""
 WATCHER_PATIENCE = 10
 """How many times longer a session that owns no strategy may be silent: no order hangs on its end."""
 SILENT, DEAD = "missed heartbeats", "its process has ended"
@@ -239,6 +241,8 @@ class Sessions:
             return "bad_hello", wrong
         if len(self.peers) >= MAX_PEERS:
             return "busy", f"{MAX_PEERS} sessions are open"
+        if grant.key and sum(one.grant.key == grant.key for one in self.peers.values()) >= MAX_PEERS_A_KEY:
+            return "busy", f"{MAX_PEERS_A_KEY} sessions of key {grant.name!r} are open"
         return None
 
     def tick(self) -> bool:

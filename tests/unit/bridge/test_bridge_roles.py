@@ -6,6 +6,7 @@ import pytest
 
 from bridge import protocol as p
 from bridge.roles import MAY, MAY_BE, ROLES, SEES, Grant, may
+from bridge.sessions import MAX_PEERS_A_KEY
 from tests.kit.bridge_parts import Parts
 
 MESSAGES = {
@@ -181,3 +182,13 @@ def test_a_session_is_gone_on_with_by_its_own_key_only():
     other = Grant("c" * 40, "c", "trader", ("a",))
     parts.tell(p.Hello(1, "c", "trader", "a", resume=session), b"2", grant=other)
     assert parts.reply(slot=3).session != session
+
+
+def test_one_key_does_not_take_all_places():
+    parts = Parts()
+    for number in range(MAX_PEERS_A_KEY):
+        assert type(parts.tell(p.Hello(1, "c", "observer"), b"a%d" % number, grant=A)) is p.Welcome
+    assert parts.tell(p.Hello(1, "c", "observer"), b"more", grant=A).code == "busy"
+    assert type(parts.tell(p.Hello(1, "c", "observer"), b"other", grant=B)) is p.Welcome
+    for number in range(MAX_PEERS_A_KEY + 1):
+        assert type(parts.tell(p.Hello(1, "c", "observer"), b"own%d" % number)) is p.Welcome
