@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
+from html import escape
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from engine.reports.orders import FATES, histogram
 from engine.reports.report import Part
 
 HALF = 490
+COURSE = 600
+"""Moments of a chart over time that a reader can point at."""
 MARKS = 1500
 """Fills that are marked in the price's chart at most; of more, evenly many are left out."""
 
@@ -67,7 +71,23 @@ def over_time(part: Part) -> str:
         parts += found[3].furniture("Position", times, True)
         held = found[3].steps(whole.ts, whole.position)
         parts += [draw.area(held, found[3].y(0.0), "c4", 0.2), line(held, "c4", 1.3)]
-    return svg(height + 24, parts, "Equity, drawdown, price with fills and position over time")
+    named = {"equity": net, "before fees": gross, "drawdown": fall}
+    named |= {"price": whole.price, "position": whole.position} if single else {}
+    course = _course(found[0], whole.ts, named)
+    return svg(height + 24, parts, "Equity, drawdown, price with fills and position over time", data=course)
+
+
+def _course(frame: draw.Frame, ts: np.ndarray, named: dict[str, np.ndarray]) -> str:
+    """What the page's script says of the moment that is pointed at."""
+    rows = np.unique(np.linspace(0, len(ts) - 1, COURSE).astype(int))
+    values = {name: [draw.amount(float(one)) for one in series[rows]] for name, series in named.items()}
+    told = {
+        "left": frame.x.start,
+        "right": frame.x.end,
+        "ms": (ts[rows] // 1_000_000).tolist(),
+        "values": values,
+    }
+    return f' data-course="{escape(json.dumps(told, separators=(",", ":")))}"'
 
 
 def _first(values: np.ndarray) -> float:
@@ -124,16 +144,10 @@ def waterfall(part: Part) -> str:
         )
         if place + 1 < len(names):
             parts.append(line([(x + step * 0.82, y(b)), (x + step * 1.18, y(b))], "muted", 1, dash="2 2"))
-        words = draw.number(b - a, _figures(found))
+        words = draw.amount(b - a)
         parts.append(text(x + step / 2, top_of - 6, words, anchor="middle", colour="ink"))
         parts.append(text(x + step / 2, height - 16, name, anchor="middle", colour="ink", size=12))
     return svg(height, parts, "Profit by spread, inventory and fees", HALF)
-
-
-def _figures(found: dict[str, float]) -> float:
-    """A step that shows the greatest of some amounts with three figures."""
-    size = max(map(abs, found.values()))
-    return 10.0 ** (math.floor(math.log10(size)) - 2) if size > 0 else 1.0
 
 
 def markouts(part: Part) -> str:
@@ -309,7 +323,7 @@ def slippage(part: Part) -> str:
     return _distribution(
         values,
         part.values[np.isfinite(part.slippage)],
-        "Slippage against the price at sending, basis points",
+        "Value of fills by slippage against the price at sending, bps",
         ("better", "worse"),
         lambda edge: "good" if edge < 0 else "bad",
     )

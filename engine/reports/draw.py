@@ -155,6 +155,15 @@ def number(value: float, step: float = 0.0) -> str:
     return _digits(value, step)
 
 
+def amount(value: float) -> str:
+    """An amount for people: as many digits as its size needs."""
+    if not math.isfinite(value):
+        return NO_NUMBER
+    size = abs(value)
+    digits = 2 if size >= 1 or size < 1e-8 else min(8, 2 - math.floor(math.log10(size)))
+    return f"{value + 0.0:,.{digits}f}".replace("-", MINUS)
+
+
 def _digits(value: float, step: float) -> str:
     if value == 0:
         return "0"

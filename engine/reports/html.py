@@ -12,33 +12,22 @@ import numpy as np
 from engine.reports import charts
 from engine.reports.charts import duration
 from engine.reports.draw import MINUS, NO_NUMBER
+from engine.reports.draw import amount as money
 from engine.reports.mids import HORIZONS_NS
 from engine.reports.orders import percentiles
 from engine.reports.report import Part, Report
 from engine.reports.returns import Returns
-
-SCRIPT = """
-const root = document.documentElement, key = 'ringbook-report-theme';
-const dark = matchMedia('(prefers-color-scheme: dark)');
-let chosen = null;
-try { chosen = localStorage.getItem(key); } catch (error) { chosen = null; }
-const asked = new URLSearchParams(location.search).get('theme') || chosen;
-const show = theme => { root.dataset.theme = theme; };
-show(asked || (dark.matches ? 'dark' : 'light'));
-dark.addEventListener('change', event => { if (!chosen) show(event.matches ? 'dark' : 'light'); });
-document.getElementById('theme').addEventListener('click', () => {
-  chosen = root.dataset.theme === 'dark' ? 'light' : 'dark';
-  show(chosen);
-  try { localStorage.setItem(key, chosen); } catch (error) { chosen = chosen; }
-});
-"""
 
 MARKOUT_SHOWN_NS = 1_000_000_000
 
 
 def stylesheet() -> str:
     """What all pages look like."""
-    return (files("engine.reports") / "templates" / "report.css").read_text(encoding="utf-8")
+    return _template("report.css")
+
+
+def _template(name: str) -> str:
+    return (files("engine.reports") / "templates" / name).read_text(encoding="utf-8")
 
 
 def page(report: Report, *, title: str | None = None, script: bool = True) -> str:
@@ -71,21 +60,13 @@ def page(report: Report, *, title: str | None = None, script: bool = True) -> st
         _card(_facts(report)),
         "<footer>Made by ringbook report; docs/reports.md says how each number is computed.</footer>",
     ]
-    press = f"<script>{SCRIPT}</script>" if script else ""
+    press = f"<script>\n{_template('report.js')}</script>" if script else ""
     return (
         '<!doctype html>\n<html lang="en" data-theme="light"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}: report</title><style>\n{stylesheet()}</style></head>"
         f"<body><main>{''.join(body)}</main>{press}</body></html>\n"
     )
-
-
-def money(value: float) -> str:
-    """An amount for people: as many digits as its size needs."""
-    if not math.isfinite(value):
-        return NO_NUMBER
-    digits = 2 if abs(value) >= 1 or value == 0 else min(8, 1 - math.floor(math.log10(abs(value))) + 1)
-    return f"{value:,.{digits}f}".replace("-", MINUS)
 
 
 def plain(value: float, digits: int = 4) -> str:
@@ -101,6 +82,13 @@ def count(value: float) -> str:
 def percent(value: float) -> str:
     """A part of a whole."""
     return NO_NUMBER if not math.isfinite(value) else f"{100 * value:.1f} %"
+
+
+def sized(value: float, book_size: float | None) -> str:
+    """An amount, or the part of a book that it is."""
+    if book_size is None:
+        return money(value)
+    return NO_NUMBER if not math.isfinite(value) else f"{100 * value:,.2f} %".replace("-", MINUS)
 
 
 def bps(value: float) -> str:
@@ -170,7 +158,12 @@ def _tiles(part: Part) -> str:
             profit,
         ),
         ("Sharpe ratio", plain(r.sr), f"annualised by {plain(r.factor)}", r.sr),
-        ("Maximum drawdown", money(r.max_drawdown), f"return over it {plain(r.over_max_drawdown, 3)}", 0.0),
+        (
+            "Maximum drawdown",
+            sized(r.max_drawdown, part.book_size),
+            f"return over it {plain(r.over_max_drawdown, 3)}",
+            0.0,
+        ),
         ("Turnover", _short(value), f"{count(len(part.fills))} fills", 0.0),
         ("Fill ratio", percent(e["fill_ratio"]), f"maker {percent(e['maker_ratio'])}", 0.0),
         ("Markout, 1 s", f"{bps(markout.mean)} bps", f"± {plain(2 * markout.error, 2)}", markout.mean),
@@ -209,7 +202,7 @@ def _parts(report: Report) -> str:
                 percent(e["maker_ratio"]),
                 bps(at.mean),
                 plain(r.sr),
-                money(r.max_drawdown),
+                sized(r.max_drawdown, report.book_size),
             )
         )
     return "<h2>By strategy and instrument</h2>" + _card(_table(heads, rows, last_sum=True))
@@ -219,18 +212,19 @@ def _returns(report: Report, whole: Part) -> str:
     heads = ("", "return", "Sharpe", "Sortino", "max. drawdown", "return / drawdown", "of traded, bps",
              "trades", "trades a day", "turnover", "turnover a day", "max. position value")  # fmt: skip
     days = [(day, found) for day, found in whole.daily if found.samples > 1]
-    rows = [_returns_row(day, found) for day, found in days] if len(days) > 1 else []
-    rows.append(_returns_row("all", whole.returns))
+    rows = [_returns_row(day, found, report.book_size) for day, found in days] if len(days) > 1 else []
+    rows.append(_returns_row("all", whole.returns, report.book_size))
     unit = "money" if report.book_size is None else f"parts of a book of {money(report.book_size)}"
     note = f'<div class="sub">Return, drawdown and turnover in {unit}; of samples every 10 s.</div>'
     return _table(heads, rows, last_sum=len(rows) > 1) + note
 
 
-def _returns_row(name: str, r: Returns) -> tuple[str, ...]:
+def _returns_row(name: str, r: Returns, book_size: float | None) -> tuple[str, ...]:
     return (
-        name, f'<span class="{_sign(r.total)}">{money(r.total)}</span>', plain(r.sr), plain(r.sortino),
-        money(r.max_drawdown), plain(r.over_max_drawdown), bps(1e4 * r.over_trade), count(r.num_trades),
-        count(r.daily_num_trades), _short(r.turnover), _short(r.daily_turnover), money(r.max_position_value),
+        name, f'<span class="{_sign(r.total)}">{sized(r.total, book_size)}</span>', plain(r.sr),
+        plain(r.sortino), sized(r.max_drawdown, book_size), plain(r.over_max_drawdown),
+        bps(1e4 * r.over_trade), count(r.num_trades), count(r.daily_num_trades), _short(r.turnover),
+        _short(r.daily_turnover), money(r.max_position_value),
     )  # fmt: skip
 
 

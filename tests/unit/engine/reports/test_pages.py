@@ -58,6 +58,18 @@ def test_a_page_is_whole_and_of_itself(report):
         assert words in said
 
 
+def test_what_a_reader_can_point_at_is_what_the_chart_shows(report):
+    part = report.cells[0]
+    drawn = ElementTree.fromstring(charts.over_time(part))
+    course = json.loads(drawn.get("data-course"))
+    assert set(course["values"]) == {"equity", "before fees", "drawdown", "price", "position"}
+    assert {len(values) for values in course["values"].values()} == {len(course["ms"])}
+    assert course["ms"] == sorted(course["ms"])
+    assert course["ms"][-1] == part.series.ts[-1] // 1_000_000
+    assert course["values"]["price"][-1] == draw.amount(part.series.price[-1])
+    assert course["values"]["position"][-1] == draw.amount(part.series.position[-1])
+
+
 def test_every_colour_has_a_value_in_each_theme(report):
     used = set(re.findall(r"var\(--([a-z0-9]+)\)", html.page(report)))
     light, rest = html.stylesheet().split('[data-theme="dark"]', 1)
