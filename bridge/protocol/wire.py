@@ -72,20 +72,35 @@ def wrong_params(params: dict[str, Any]) -> str:
 SOCKETS = ("orders", "control", "market", "telemetry")
 
 
+def _path(base: str, name: str) -> str:
+    scheme, _, directory = base.partition("://")
+    return f"{directory.rstrip('/')}/{name}.sock" if scheme in ("ipc", "shm") else ""
+
+
 def leash_path(base: str) -> str:
-    """The Unix socket of the leash under an ipc base endpoint; empty for tcp.
+    """The Unix socket of the leash under an ipc or shm base endpoint; empty for tcp.
 
     Args:
         base: As of :func:`socket_endpoint`.
     """
-    return f"{base.removeprefix('ipc://').rstrip('/')}/leash.sock" if base.startswith("ipc://") else ""
+    return _path(base, "leash")
+
+
+def lane_path(base: str) -> str:
+    """The Unix socket for lanes of shared memory under an ipc or shm base endpoint; empty for tcp.
+
+    Args:
+        base: As of :func:`socket_endpoint`.
+    """
+    return _path(base, "lane")
 
 
 def socket_endpoint(base: str, socket: str) -> str:
     """The address of one of the four sockets under a base endpoint.
 
     Args:
-        base: ``ipc:///run/ringbook`` or ``tcp://127.0.0.1:7400``.
+        base: ``ipc:///run/ringbook`` or ``tcp://127.0.0.1:7400``; ``shm:///run/ringbook`` has the sockets of
+            ipc, though orders and streams do without.
         socket: One of :data:`SOCKETS`.
 
     Returns:
@@ -95,6 +110,8 @@ def socket_endpoint(base: str, socket: str) -> str:
         ValueError: The base is neither.
     """
     place = SOCKETS.index(socket)
+    if base.startswith("shm://"):
+        base = f"ipc://{base.removeprefix('shm://')}"
     if base.startswith("ipc://"):
         return f"{base.rstrip('/')}/{socket}.sock"
     if base.startswith("tcp://"):
@@ -102,4 +119,4 @@ def socket_endpoint(base: str, socket: str) -> str:
         if not host or not port.isdigit() or int(port) + len(SOCKETS) > 65536:
             raise ValueError(f"{base}: expected tcp://HOST:PORT")
         return f"tcp://{host}:{int(port) + place}"
-    raise ValueError(f"{base}: expected ipc://DIRECTORY or tcp://HOST:PORT")
+    raise ValueError(f"{base}: expected ipc://DIRECTORY, shm://DIRECTORY or tcp://HOST:PORT")

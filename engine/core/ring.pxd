@@ -92,6 +92,8 @@ cdef class Ring:
     cdef void _release(self) noexcept
 
 
+# The handles of at most MAX_BELL_RINGS rings; how many.
+cdef uint32_t ring_handles(object rings, SpscRing** out) except? 0xffffffff
 # Waits until one of the rings has something or the bell rings; 1 when a ring has something, else 0.
 # A negative timeout waits for ever; 0 only looks.
 cdef int bell_wait(int fd, SpscRing** rings, uint32_t n, int64_t timeout_ns) noexcept nogil

@@ -12,17 +12,15 @@ from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, mun
 from posix.stdlib cimport posix_memalign
 from posix.unistd cimport read as c_read
 
-from engine.core.clock cimport CLOCK_STEADY, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_CORRUPT, ERR_EMPTY, ERR_FULL, OK
 
 from engine.core.errors import CapacityError, InvariantError, RingCorrupt
-from engine.core.shm import new_file
+from engine.core.shm import new_file, reserve
 
 
 cdef extern from *:
     """
     #include <poll.h>
-    #include <sched.h>
     #include <time.h>
     /* Nanosecond timeouts where the system has them; elsewhere milliseconds, rounded up. */
     static int ringbook_poll(int fd, int64_t timeout_ns) {
@@ -37,7 +35,6 @@ cdef extern from *:
     }
     """
     int ringbook_poll(int fd, int64_t timeout_ns) noexcept nogil
-    int sched_yield() noexcept nogil
 
 
 if (SPSC_OK, SPSC_FULL, SPSC_EMPTY, SPSC_CORRUPT, SPSC_BAD_SIZE) != (
@@ -66,23 +63,7 @@ cdef int bell_wait(int fd, SpscRing** rings, uint32_t n, int64_t timeout_ns) noe
     return 0
 
 
-cdef int bell_spin(SpscRing** rings, uint32_t n, int64_t spin_ns) noexcept nogil:
-    cdef ClockState clock
-    cdef int64_t end
-    cdef uint32_t i
-    clock.now, clock.kind = 0, CLOCK_STEADY
-    end = clock_now(&clock) + spin_ns
-    while True:
-        for i in range(n):
-            if not spsc_is_empty(rings[i]):
-                return 1
-        if clock_now(&clock) >= end:
-            return 0
-        # Whoever is to fill the ring may be waiting for this very core.
-        sched_yield()
-
-
-cdef uint32_t _handles(object rings, SpscRing** out) except? 0xffffffff:
+cdef uint32_t ring_handles(object rings, SpscRing** out) except? 0xffffffff:
     cdef uint32_t n = 0
     cdef Ring ring
     for ring in rings:
@@ -136,6 +117,18 @@ cdef class Bell:
             pass
         return Bell(_path=path)
 
+    @staticmethod
+    def of_fd(int fd) -> Bell:
+        """Makes a bell of a descriptor that both ends write to and read from, such as a Unix socket.
+
+        Args:
+            fd: It belongs to the bell from now on, and does not block.
+        """
+        cdef Bell bell = Bell.__new__(Bell)
+        os.set_blocking(fd, False)
+        bell.fd = bell.write_fd = fd
+        return bell
+
     def ring(self) -> None:
         """Wakes the consumer whether or not it sleeps; it may be called from any thread."""
         bell_ring(self.write_fd)
@@ -151,30 +144,10 @@ cdef class Bell:
             Whether a ring has something to read (or is corrupt, which reading will tell).
         """
         cdef SpscRing* handles[MAX_BELL_RINGS]
-        cdef uint32_t n = _handles(rings, handles)
+        cdef uint32_t n = ring_handles(rings, handles)
         cdef int found
         with nogil:
             found = bell_wait(self.fd, handles, n, timeout_ns)
-        return found != 0
-
-    @staticmethod
-    def spin(rings, int64_t spin_ns) -> bool:
-        """Looks again and again, without the GIL and without sleeping, giving way to whoever wants the core.
-
-        What comes within a few microseconds comes sooner than a sleeper could wake.
-
-        Args:
-            rings: The rings this consumer drains, at most 32.
-            spin_ns: For how long, nanoseconds.
-
-        Returns:
-            Whether a ring has something to read.
-        """
-        cdef SpscRing* handles[MAX_BELL_RINGS]
-        cdef uint32_t n = _handles(rings, handles)
-        cdef int found
-        with nogil:
-            found = bell_spin(handles, n, spin_ns)
         return found != 0
 
     def arm(self, rings) -> bool:
@@ -187,7 +160,7 @@ cdef class Bell:
             False when a ring has something already: nothing is armed, drain first.
         """
         cdef SpscRing* handles[MAX_BELL_RINGS]
-        cdef uint32_t n = _handles(rings, handles)
+        cdef uint32_t n = ring_handles(rings, handles)
         return spsc_arm(handles, n)
 
     def disarm(self, rings) -> None:
@@ -197,7 +170,7 @@ cdef class Bell:
             rings: The rings given to :meth:`arm`.
         """
         cdef SpscRing* handles[MAX_BELL_RINGS]
-        cdef uint32_t i, n = _handles(rings, handles)
+        cdef uint32_t i, n = ring_handles(rings, handles)
         for i in range(n):
             spsc_set_sleeping(handles[i], 0)
         bell_drain(self.fd)
@@ -283,19 +256,48 @@ cdef class Ring:
             FileNotFoundError: There is no such file.
             RingCorrupt: The file is no ring of this version, or its indices cannot be right.
         """
-        cdef Ring ring = Ring.__new__(Ring)
         path = os.fspath(path)
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            size = os.fstat(fd).st_size
-            if size < <int64_t>spsc_bytes(1, 8):
-                raise RingCorrupt(f"{path}: {size} bytes are too few for a ring")
-            ring._map(fd, size, path)
+            return _attach(fd, path, bell)
         finally:
             os.close(fd)
-        if spsc_attach(&ring.spsc, ring.memory, size) != SPSC_OK:
-            raise RingCorrupt(f"{path}: header or indices are corrupt")
+
+    @staticmethod
+    def create_in(int fd, capacity, slot_size=256, *, Bell bell=None) -> Ring:
+        """Makes a ring in an open file of no name, which is given to the other process.
+
+        Args:
+            fd: An empty file, as ``os.memfd_create`` makes it; it may be closed afterwards.
+            capacity: Slots, a power of two up to 2**32.
+            slot_size: Bytes a slot, a multiple of 8 up to 65536.
+            bell: Rung after a push when the consumer sleeps.
+
+        Raises:
+            CapacityError: A size out of bounds, or no room.
+        """
+        cdef Ring ring = Ring.__new__(Ring)
+        size = _checked_size(capacity, slot_size)
+        reserve(fd, size, f"no room for a ring of {size} bytes")
+        ring._map(fd, size, f"descriptor {fd}")
+        ring.path = None
+        spsc_format(&ring.spsc, ring.memory, size, capacity, slot_size)
         ring.set_bell(bell)
+        return ring
+
+    @staticmethod
+    def attach_in(int fd, *, Bell bell=None) -> Ring:
+        """Maps a ring in an open file that another process made.
+
+        Args:
+            fd: The file; it may be closed afterwards.
+            bell: Rung after a push when the consumer sleeps.
+
+        Raises:
+            RingCorrupt: The file is no ring of this version, or its indices cannot be right.
+        """
+        cdef Ring ring = _attach(fd, f"descriptor {fd}", bell)
+        ring.path = None
         return ring
 
     cdef int _map(self, int fd, uint64_t size, path) except -1:
@@ -556,6 +558,18 @@ cdef class Ring:
 
     def __dealloc__(self):
         self._release()
+
+
+cdef Ring _attach(int fd, str name, Bell bell):
+    cdef Ring ring = Ring.__new__(Ring)
+    size = os.fstat(fd).st_size
+    if size < <int64_t>spsc_bytes(1, 8):
+        raise RingCorrupt(f"{name}: {size} bytes are too few for a ring")
+    ring._map(fd, size, name)
+    if spsc_attach(&ring.spsc, ring.memory, size) != SPSC_OK:
+        raise RingCorrupt(f"{name}: header or indices are corrupt")
+    ring.set_bell(bell)
+    return ring
 
 
 cdef uint64_t _checked_size(capacity, slot_size) except 0:

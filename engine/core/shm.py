@@ -24,7 +24,7 @@ def new_file(path: str, size: int, what: str) -> Iterator[int]:
     draft = f"{path}.{os.getpid()}"
     fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        _reserve(fd, size, f"{path}: no room for a {what} of {size} bytes")
+        reserve(fd, size, f"{path}: no room for a {what} of {size} bytes")
         yield fd
         # Renamed last, so that nobody attaches to a half-made one.
         os.rename(draft, path)
@@ -35,7 +35,17 @@ def new_file(path: str, size: int, what: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _reserve(fd: int, size: int, otherwise: str) -> None:
+def reserve(fd: int, size: int, otherwise: str) -> None:
+    """Gives a file its size, and the memory for it.
+
+    Args:
+        fd: The file's.
+        size: Bytes.
+        otherwise: What the error says if there is no room.
+
+    Raises:
+        CapacityError: There is no room.
+    """
     # ftruncate alone would let a full memory file system kill us with SIGBUS at the first write.
     try:
         if hasattr(os, "posix_fallocate"):

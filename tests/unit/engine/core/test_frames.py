@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.core.errors import RingCorrupt
-from engine.core.frames import Frames
+from engine.core.frames import Frames, spin
 from engine.core.ring import Bell, Ring
 
 HEADER = struct.Struct("<IHH")
@@ -71,7 +71,7 @@ def test_two_processes_lose_and_change_nothing(tmp_path):
     consumer, got = Frames(ring), []
     while len(got) < len(sizes):
         found = consumer.take()
-        if not found and not Bell.spin((ring,), 20_000):
+        if not found and not spin((ring,), 20_000):
             bell.wait((ring,), 5_000_000_000)
         got += found
     assert os.waitpid(child, 0)[1] == 0
@@ -81,13 +81,13 @@ def test_two_processes_lose_and_change_nothing(tmp_path):
 
 def test_spinning_ends_when_something_comes_or_time_is_up():
     ring = Ring(16, 64)
-    assert not Bell.spin((ring,), 1000)
+    assert not spin((ring,), 1000)
     Frames(ring).send(0, b"x")
-    assert Bell.spin((ring,), 0)
+    assert spin((ring,), 0)
     assert len(Frames(ring).take()) == 1
     timer = threading.Timer(0.05, lambda: Frames(ring).send(1, b"y"))
     timer.start()
-    assert Bell.spin((ring,), 5_000_000_000)
+    assert spin((ring,), 5_000_000_000)
     timer.join()
 
 

@@ -1,0 +1,218 @@
+"""A lane: three rings of shared memory between a client and the bridge of its machine, in place of sockets.
+
+The client makes the memory, so that nothing is left behind when it dies: two files of no name, handed over
+a Unix socket, which afterwards is the bell of both ends: a byte on it wakes who sleeps, its end says that
+the other one is gone. What goes over a lane is what goes over the order, the market and the telemetry socket,
+byte by byte; the control socket stays what it is.
+
+The ends of a lane look like the sockets that they stand for, as far as :mod:`bridge.transport` uses them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator
+
+import zmq
+
+from engine.core.frames import Frames, spin
+from engine.core.ring import Bell, Ring
+
+GREETING = b"ringbook lane 1\n"
+SLOT = 64
+UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS = 1 << 13, 1 << 16, 1 << 16
+"""Slots of the rings: half a megabyte to the bridge, four of answers and four of streams back."""
+SPIN_NS = 30_000
+"""How long an end that has just had something to do looks for more before it sleeps."""
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+"""Of the memory: nobody can take it away under the other end."""
+ORDERS, SUBSCRIBE, UNSUBSCRIBE = 1, 2, 3
+"""Tags of what a client sends; what it gets is told apart by the ring."""
+
+
+def memory(name: str, slots: int) -> tuple[int, Ring]:
+    """Makes a ring in a file of no name, which cannot shrink.
+
+    Args:
+        name: What the system shows of it.
+        slots: Of 64 bytes.
+
+    Returns:
+        The file's descriptor, and the ring.
+
+    Raises:
+        CapacityError: There is no memory for it.
+    """
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        ring = Ring.create_in(fd, slots, SLOT)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, ring
+
+
+class Lane:
+    """A client's end.
+
+    Args:
+        path: The bridge's Unix socket for lanes.
+
+    Raises:
+        OSError: Nobody listens there.
+        CapacityError: There is no memory for the rings.
+    """
+
+    def __init__(self, path: str) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        files: list[int] = []
+        rings: list[Ring] = []
+        try:
+            connection.connect(path)
+            for name, slots in (("up", UP_SLOTS), ("answers", ANSWER_SLOTS), ("streams", STREAM_SLOTS)):
+                fd, ring = memory(f"ringbook-{name}", slots)
+                files.append(fd)
+                rings.append(ring)
+            socket.send_fds(connection, [GREETING], files)
+            self.bell = Bell.of_fd(connection.detach())
+        finally:
+            connection.close()
+            for fd in files:
+                os.close(fd)
+        up, answers, streams = rings
+        up.set_bell(self.bell)
+        self._rings = (answers, streams)
+        self._up = Frames(up)
+        self.ends = {
+            "orders": LaneEnd(self, Frames(answers)),
+            "market": LaneEnd(self, Frames(streams)),
+        }
+        self._busy = False
+
+    @property
+    def fd(self) -> int:
+        """Readable when the bridge has rung; -1 once closed."""
+        return self.bell.fd
+
+    def send(self, tag: int, body: bytes) -> bool:
+        """Sends without waiting; False if the ring is full."""
+        return self.bell.fd >= 0 and self._up.send(tag, body)
+
+    def arm(self) -> bool:
+        """Looks for a while if there was something lately, then asks to be rung; False if a ring has any."""
+        if self._busy and spin(self._rings, SPIN_NS):
+            return False
+        self._busy = False
+        return self.bell.arm(self._rings)
+
+    def disarm(self) -> None:
+        """No ringing is needed any more."""
+        self.bell.disarm(self._rings)
+
+    def has_more(self) -> None:
+        """Something came: more may follow at once."""
+        self._busy = True
+
+    def is_cut(self) -> bool:
+        """Whether the bridge has let go."""
+        try:
+            with socket.socket(fileno=os.dup(self.bell.fd)) as probe:
+                return probe.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """Lets go."""
+        if self.bell.fd >= 0:
+            self.bell.close()
+            self._up.ring.close()
+            for ring in self._rings:
+                ring.close()
+
+
+class LaneEnd:
+    """One ring of a lane, in the place of a socket."""
+
+    def __init__(self, lane: Lane, frames: Frames) -> None:
+        self.lane = lane
+        self._frames = frames
+        self._taken: deque[tuple[int, bytes, bytes]] = deque()
+
+    @property
+    def FD(self) -> int:
+        """As a socket's: readable when there may be something."""
+        return self.lane.fd
+
+    def send(self, frame: bytes, flags: int = 0) -> None:
+        """Sends a message of the order socket.
+
+        Raises:
+            zmq.Again: The ring is full, or the lane closed.
+        """
+        if not self.lane.send(ORDERS, frame):
+            raise zmq.Again
+
+    def setsockopt(self, option: int, value: bytes) -> None:
+        """Subscribes or unsubscribes."""
+        if option in (zmq.SUBSCRIBE, zmq.UNSUBSCRIBE):
+            self.lane.send(SUBSCRIBE if option == zmq.SUBSCRIBE else UNSUBSCRIBE, value)
+
+    def recv_multipart(self, flags: int = 0) -> list[bytes]:
+        """Takes a message; one of a stream has its topic in front.
+
+        Raises:
+            zmq.Again: There is none.
+        """
+        if not self._taken:
+            if self.lane.fd < 0:
+                raise zmq.Again
+            self._taken.extend(self._frames.take())
+            if not self._taken:
+                raise zmq.Again
+            self.lane.has_more()
+        _, head, body = self._taken.popleft()
+        return [head, body] if head else [body]
+
+    def close(self, linger: int = 0) -> None:
+        """Lets go of the whole lane: a client has all of it or none."""
+        self._taken.clear()
+        self.lane.close()
+
+
+def greeting(connection: socket.socket) -> Iterator[Ring]:
+    """The three rings that a client hands over, each looked at before it is mapped.
+
+    Args:
+        connection: From which the greeting can be read.
+
+    Raises:
+        ValueError: It is no greeting, or the memory is not of the kind that may be trusted.
+        RingCorrupt: A file holds no ring.
+        OSError: The connection is gone.
+    """
+    text, files, _, _ = socket.recv_fds(connection, len(GREETING), 8)
+    try:
+        if text != GREETING or len(files) != 3:
+            raise ValueError(f"no greeting: {text[:32]!r} with {len(files)} files")
+        for fd, slots in zip(files, (UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS), strict=True):
+            seals = 0
+            with contextlib.suppress(OSError):
+                seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+            if not seals & fcntl.F_SEAL_SHRINK:
+                raise ValueError("the memory could be taken away: it is not sealed against shrinking")
+            if os.fstat(fd).st_blocks * 512 < slots * SLOT:
+                raise ValueError("the memory is not there yet")
+            ring = Ring.attach_in(fd)
+            if (ring.capacity, ring.slot_size) != (slots, SLOT):
+                raise ValueError(f"a ring of {ring.capacity} slots of {ring.slot_size} bytes")
+            yield ring
+    finally:
+        for fd in files:
+            os.close(fd)

@@ -1,0 +1,252 @@
+"""The bridge's end of all lanes: takes what clients on this machine push, and pushes what they are told.
+
+To the rest of the bridge a lane is a client of the order socket with an identity of its own, and a
+subscriber. A lane whose client writes nonsense is dropped; the client's heartbeats end with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bridge import protocol as p
+from bridge.errors import BridgeError
+from bridge.lane import ORDERS, SPIN_NS, SUBSCRIBE, UNSUBSCRIBE, greeting
+from engine.core.errors import RingCorrupt
+from engine.core.frames import Frames, spin
+from engine.core.ring import Bell, Ring
+
+MAX_LANES = 28
+"""Lanes at once: a bell serves at most 32 rings, and four are the engine's."""
+MAX_PREFIXES = 1024
+"""Topics that one lane may subscribe to."""
+MESSAGES_A_TURN = 64
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+class _Lane:
+    """One client's rings."""
+
+    def __init__(self, bell: Bell, up: Ring, answers: Ring, streams: Ring) -> None:
+        self.bell = bell
+        answers.set_bell(bell)
+        streams.set_bell(bell)
+        self.up, self.answers, self.streams = Frames(up), Frames(answers), Frames(streams)
+        self.prefixes: set[str] = set()
+
+    def wants(self, topic: str) -> bool:
+        return any(topic.startswith(prefix) for prefix in self.prefixes)
+
+    def close(self) -> None:
+        self.bell.close()
+        for frames in (self.up, self.answers, self.streams):
+            frames.ring.close()
+
+
+class Lanes:
+    """The listening socket and all lanes.
+
+    Args:
+        base: The bridge's base endpoint; lanes exist with ipc only.
+        subscribed: Told when the first lane wants the topics of a prefix, and when the last one ceases to.
+        log: Says who came and went.
+
+    Raises:
+        BridgeError: The socket cannot be made.
+    """
+
+    def __init__(self, base: str, subscribed: Callable[[str, bool], None], log: Log) -> None:
+        self._subscribed, self._log = subscribed, log
+        self._epoll = select.epoll()
+        self._lanes: dict[bytes, _Lane] = {}
+        self._new: dict[int, socket.socket] = {}
+        self._by_fd: dict[int, bytes] = {}
+        self._wanted: Counter[str] = Counter()
+        self._number = 0
+        self._busy = False
+        self._listener: socket.socket | None = None
+        path = p.lane_path(base)
+        if path:
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                Path(path).unlink(missing_ok=True)
+                self._listener.bind(path)
+            except OSError as error:
+                self._listener.close()
+                raise BridgeError(f"{path}: {error.strerror}") from None
+            self._listener.listen(128)
+            self._epoll.register(self._listener, select.EPOLLIN)
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when :meth:`look` has something to do."""
+        return self._epoll.fileno()
+
+    # --- waking ----------------------------------------------------------------------------------------
+
+    def arm(self, others: Sequence[Ring] = ()) -> bool:
+        """Looks for a while if there has been something lately, then asks to be rung.
+
+        Args:
+            others: Up to four rings more to look at meanwhile.
+
+        Returns:
+            False if a ring has something.
+        """
+        if not self._lanes:
+            return True
+        rings = [lane.up.ring for lane in self._lanes.values()]
+        if self._busy and spin((*rings, *others), SPIN_NS):
+            return False
+        self._busy = False
+        return next(iter(self._lanes.values())).bell.arm(rings)
+
+    def disarm(self) -> None:
+        """No ringing is needed any more."""
+        for lane in self._lanes.values():
+            lane.bell.disarm((lane.up.ring,))
+
+    def look(self) -> None:
+        """Takes new lanes and drops those whose client is gone."""
+        for descriptor, events in self._epoll.poll(0):
+            if self._listener is not None and descriptor == self._listener.fileno():
+                self._accept()
+            elif descriptor in self._new:
+                self._greet(descriptor)
+            elif events & (select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLERR):
+                self._drop(self._by_fd[descriptor], "its client is gone")
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid != os.getuid() or len(self._lanes) + len(self._new) >= MAX_LANES:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._new[connection.fileno()] = connection
+        self._epoll.register(connection, select.EPOLLIN | select.EPOLLRDHUP)
+
+    def _greet(self, descriptor: int) -> None:
+        connection = self._new.pop(descriptor)
+        rings: list[Ring] = []
+        try:
+            rings.extend(greeting(connection))
+        except (ValueError, OSError, RingCorrupt) as error:
+            self._log.warning("refused a lane: %s", error)
+            self._epoll.unregister(connection)
+            connection.close()
+            for ring in rings:
+                ring.close()
+            return
+        self._number += 1
+        # No client of a socket can have it: what those choose themselves does not begin with 0.
+        identity = b"\0lane" + self._number.to_bytes(8, "big")
+        self._lanes[identity] = _Lane(Bell.of_fd(connection.detach()), *rings)
+        self._by_fd[descriptor] = identity
+
+    def _drop(self, identity: bytes, why: str) -> None:
+        lane = self._lanes.pop(identity)
+        self._log.info("lane %d ends: %s", int.from_bytes(identity[5:], "big"), why)
+        for prefix in lane.prefixes:
+            self._forget(prefix)
+        del self._by_fd[lane.bell.fd]
+        self._epoll.unregister(lane.bell.fd)
+        lane.close()
+
+    # --- messages --------------------------------------------------------------------------------------
+
+    def receive(self, take: Callable[[bytes, bytes], None]) -> bool:
+        """Takes a turn's messages of each lane.
+
+        Args:
+            take: Called with a lane's identity and each message of the order socket.
+
+        Returns:
+            Whether there may be more.
+        """
+        more = False
+        for identity, lane in list(self._lanes.items()):
+            try:
+                messages = lane.up.take(MESSAGES_A_TURN)
+            except RingCorrupt as error:
+                self._drop(identity, str(error))
+                continue
+            self._busy |= bool(messages)
+            more |= len(messages) == MESSAGES_A_TURN
+            for tag, _, body in messages:
+                if tag == ORDERS:
+                    take(identity, body)
+                elif tag in (SUBSCRIBE, UNSUBSCRIBE):
+                    self._subscribe(lane, body.decode("latin-1"), tag == SUBSCRIBE)
+        return more
+
+    def _subscribe(self, lane: _Lane, prefix: str, on: bool) -> None:
+        if on and prefix not in lane.prefixes and len(lane.prefixes) < MAX_PREFIXES:
+            lane.prefixes.add(prefix)
+            self._wanted[prefix] += 1
+            if self._wanted[prefix] == 1:
+                self._subscribed(prefix, True)
+        elif not on and prefix in lane.prefixes:
+            lane.prefixes.remove(prefix)
+            self._forget(prefix)
+
+    def _forget(self, prefix: str) -> None:
+        self._wanted[prefix] -= 1
+        if not self._wanted[prefix]:
+            del self._wanted[prefix]
+            self._subscribed(prefix, False)
+
+    def has(self, identity: bytes) -> bool:
+        """Whether an identity is a lane's, or was."""
+        return identity.startswith(b"\0lane")
+
+    def longest(self, identity: bytes) -> int:
+        """Bytes of an answer at most; 0 of a lane that has ended."""
+        lane = self._lanes.get(identity)
+        return 0 if lane is None else lane.answers.longest
+
+    def send(self, identity: bytes, frame: bytes) -> bool:
+        """Sends an answer; False if its client is gone or reads too slowly."""
+        lane = self._lanes.get(identity)
+        if lane is None or len(frame) > lane.answers.longest:
+            return False
+        try:
+            return lane.answers.send(0, frame)
+        except RingCorrupt as error:
+            self._drop(identity, str(error))
+            return False
+
+    def publish(self, topic: bytes, frame: bytes) -> None:
+        """Sends a message of a stream to those who want it; who reads too slowly sees a gap."""
+        for identity, lane in self._wanting(topic.decode("latin-1")):
+            try:
+                if len(frame) <= lane.streams.longest:
+                    lane.streams.send(0, frame, topic)
+            except RingCorrupt as error:
+                self._drop(identity, str(error))
+
+    def _wanting(self, topic: str) -> Iterator[tuple[bytes, _Lane]]:
+        return ((identity, lane) for identity, lane in list(self._lanes.items()) if lane.wants(topic))
+
+    def close(self) -> None:
+        """Lets everybody go."""
+        for identity in list(self._lanes):
+            self._drop(identity, "the bridge stops")
+        for connection in self._new.values():
+            connection.close()
+        if self._listener is not None:
+            self._listener.close()
+        self._epoll.close()
