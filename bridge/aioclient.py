@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 import zmq.asyncio
@@ -23,6 +23,9 @@ from bridge.iterators import AsyncExecutions, AsyncMessages
 from bridge.streams import Book, OrderState
 from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
 
+if TYPE_CHECKING:
+    from bridge.lane import Lane
+
 __all__ = ["AsyncClient", "Book", "ConnectionState", "OrderState", "connect"]
 
 YIELD_EVERY = 200
@@ -32,14 +35,16 @@ YIELD_EVERY = 200
 class _Transport(SocketTransport):
     """Sockets of asyncio, each read by a task."""
 
-    def __init__(self, receive: Callable[[str, Sequence[bytes]], None]) -> None:
+    def __init__(self, receive: Callable[[str, Sequence[bytes]], None], on_cut: Callable[[], None]) -> None:
         super().__init__(zmq.asyncio.Context())
         self.receive = receive
+        self.on_cut = on_cut
         self.readers: set[asyncio.Task[None]] = set()
 
     def _send(self, socket: Any, frame: bytes) -> None:
         sent = socket.send(frame, zmq.DONTWAIT)
-        if sent.done():
+        # A lane sends at once.
+        if sent is not None and sent.done():
             sent.result()
 
     def _opened(self, name: str, socket: Any) -> None:
@@ -60,6 +65,36 @@ class _Transport(SocketTransport):
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
+    def _lane_opened(self, lane: Lane) -> None:
+        asyncio.get_running_loop().add_reader(lane.fd, self._lane_rings, lane)
+        self._lane_rings(lane)
+
+    def _lane_rings(self, lane: Lane) -> None:
+        """Takes what a lane holds, a turn at a time, until it may be waited for again."""
+        loop = asyncio.get_running_loop()
+        if lane is not self._lane:
+            return
+        if not self.disarm():
+            self.on_cut()
+            return
+        for name in lane.ends:
+            for _ in range(YIELD_EVERY):
+                socket = self.sockets.get(name)
+                if socket is None:
+                    break
+                try:
+                    frames = socket.recv_multipart()
+                except zmq.Again:
+                    break
+                self.receive(name, frames)
+        if lane is self._lane and not self.arm():
+            loop.call_soon(self._lane_rings, lane)
+
+    def _close_lane(self) -> None:
+        if self._lane is not None:
+            asyncio.get_running_loop().remove_reader(self._lane.fd)
+        super()._close_lane()
+
 
 class AsyncClient(BaseClient):
     """A connection for asyncio; arguments and callbacks are :class:`bridge.base.BaseClient`'s."""
@@ -72,7 +107,7 @@ class AsyncClient(BaseClient):
         self._executions: list[AsyncExecutions] = []
 
     def _make_transport(self) -> SocketTransport:
-        return _Transport(self._receive)
+        return _Transport(self._receive, lambda: self._session.cut())
 
     # --- connection ----------------------------------------------------------------------------------
 

@@ -281,10 +281,13 @@ class Client(BaseClient, Operator):
             with self._lock:
                 for socket in self._transport.sockets.values():
                     poll.register(socket.FD, select.POLLIN)
-            poll.poll(0 if more else max(0.0, next_tick - time.monotonic()) * 1000)
+            idle = self._transport.arm() and not more
+            poll.poll(max(0.0, next_tick - time.monotonic()) * 1000 if idle else 0)
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
             with self._lock:
+                if not self._transport.disarm():
+                    self._session.cut()
                 more = self._drain()
                 if time.monotonic() >= next_tick:
                     self._session.tick()

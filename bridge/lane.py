@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Iterator
@@ -84,10 +85,12 @@ class Lane:
             connection.close()
             for fd in files:
                 os.close(fd)
+        self._watch = select.poll()
+        self._watch.register(self.bell.fd, select.POLLRDHUP)
         up, answers, streams = rings
         up.set_bell(self.bell)
-        self._rings = (answers, streams)
-        self._up = Frames(up)
+        self._rings: tuple[Ring, ...] = (answers, streams)
+        self._up: Frames | None = Frames(up)
         self.ends = {
             "orders": LaneEnd(self, Frames(answers)),
             "market": LaneEnd(self, Frames(streams)),
@@ -101,18 +104,20 @@ class Lane:
 
     def send(self, tag: int, body: bytes) -> bool:
         """Sends without waiting; False if the ring is full."""
-        return self.bell.fd >= 0 and self._up.send(tag, body)
+        up = self._up
+        return up is not None and up.send(tag, body)
 
     def arm(self) -> bool:
-        """Looks for a while if there was something lately, then asks to be rung; False if a ring has any."""
+        """Looks for a while if something came lately, then asks to be rung; False if a ring has something."""
         if self._busy and spin(self._rings, SPIN_NS):
             return False
         self._busy = False
         return self.bell.arm(self._rings)
 
-    def disarm(self) -> None:
-        """No ringing is needed any more."""
+    def disarm(self) -> bool:
+        """No ringing is needed any more; False if the bridge has let go and nothing is left to read."""
         self.bell.disarm(self._rings)
+        return any(len(ring) for ring in self._rings) or not self.is_cut()
 
     def has_more(self) -> None:
         """Something came: more may follow at once."""
@@ -120,21 +125,15 @@ class Lane:
 
     def is_cut(self) -> bool:
         """Whether the bridge has let go."""
-        try:
-            with socket.socket(fileno=os.dup(self.bell.fd)) as probe:
-                return probe.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return bool(self._watch.poll(0))
 
     def close(self) -> None:
-        """Lets go."""
+        """Lets go; the memory goes with its last user, perhaps a thread that just looks at it."""
         if self.bell.fd >= 0:
             self.bell.close()
-            self._up.ring.close()
-            for ring in self._rings:
-                ring.close()
+            self._up, self._rings = None, ()
+            for end in self.ends.values():
+                end.drop()
 
 
 class LaneEnd:
@@ -142,7 +141,7 @@ class LaneEnd:
 
     def __init__(self, lane: Lane, frames: Frames) -> None:
         self.lane = lane
-        self._frames = frames
+        self._frames: Frames | None = frames
         self._taken: deque[tuple[int, bytes, bytes]] = deque()
 
     @property
@@ -171,9 +170,9 @@ class LaneEnd:
             zmq.Again: There is none.
         """
         if not self._taken:
-            if self.lane.fd < 0:
-                raise zmq.Again
-            self._taken.extend(self._frames.take())
+            frames = self._frames
+            if frames is not None:
+                self._taken.extend(frames.take())
             if not self._taken:
                 raise zmq.Again
             self.lane.has_more()
@@ -182,8 +181,12 @@ class LaneEnd:
 
     def close(self, linger: int = 0) -> None:
         """Lets go of the whole lane: a client has all of it or none."""
-        self._taken.clear()
         self.lane.close()
+
+    def drop(self) -> None:
+        """The lane is closed: there is nothing to take any more."""
+        self._taken.clear()
+        self._frames = None
 
 
 def greeting(connection: socket.socket) -> Iterator[Ring]:

@@ -54,7 +54,7 @@ class Lanes:
     """The listening socket and all lanes.
 
     Args:
-        base: The bridge's base endpoint; lanes exist with ipc only.
+        base: The bridge's base endpoint; lanes exist with ipc only, and with none there are none.
         subscribed: Told when the first lane wants the topics of a prefix, and when the last one ceases to.
         log: Says who came and went.
 
@@ -69,6 +69,7 @@ class Lanes:
         self._new: dict[int, socket.socket] = {}
         self._by_fd: dict[int, bytes] = {}
         self._wanted: Counter[str] = Counter()
+        self._ending: set[bytes] = set()
         self._number = 0
         self._busy = False
         self._listener: socket.socket | None = None
@@ -116,14 +117,14 @@ class Lanes:
             lane.bell.disarm((lane.up.ring,))
 
     def look(self) -> None:
-        """Takes new lanes and drops those whose client is gone."""
+        """Takes new lanes and finds those whose client is gone."""
         for descriptor, events in self._epoll.poll(0):
             if self._listener is not None and descriptor == self._listener.fileno():
                 self._accept()
             elif descriptor in self._new:
                 self._greet(descriptor)
             elif events & (select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLERR):
-                self._drop(self._by_fd[descriptor], "its client is gone")
+                self._ending.add(self._by_fd[descriptor])
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -159,6 +160,7 @@ class Lanes:
 
     def _drop(self, identity: bytes, why: str) -> None:
         lane = self._lanes.pop(identity)
+        self._ending.discard(identity)
         self._log.info("lane %d ends: %s", int.from_bytes(identity[5:], "big"), why)
         for prefix in lane.prefixes:
             self._forget(prefix)
@@ -186,6 +188,9 @@ class Lanes:
                 continue
             self._busy |= bool(messages)
             more |= len(messages) == MESSAGES_A_TURN
+            if identity in self._ending and len(messages) < MESSAGES_A_TURN:
+                # Only now: its last words may have been a goodbye.
+                self._drop(identity, "its client is gone")
             for tag, _, body in messages:
                 if tag == ORDERS:
                     take(identity, body)

@@ -24,6 +24,9 @@ ALL_INSTRUMENTS = 0xFFFF
 class EngineLink:
     """Rings and bells of one engine.
 
+    Attributes:
+        incoming: The rings that the bridge drains.
+
     Args:
         rings: The six rings by name.
         bell: What the engine rings when the bridge sleeps.
@@ -32,7 +35,7 @@ class EngineLink:
     def __init__(self, rings: Mapping[str, Ring], bell: Bell) -> None:
         self.bell = bell
         self._rings = dict(rings)
-        self._incoming = [rings[name] for name in INCOMING]
+        self.incoming = [rings[name] for name in INCOMING]
         self._request = np.zeros(1, record_dtype)
         self._request["kind"] = Kind.ORDER_REQUEST
         self._request["length"] = order_record_dtype.itemsize
@@ -66,15 +69,15 @@ class EngineLink:
 
     def arm(self) -> bool:
         """Asks for the bell; False when a ring has something already."""
-        return self.bell.arm(self._incoming)
+        return self.bell.arm(self.incoming)
 
     def disarm(self) -> None:
         """No bell is needed any more."""
-        self.bell.disarm(self._incoming)
+        self.bell.disarm(self.incoming)
 
     def waiting(self) -> bool:
         """Whether an incoming ring holds anything."""
-        return any(len(ring) for ring in self._incoming)
+        return any(len(ring) for ring in self.incoming)
 
     def order(
         self,

@@ -80,7 +80,7 @@ class Publisher:
         }
         for topic in self._markets:
             topic.wanted = False
-        self._subscribed: set[str] = set()
+        self._subscribed: set[tuple[str, str]] = set()
         self._resynced: set[int] | None = None
         self._blobs = BlobJoiner()
 
@@ -330,15 +330,21 @@ class Publisher:
         topic.keep(frame)
         self._send(topic.frame, frame)
 
-    def subscribed(self, prefix: str, on: bool) -> None:
-        """The first subscriber of a prefix came to the market socket, or the last one went."""
+    def subscribed(self, prefix: str, on: bool, source: str = "market") -> None:
+        """The first subscriber of a prefix came, or the last one went, of those that a source speaks for.
+
+        Args:
+            prefix: Of topics.
+            on: Whether somebody wants them.
+            source: The market socket, or the lanes of shared memory.
+        """
         meant = [topic for topic in self._markets if topic.name.startswith(prefix)]
         if on and meant:
-            self._subscribed.add(prefix)
+            self._subscribed.add((prefix, source))
         elif not on:
-            self._subscribed.discard(prefix)
+            self._subscribed.discard((prefix, source))
         for topic in meant:
-            topic.wanted = on or any(topic.name.startswith(wanted) for wanted in self._subscribed)
+            topic.wanted = on or any(topic.name.startswith(wanted) for wanted, _ in self._subscribed)
 
     # --- questions -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge import protocol as p
@@ -20,6 +21,7 @@ from bridge.durable import LOOK_S, Durability
 from bridge.inflow import RECORDS_A_TURN, Inflow
 from bridge.intake import Intakes
 from bridge.keyring import Keyring
+from bridge.lanes import Lanes
 from bridge.leash import Leashes
 from bridge.link import EngineLink
 from bridge.publisher import Publisher
@@ -61,8 +63,11 @@ class Server:
         keyring = Keyring(config.keys) if config.keys else None
         symbols = [instrument.symbol for instrument in config.instruments]
         self.doors = doors = Doors(config.endpoint, keyring, symbols, self._subscribed)
-        self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, doors.publish)
-        self.sessions = Sessions(self.publisher, self._welcome, doors.send, config.heartbeat_misses)
+        # Who needs a key shows it to a socket.
+        self._lanes = Lanes("" if keyring else config.endpoint, partial(self._subscribed, source="lanes"), log)
+        self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, self._publish)
+        self.sessions = Sessions(self.publisher, self._welcome, self._send, config.heartbeat_misses)
+        self.sessions.longest = self._longest
         self.durability = Durability(config.journal, config.hold, self.sessions)
         self.control = Control(link, self.sessions, self.epoch, config.rearm_token(), self.durability.reply)
         grace = max(1, round(config.grace_s * 1e9 / p.HEARTBEAT_NS))
@@ -81,6 +86,7 @@ class Server:
         doors.wake_by(link.bell.fd)
         self._leashes = Leashes(config.endpoint, self.sessions.held, self.sessions.lost)
         doors.wake_by(self._leashes.fileno())
+        doors.wake_by(self._lanes.fileno())
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
         self._next_tick = time.monotonic() + self._interval
@@ -98,8 +104,25 @@ class Server:
             # These were our own.
             self.doors.refused()
 
-    def _subscribed(self, prefix: str, on: bool) -> None:
-        self.publisher.subscribed(prefix, on)
+    def _subscribed(self, prefix: str, on: bool, source: str = "market") -> None:
+        self.publisher.subscribed(prefix, on, source)
+
+    def _publish(self, topic: bytes, frame: bytes) -> None:
+        self.doors.publish(topic, frame)
+        if self._lanes:
+            self._lanes.publish(topic, frame)
+
+    def _send(self, channel: str, identity: bytes, frame: bytes) -> None:
+        if self._lanes.has(identity):
+            self._lanes.send(identity, frame)
+        else:
+            self.doors.send(channel, identity, frame)
+
+    def _longest(self, identity: bytes) -> int:
+        return self._lanes.longest(identity) if self._lanes.has(identity) else p.MAX_SERVER_FRAME
+
+    def _on_lane(self, identity: bytes, frame: bytes) -> None:
+        self.sessions.receive("orders", (identity, frame))
 
     def _welcome(self, peer: Peer) -> p.Welcome:
         self._say(peer, "joined")
@@ -168,16 +191,20 @@ class Server:
         wait = min(timeout_s, max(0.0, self._next_tick - time.monotonic()))
         if self.durability.busy:
             wait = min(wait, LOOK_S)
-        armed = self._link.arm()
-        self.doors.poller.poll(wait * 1000 if armed or self.durability.full else 0)
+        idle = self._lanes.arm(self._link.incoming)
+        armed = self._link.arm() or self.durability.full
+        self.doors.poller.poll(wait * 1000 if idle and armed else 0)
         self._link.disarm()
+        self._lanes.disarm()
         self.durability.release()
         self._leashes.look()
+        self._lanes.look()
         more = self._at_the_door()
         more |= self._receive("control")
         self.inflow.replies()
         more |= self.inflow.orders()
         more |= self._receive("orders")
+        more |= self._lanes.receive(self._on_lane)
         telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
         self.publisher.telemetry(telemetry)
         behind = self._link.backlog("market_out") > MARKET_BACKLOG
@@ -235,6 +262,7 @@ class Server:
         self.doors.close()
         self.durability.close()
         self._leashes.close()
+        self._lanes.close()
         self._intakes.close()
         self._link.close()
 

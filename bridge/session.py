@@ -103,6 +103,9 @@ class Session:
         self._misses = dict.fromkeys(self.channels, 0)
         self._hello_age = self._wait = 0
         self.transport.open(self.endpoint, self.channels)
+        if self.transport.trouble:
+            self._lost(self.transport.trouble)
+            return
         for channel in self.channels:
             # Each socket has its own session; only the order socket's may own the strategy.
             if channel == "orders":
@@ -149,6 +152,11 @@ class Session:
                 self.subscriptions.message(topic, message)
         except ProtocolError:
             self.bad_messages += 1
+
+    def cut(self) -> None:
+        """The transport has found the other end gone."""
+        if self.state is not ConnectionState.CLOSED and self._wait == 0:
+            self._lost("the bridge is gone")
 
     def close(self, reason: str = "") -> None:
         """Says goodbye; the owner closes the transport once that is sent."""

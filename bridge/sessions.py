@@ -194,8 +194,9 @@ class Sessions:
 
     def _answer(self, peer: Peer, request: p.SnapshotRequest | p.ReplayRequest, answer: Any) -> None:
         frame = codec.encode(answer)
-        if len(frame) > p.MAX_SERVER_FRAME:
-            text = f"{len(frame)} bytes are above {p.MAX_SERVER_FRAME}: ask for single topics"
+        longest = self.longest(peer.identity)
+        if len(frame) > longest:
+            text = f"{len(frame)} bytes are above {longest}: ask for single topics"
             frame = codec.encode(p.Error("unknown_topic", text, request.request_id))
         self._send(peer.channel, peer.identity, frame)
 

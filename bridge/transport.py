@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from socket import AF_UNIX, SOCK_STREAM
 from socket import socket as UnixSocket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
 from bridge import protocol as p
 from bridge.auth import ClientKey
+
+if TYPE_CHECKING:
+    from bridge.lane import Lane
 
 HIGH_WATER = 100_000
 """Messages that a socket queues in either direction before it drops or refuses."""
@@ -45,6 +48,9 @@ class Transport(Protocol):
 
     def hold_leash(self, base: str, session: str) -> None:
         """Lets the server know at once when this process ends."""
+
+    trouble: str
+    """Why there is no connection, where that is known."""
 
     def send(self, channel: str, frame: bytes) -> bool:
         """Sends without waiting; False if the socket is full."""
@@ -87,16 +93,57 @@ class SocketTransport:
         self.context = context
         self.key: ClientKey | None = None
         self.sockets: dict[str, Any] = {}
+        self.trouble = ""
         self._leash: UnixSocket | None = None
+        self._lane: Lane | None = None
 
     def open(self, base: str, channels: Iterable[str]) -> None:
         """Connects the order and control sockets that are named."""
         self.close()
+        if base.startswith("shm://"):
+            self._open_lane(p.lane_path(base))
         for channel in channels:
-            self._connect(channel, zmq.DEALER, p.socket_endpoint(base, channel))
+            if channel == "orders" and base.startswith("shm://"):
+                if self._lane is not None:
+                    self.sockets[channel] = self._lane.ends[channel]
+            else:
+                self._connect(channel, zmq.DEALER, p.socket_endpoint(base, channel))
+
+    def _open_lane(self, path: str) -> None:
+        # Its rings are the engine's, which no other client has to load.
+        from bridge.lane import Lane
+
+        self.trouble = ""
+        try:
+            self._lane = Lane(path)
+        except OSError as error:
+            self.trouble = f"{path}: {error.strerror}"
+        else:
+            self._lane_opened(self._lane)
+
+    def arm(self) -> bool:
+        """Before waiting for what is in :attr:`sockets`: False if a lane has something already."""
+        return self._lane is None or self._lane.arm()
+
+    def disarm(self) -> bool:
+        """After waiting; False if the lane has been cut, and so the connection is gone."""
+        if self._lane is None or self._lane.disarm():
+            return True
+        self._close_lane()
+        return False
+
+    def _close_lane(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            for end in lane.ends:
+                self.sockets.pop(end, None)
+            lane.close()
 
     def open_streams(self, market: str, telemetry: str) -> None:
         """Connects the two subscribers."""
+        if self._lane is not None:
+            self.sockets["market"] = self._lane.ends["market"]
+            return
         for name, endpoint in (("market", market), ("telemetry", telemetry)):
             old = self.sockets.pop(name, None)
             if old is not None:
@@ -140,13 +187,15 @@ class SocketTransport:
 
     def subscribe(self, topic: str, on: bool) -> None:
         """Subscribes or unsubscribes on the socket that carries the topic."""
-        socket = self.sockets.get("market" if topic.startswith("md.") else "telemetry")
+        on_market = topic.startswith("md.") or self._lane is not None
+        socket = self.sockets.get("market" if on_market else "telemetry")
         if socket is not None:
             socket.setsockopt(zmq.SUBSCRIBE if on else zmq.UNSUBSCRIBE, topic.encode())
 
     def close(self) -> None:
         """Drops all sockets and whatever is queued in them."""
         self._let_go()
+        self._close_lane()
         sockets, self.sockets = self.sockets, {}
         for socket in sockets.values():
             socket.close(0)
@@ -154,6 +203,7 @@ class SocketTransport:
     def finish(self, linger_ms: int = 0) -> None:
         """Closes sockets and context; what was sent has ``linger_ms`` to leave."""
         self._let_go()
+        self._close_lane()
         sockets, self.sockets = self.sockets, {}
         for socket in sockets.values():
             socket.close(linger_ms)
@@ -178,3 +228,6 @@ class SocketTransport:
 
     def _opened(self, name: str, socket: Any) -> None:
         """A socket was made: the driver listens on it from now on."""
+
+    def _lane_opened(self, lane: Lane) -> None:
+        """A lane was made: the driver listens on it from now on."""

@@ -15,12 +15,12 @@ def engine(tmp_path):
         yield engine
 
 
-@pytest.fixture(params=["ipc", "tcp"])
+@pytest.fixture(params=["ipc", "shm", "tcp"])
 def any_endpoint(request, tmp_path):
     """A base endpoint of each kind."""
     if request.param == "tcp":
         return f"tcp://127.0.0.1:{free_port_base()}"
-    return f"ipc://{tmp_path}/s"
+    return f"{request.param}://{tmp_path}/s"
 
 
 @pytest.fixture

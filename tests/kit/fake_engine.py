@@ -127,9 +127,9 @@ class FakeEngine:
         self._thread = threading.Thread(target=self._run, name="fake-engine", daemon=True)
 
     def config(self, endpoint: str, **options: Any) -> BridgeConfig:
-        """How a bridge reaches this engine."""
+        """How a bridge reaches this engine; clients of shared memory find it where those of ipc do."""
         return BridgeConfig(
-            endpoint=endpoint,
+            endpoint=endpoint.replace("shm://", "ipc://"),
             engine="fake",
             mode="PAPER",
             instruments=self.instruments,
@@ -461,6 +461,7 @@ class BridgeProcess:
     """Runs the bridge in a process that a test may kill."""
 
     def __init__(self, engine: FakeEngine, endpoint: str, **options: Any) -> None:
+        endpoint = endpoint.replace("shm://", "ipc://")
         fields = {"directory": str(engine.directory), "endpoint": endpoint, "options": options}
         command = [sys.executable, "-m", "tests.kit.fake_engine", json.dumps(fields)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
