@@ -95,7 +95,7 @@ class Lane:
             "orders": LaneEnd(self, Frames(answers)),
             "market": LaneEnd(self, Frames(streams)),
         }
-        self._busy = False
+        self._busy = self._armed = False
 
     @property
     def fd(self) -> int:
@@ -112,10 +112,14 @@ class Lane:
         if self._busy and spin(self._rings, SPIN_NS):
             return False
         self._busy = False
-        return self.bell.arm(self._rings)
+        self._armed = self.bell.arm(self._rings)
+        return self._armed
 
     def disarm(self) -> bool:
         """No ringing is needed any more; False if the bridge has let go and nothing is left to read."""
+        if not self._armed:
+            return True
+        self._armed = False
         self.bell.disarm(self._rings)
         return any(len(ring) for ring in self._rings) or not self.is_cut()
 

@@ -71,7 +71,7 @@ class Lanes:
         self._wanted: Counter[str] = Counter()
         self._ending: set[bytes] = set()
         self._number = 0
-        self._busy = False
+        self._busy = self._armed = False
         self._listener: socket.socket | None = None
         path = p.lane_path(base)
         if path:
@@ -109,10 +109,14 @@ class Lanes:
         if self._busy and spin((*rings, *others), SPIN_NS):
             return False
         self._busy = False
-        return next(iter(self._lanes.values())).bell.arm(rings)
+        self._armed = next(iter(self._lanes.values())).bell.arm(rings)
+        return self._armed
 
     def disarm(self) -> None:
         """No ringing is needed any more."""
+        if not self._armed:
+            return
+        self._armed = False
         for lane in self._lanes.values():
             lane.bell.disarm((lane.up.ring,))
 
