@@ -74,6 +74,7 @@ class Sessions:
         self.on_gone: Callable[[Peer, str], None] = lambda peer, why: None
         self.on_wait: Callable[[Peer, p.WaitDurable], None] = lambda peer, message: None
         self.on_refused: Callable[[str, p.Hello, Grant, str, str], None] = lambda *_: None
+        self.longest: Callable[[bytes], int] = lambda identity: p.MAX_SERVER_FRAME
         self.publisher = publisher
         self._welcome = welcome
         self._send = send

@@ -268,7 +268,7 @@ def test_what_nobody_wants_is_counted_and_shown_in_snapshots(conflate):
     assert [t.seq for t in trades] == list(range(501 - RECENT_TRADES, 501))
     assert [t.px for t in trades] == [float(t.seq) for t in trades]
     parts.publisher.subscribed("no such topic", True)
-    assert parts.publisher._subscribed == {"md.ETH.trade"}
+    assert parts.publisher._subscribed == {("md.ETH.trade", "market")}
     # Whoever subscribes now and has missed something takes a snapshot.
     parts.publisher.subscribed("md.BTC", True)
     replay = p.ReplayRequest(1, "md.BTCUSDT.trade", 500)

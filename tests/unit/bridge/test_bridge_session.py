@@ -16,6 +16,8 @@ BASE = "ipc:///tmp/x"
 class Wire:
     """A transport whose other end is the test."""
 
+    trouble = ""
+
     def __init__(self):
         self.sent, self.topics, self.opened, self.full = [], {}, 0, False
 
