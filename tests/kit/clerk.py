@@ -176,11 +176,15 @@ class Clerk:
         numbered = [(e.epoch, e.seq) for e in self.heard]
         assert len(set(numbered)) == len(numbered), "an execution was given twice"
         # The first bridge has passed everything on, once and in order, for as long as it lived.
-        told = [
-            (e.ts, e.client_order_id, e.order_id, e.status, e.prev_status)
-            for e in self.heard
-            if e.epoch == self.heard[0].epoch
-        ]
+        first_epoch = self.heard[0].epoch
+        told, later = (
+            [
+                (e.ts, e.client_order_id, e.order_id, e.status, e.prev_status)
+                for e in self.heard
+                if (e.epoch == first_epoch) == is_first
+            ]
+            for is_first in (True, False)
+        )
         done = [
             (
                 *(int(u[name]) for name in ("ts", "client_order_id", "order_id")),
@@ -190,6 +194,10 @@ class Clerk:
         ]
         first = next((i for i, (a, b) in enumerate(zip(told, done, strict=False)) if a != b), None)
         assert first is None, f"execution {first}: told {told[first]}, journaled {done[first]}"
+        # The others first tell what is live, and then each change that there was, once.
+        changes = Counter(one for one in later if one[3] != one[4])
+        never = changes - Counter(done)
+        assert not never, f"executions that never were, or told twice: {list(never.items())[:5]}"
         if complete:
             assert set(self.sent) - self.refused <= known, "an order that was sent is unknown"
             assert len(told) == len(done), f"told {len(told)} executions, {len(done)} are journaled"
