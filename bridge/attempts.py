@@ -79,6 +79,34 @@ class Attempts:
             del self._waiting[who, what, why]
 
 
+class Ration:
+    """So many of something at once, and one more every some ticks, for each of those who want it.
+
+    Args:
+        burst: How many at once.
+        ticks: How many ticks until one more.
+    """
+
+    def __init__(self, burst: int, ticks: int) -> None:
+        self._burst, self._every = burst, ticks
+        self._ticks = 0
+        self._used: Counter[str] = Counter()
+
+    def spent(self, key: str = "") -> bool:
+        """Whether somebody has had all that he may."""
+        return self._used[key] >= self._burst
+
+    def use(self, key: str = "") -> None:
+        """Somebody had one."""
+        self._used[key] += 1
+
+    def tick(self) -> None:
+        """One heartbeat interval."""
+        self._ticks += 1
+        if self._ticks % self._every == 0:
+            self._used = Counter({key: used - 1 for key, used in self._used.items() if used > 1})
+
+
 def who(key: str, hello: p.Hello) -> str:
     """Who somebody is in records: his key's name, his strategy, and what he calls himself."""
     return "/".join(filter(None, (f"key:{key}" if key else "", hello.strategy_id, hello.client)))

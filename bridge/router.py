@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from bridge import codec, records
 from bridge import protocol as p
+from bridge.attempts import Ration
 from bridge.control import Control
 from bridge.external import External, Live
 from bridge.intake import Intake, Intakes
@@ -14,6 +15,10 @@ from bridge.requests import Requests
 from bridge.sessions import Peer, Sessions
 from bridge.streams import order_ended
 from engine.core.types import Status
+
+REFUSED_BURST = 20
+REFUSED_TICKS = 10
+"""Registrations that the engine may refuse to one key at once, and ticks until one more."""
 
 
 class Router:
@@ -49,6 +54,7 @@ class Router:
         # Set by the server where it has keys: whether one of them is good.
         self.holds: Callable[[str], bool] = lambda key: True
         self._disowned: set[str] = set()
+        self._refusals = Ration(REFUSED_BURST, REFUSED_TICKS)
         self._by_slot: dict[int, External] = {}
         self._waiting: list[Peer] | None = []
 
@@ -63,6 +69,10 @@ class Router:
         unknown = [symbol for symbol in hello.symbols if symbol not in self._numbers]
         if unknown:
             self._sessions.refuse(peer, "unknown_symbol", f"the engine has no instrument {unknown[0]!r}")
+            return
+        if self._refusals.spent(peer.grant.key):
+            # Each costs the engine an input, a record and a line of its log.
+            self._sessions.refuse(peer, "busy", "the engine has refused too many registrations: try later")
             return
         external = self.externals.setdefault(hello.strategy_id, External(hello.strategy_id))
         intake = self._resumed(peer)
@@ -102,6 +112,7 @@ class Router:
             if reply is None:
                 self._sessions.refuse(peer, "engine_timeout", "the engine did not answer in time")
             else:
+                self._refusals.use(peer.grant.key)
                 self._sessions.refuse(peer, "refused", reply.message)
 
         if external.leaving or not self._control.ask("register", fields, answer):
@@ -183,6 +194,7 @@ class Router:
             self._tell_leaving(external)
         if self._disowned:
             self.disown()
+        self._refusals.tick()
 
     # --- from the engine -----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bridge import protocol as p
-from bridge.attempts import Attempts, who
+from bridge.attempts import Attempts, Ration, who
 from bridge.config import BridgeConfig, check_endpoint
 from bridge.control import Control
 from bridge.durable import LOOK_S, Durability
@@ -40,6 +40,9 @@ MARKET_BACKLOG = 2048
 CONFLATED_A_TURN = 1 << 13
 FINISH_S = 1.0
 """How long a bridge that is told to stop waits for what it holds back to become durable."""
+SAID_BURST = 200
+SAID_TICKS = 5
+"""Lines of the log on who joins and who leaves: at once, and ticks until one more."""
 
 
 class Server:
@@ -84,6 +87,7 @@ class Server:
         self.sessions.on_message = {"orders": self.router.requests.message, "control": self.control.message}
         self.sessions.on_wait, self.sessions.on_gone = self.durability.wait, self._gone
         self.attempts = Attempts(self.control.ask, log)
+        self._said, self._unsaid = Ration(SAID_BURST, SAID_TICKS), 0
         self.sessions.on_refused = self._refused
         doors.wake_by(link.bell.fd)
         self._leashes = Leashes(config.endpoint, self.sessions.held, self.sessions.lost)
@@ -153,6 +157,12 @@ class Server:
     def _say(self, peer: Peer, what: str) -> None:
         name = peer.hello.strategy_id or peer.hello.client
         text = f"{peer.hello.role} {name} on the {peer.channel} socket {what}"
+        if self._said.spent():
+            self._unsaid += 1
+            return
+        if self._unsaid:
+            text, self._unsaid = f"{text} (and {self._unsaid} others joined or left)", 0
+        self._said.use()
         self._log.info("%s", text)
         self.publisher.log(time.time_ns(), "info", "bridge", text)
 
@@ -223,6 +233,7 @@ class Server:
     def _beat(self) -> None:
         """A whole heartbeat interval has passed."""
         self.attempts.tick(self.doors.refused())
+        self._said.tick()
         self.control.tick()
         self.router.tick()
         self.durability.tick()

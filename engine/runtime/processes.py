@@ -205,7 +205,9 @@ def _recorder(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Rea
 def _bridge(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
     from bridge.process import serve
 
-    serve(config, run, log, ready.ok)
+    # A standard error that nobody reads must not stop the bridge.
+    with in_background(log):
+        serve(config, run, log, ready.ok)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ import logging
 import pytest
 
 from bridge import protocol as p
-from bridge.attempts import BURST, MAX_KINDS, REFILL_TICKS, REST, Attempts, who
+from bridge.attempts import BURST, MAX_KINDS, REFILL_TICKS, REST, Attempts, Ration, who
 from bridge.process import check_memory, resident
 from bridge.roles import Grant
+from bridge.router import REFUSED_BURST, REFUSED_TICKS
 from engine.core.errors import CapacityError
 from tests.kit.bridge_parts import Parts
 
@@ -111,3 +112,38 @@ def test_a_bridge_that_somebody_fills_ends():
     check_memory(1 << 40)
     with pytest.raises(CapacityError, match="somebody floods it"):
         check_memory(1 << 20)
+
+
+def test_a_ration_is_each_ones_own_and_comes_back():
+    ration = Ration(2, 3)
+    for _ in range(2):
+        assert not ration.spent("a")
+        ration.use("a")
+    assert ration.spent("a")
+    assert not ration.spent("b")
+    for _ in range(2):
+        ration.tick()
+    assert ration.spent("a")
+    ration.tick()
+    assert not ration.spent("a")
+    for _ in range(10):
+        ration.tick()
+    assert not ration._used.total()
+
+
+def test_registrations_that_the_engine_refuses_are_rationed_by_key():
+    parts = Parts()
+    a, b = (Grant(key * 40, key, "trader", ("mm",)) for key in "ab")
+    hello = p.Hello(1, "c", "trader", "mm")
+    for _ in range(REFUSED_BURST):
+        parts.tell(hello, grant=a)
+        assert parts.reply(success=False, message="no").code == "refused"
+    asked = len(parts.link.commands)
+    for _ in range(100):
+        assert parts.tell(hello, grant=a).code == "busy"
+    assert len(parts.link.commands) == asked
+    parts.tell(hello, b"b", grant=b)
+    assert type(parts.reply(slot=3)) is p.Welcome
+    for _ in range(REFUSED_TICKS):
+        parts.router.tick()
+    assert parts.tell(hello, grant=a).code == "strategy_in_use"
