@@ -24,6 +24,9 @@ import numpy as np
 
 from engine.backtest.config import BacktestConfig
 from engine.core.errors import ConfigError, DataError, RingbookError
+from engine.feeds.replay import open_source
+from engine.feeds.stored import is_stored
+from engine.feeds.tabular import SUFFIXES
 from engine.research.plan import Plan
 from engine.research.runs import Runs
 
@@ -67,7 +70,7 @@ def run_task(task: Task) -> dict[str, Any]:
     config = msgspec.json.decode(task.config, type=BacktestConfig)
     data = None
     if task.data is not None:
-        data = {symbol: [_opened(file) for file in files] for symbol, files in task.data.items()}
+        data = {symbol: [_opened(symbol, file) for file in files] for symbol, files in task.data.items()}
     try:
         with tempfile.TemporaryDirectory(prefix="ringbook-sweep-") as scratch:
             runs = Runs(task.keep or scratch)
@@ -82,7 +85,10 @@ def run_task(task: Task) -> dict[str, Any]:
     return told
 
 
-def _opened(file: str) -> np.ndarray | str:
+def _opened(symbol: str, file: str) -> Any:
+    """What the runner takes for a recording: one in a store, or a table's file, is read by its source."""
+    if is_stored(file) or Path(file).suffix in SUFFIXES:
+        return open_source(symbol, file)
     return np.load(file, mmap_mode="r") if file.endswith(".npy") else file
 
 
@@ -177,11 +183,14 @@ class Sweep:
 
     def _prepare(self, file: str, done: dict[str, str]) -> str:
         """A recording as workers read it: a raw capture is converted once, not once a run."""
+        if is_stored(file):
+            return file
         if file not in done:
             path = Path(file).expanduser().absolute()
             if not path.is_file():
                 raise DataError("No such file or directory", file=file)
-            done[file] = str(path) if path.suffix in (".npz", ".npy") else self._converted(path)
+            readable = path.suffix in (".npz", ".npy", *SUFFIXES)
+            done[file] = str(path) if readable else self._converted(path)
         return done[file]
 
     def _converted(self, path: Path) -> str:

@@ -94,6 +94,16 @@ def test_a_stopped_sweep_goes_on(plan, tmp_path, cut):
     assert Sweep(plan, tmp_path / "s", resume=True).run(_one_by_one) == whole
 
 
+def test_recordings_in_a_store_give_the_same(plan, recording, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RINGBOOK_STORE", f"parquet://{tmp_path}/store")
+    assert main(["store", "import", str(recording), "--symbol", "X", "--run", "monday"]) == 0
+    capsys.readouterr()
+    grid = {"interval_ns": [40_000_000], "assets[0].data": [[str(recording)], ["store:?run=monday"]]}
+    rows = Sweep(Plan(plan.base, grid), tmp_path / "s").run(_one_by_one)
+    assert [row.get("error") for row in rows] == [None, None]
+    assert rows[0]["metrics"] == rows[1]["metrics"]
+
+
 def test_another_plan_does_not_go_on(plan, tmp_path):
     Sweep(plan, tmp_path / "s")
     other = Plan(plan.base, {"interval_ns": [1]})
