@@ -88,7 +88,8 @@ class EmbeddedStore(Store):
             f"fromUnixTimestamp64Nano({name}, 'UTC')" if kind == TIME else name
             for name, kind in table.kinds.items()
         )
-        settings = "max_insert_block_size = 1048576, min_insert_block_size_rows = 1048576"
+        # One thread: the processor's other cores are for the trading.
+        settings = "max_threads = 1, max_insert_block_size = 1048576, min_insert_block_size_rows = 1048576"
         if token:
             settings += f", insert_deduplication_token = '{token}'"
         into = f"INSERT INTO {DATABASE}.{table.name} ({', '.join(arrays)}) SETTINGS {settings}"

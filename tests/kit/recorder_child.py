@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.runtime.recorder import MAX_PAUSE
+from engine.runtime.recording import MARKET_ROWS as MAX_ROWS
 from engine.storage.columns import prepare
 from engine.storage.schema import TABLES
 from engine.storage.spool import Spool
@@ -54,6 +56,7 @@ def main(url: str, spool_path: str, total: int, rate: int) -> int:
     orders = place.get("orders", 0)
     while made < total:
         due = min(total, first_made + int((time.monotonic() - began + PERIOD_S) * rate))
+        due = min(due, made + MAX_ROWS)
         rows = market_rows(due - made, made + 1, run=RUN)
         spool.add("market_data", RUN, prepare(TABLES["market_data"], rows))
         made = due
@@ -61,7 +64,10 @@ def main(url: str, spool_path: str, total: int, rate: int) -> int:
             rows = order_rows(orders + 1, made // ORDERS - orders)
             spool.add("orders", RUN, prepare(TABLES["orders"], rows))
             orders = made // ORDERS
-        time.sleep(PERIOD_S)
+        if due < first_made + int((time.monotonic() - began) * rate):
+            continue
+        # As a recorder does, fewer and larger batches for a store that is behind.
+        time.sleep(PERIOD_S * min(MAX_PAUSE, 1 + len(spool) // 4))
     while not writer.stop(3600.0):
         pass
     return 0
