@@ -24,9 +24,9 @@ from engine.storage.spool import Spool
 from engine.storage.store import Store, open_store
 from engine.storage.writer import Writer
 
-END_S = 2.0
+END_S = 1.0
 """How long it waits for the last ones when it is told to stop."""
-PATIENCE_S = 3.5
+PATIENCE_S = 2.5
 """How long after being told it still tries to store: less than a supervisor waits."""
 REFUSED_S = 0.5
 """How long it waits for a disk that has refused."""
@@ -59,6 +59,11 @@ class Recorder:
         self._current = run_directory(config, self._buffer.run_id)
         self._earlier = [path for path in self._runs() if path.name != self._run_id]
         self._note_runs()
+
+    @property
+    def still_stores(self) -> bool:
+        """Whether a statement has not come back although it was given up."""
+        return self._writer.alive
 
     def _opened(self) -> Store:
         return open_store(self._config.store, hold=True, ttl_days=self._config.ttl_days)
@@ -193,4 +198,9 @@ def main(config: DaemonConfig, run: RunDir, log: logging.Logger, on_ready: Calla
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     # The engine and whoever trades with it go first.
     os.nice(5)
-    Recorder(config, run, log).run(on_ready, lambda: bool(asked))
+    recorder = Recorder(config, run, log)
+    recorder.run(on_ready, lambda: bool(asked))
+    if recorder.still_stores:
+        # Within a statement that takes its time: the batch is in doubt, as after any other end.
+        logging.shutdown()
+        os._exit(0)

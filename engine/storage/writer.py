@@ -23,6 +23,8 @@ from engine.storage.spool import Batch, Spool
 from engine.storage.store import Store, table_named
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+GIVE_UP_S = 0.5
+"""How long a statement that runs may still take when the time is up."""
 WAIT_S = 0.1
 """How long it waits for a batch before it lets others have the store."""
 
@@ -199,6 +201,11 @@ class Writer:
                 self._doubt = True
                 self._sleep(BACKOFF_S[-1])
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stop(self, patience: float = 0.0) -> bool:
         """Ends the thread and closes the store; what is not stored stays in the spool.
 
@@ -212,7 +219,7 @@ class Writer:
         empty = self._spool.wait_empty(patience)
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(max(1.0, deadline - time.monotonic()))
+            self._thread.join(max(GIVE_UP_S, deadline - time.monotonic()))
         if self._store is not None and (self._thread is None or not self._thread.is_alive()):
             self._store.close()
             self._store = None
