@@ -51,7 +51,7 @@ class Client(BaseClient, Operator):
         self._queues: list[queue.SimpleQueue[Any]] = []
         self._executions: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping = self._again = False
         self._goodbye = ""
 
     def _make_transport(self) -> SocketTransport:
@@ -262,7 +262,10 @@ class Client(BaseClient, Operator):
         # descriptor, so the thread is always told to look again.
         with self._lock:
             call()
-        self._wake()
+        if threading.current_thread() is self._thread:
+            self._again = True
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         # A full pipe is as good as a byte: the thread will wake up.
@@ -286,12 +289,17 @@ class Client(BaseClient, Operator):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
             with self._lock:
+<<<<<<< HEAD
                 if not self._transport.disarm():
                     self._session.cut()
+=======
+                self._again = False
+>>>>>>> 6d1456f (Document strategies over the bridge, stop subscribers in a campaign, and measure the bridge beside bare sockets)
                 more = self._drain()
                 if time.monotonic() >= next_tick:
                     self._session.tick()
                     next_tick = time.monotonic() + interval
+                more |= self._again
         self._finish()
 
     def _drain(self) -> bool:

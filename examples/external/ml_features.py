@@ -53,8 +53,6 @@ class Market:
         batch = len(self.sent)
         imbalance = (bid_qty - ask_qty) / (bid_qty + ask_qty)
         self.rows.append((batch, book.mid, imbalance, ask - bid, self.flow, move))
-            (batch, book.mid, (bid_qty - ask_qty) / (bid_qty + ask_qty), ask - bid, self.flow, move)
-        )
         self.mids.append(book.mid)
         self.flow = 0.0
         while self.forecasts and len(self.mids) >= self.forecasts[0][0] + HORIZON:
