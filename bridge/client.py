@@ -289,12 +289,9 @@ class Client(BaseClient, Operator):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
             with self._lock:
-<<<<<<< HEAD
                 if not self._transport.disarm():
                     self._session.cut()
-=======
                 self._again = False
->>>>>>> 6d1456f (Document strategies over the bridge, stop subscribers in a campaign, and measure the bridge beside bare sockets)
                 more = self._drain()
                 if time.monotonic() >= next_tick:
                     self._session.tick()

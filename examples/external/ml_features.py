@@ -80,6 +80,7 @@ class Market:
 
 
 def main() -> None:
+    """Sends features until time is up, then reports."""
     parser = argparse.ArgumentParser(description="Sends features of a symbol to a model, judges its signals.")
     parser.add_argument("--connect", default="", help="default: the daemon on this machine")
     parser.add_argument("--symbol", default="BTCUSDT")

@@ -38,6 +38,7 @@ class Model:
 
 
 def main() -> None:
+    """Answers until it is stopped."""
     parser = argparse.ArgumentParser(description="Answers features of a symbol with forecasts.")
     parser.add_argument("--connect", default="", help="default: the daemon on this machine")
     parser.add_argument("--symbol", default="BTCUSDT")
