@@ -10,14 +10,12 @@ import logging
 import os
 import select
 import socket
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from bridge import protocol as p
-from bridge.errors import BridgeError
 from bridge.lane import ORDERS, SPIN_NS, SUBSCRIBE, UNSUBSCRIBE, greeting
+from bridge.unix import listen, other_end
 from engine.core.errors import RingCorrupt
 from engine.core.frames import Frames, spin
 from engine.core.ring import Bell, Ring
@@ -72,17 +70,8 @@ class Lanes:
         self._ending: set[bytes] = set()
         self._number = 0
         self._busy = self._armed = False
-        self._listener: socket.socket | None = None
-        path = p.lane_path(base)
-        if path:
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            try:
-                Path(path).unlink(missing_ok=True)
-                self._listener.bind(path)
-            except OSError as error:
-                self._listener.close()
-                raise BridgeError(f"{path}: {error.strerror}") from None
-            self._listener.listen(128)
+        self._listener = listen(p.lane_path(base))
+        if self._listener is not None:
             self._epoll.register(self._listener, select.EPOLLIN)
 
     def __len__(self) -> int:
@@ -136,8 +125,7 @@ class Lanes:
             connection, _ = self._listener.accept()
         except OSError:
             return
-        _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid != os.getuid() or len(self._lanes) + len(self._new) >= MAX_LANES:
+        if other_end(connection)[1] != os.getuid() or len(self._lanes) + len(self._new) >= MAX_LANES:
             connection.close()
             return
         connection.setblocking(False)

@@ -11,13 +11,11 @@ import contextlib
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from bridge import protocol as p
-from bridge.errors import BridgeError
+from bridge.unix import listen, other_end
 
 MAX_LEASHES = 1024
 MAX_LINE = 80
@@ -53,17 +51,8 @@ class Leashes:
         self._epoll = select.epoll()
         self._leashes: dict[int, Leash] = {}
         self._by_session: dict[str, Leash] = {}
-        self._listener: socket.socket | None = None
-        path = p.leash_path(base)
-        if path:
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            try:
-                Path(path).unlink(missing_ok=True)
-                self._listener.bind(path)
-            except OSError as error:
-                self._listener.close()
-                raise BridgeError(f"{path}: {error.strerror}") from None
-            self._listener.listen(128)
+        self._listener = listen(p.leash_path(base))
+        if self._listener is not None:
             self._epoll.register(self._listener, select.EPOLLIN)
 
     def fileno(self) -> int:
@@ -103,9 +92,8 @@ class Leashes:
         self._leashes[connection.fileno()] = leash
         self._epoll.register(connection, select.EPOLLIN)
         # A fork that the client made keeps the connection open; its own descriptor tells of it alone.
-        with contextlib.suppress(OSError, AttributeError, struct.error):
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            pid, _, _ = struct.unpack("3i", credentials)
+        with contextlib.suppress(OSError, AttributeError):
+            pid, _ = other_end(connection)
             if pid > 0 and pid != os.getpid():
                 leash.process = os.pidfd_open(pid)
                 self._leashes[leash.process] = leash

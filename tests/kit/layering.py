@@ -54,6 +54,7 @@ BRIDGE_SERVER_SIDE = {
     "requests",
     "topics",
     "lanes",
+    "unix",
 }
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""
 BRIDGE_BOTH_SIDES = {"runner"}
