@@ -5,13 +5,15 @@ LZ4, or chdb's from an Arrow table), ``recorder`` is what the recorder does with
 write them to the spool, make them durable, read them back, insert, note that they are stored. ``read`` is a
 whole recording out of the store again, checked. Rows are those of the real recording where it is there.
 
-    python -m benchmarks.bench_storage --rows 1000000
+    python -m benchmarks.bench_storage --rounds 3
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import statistics
 import sys
 import tempfile
 import time
@@ -105,36 +107,51 @@ def read(store: Store, run: str, data: np.ndarray) -> float:
     return time.perf_counter() - began
 
 
-def measure(name: str, opened: Callable[[], Store], data: np.ndarray, folder: Path) -> None:
-    """Prints one engine's figures."""
+def measure(opened: Callable[[], Store], data: np.ndarray, folder: Path, turn: int) -> dict[str, float]:
+    """Rows a second of one engine, each way once."""
+    plain, recorded = f"bare-{turn}", f"recorder-{turn}"
+    with opened() as store:
+        seconds = {"bare insert": bare(store, [prepare(TABLE, rows) for rows in batches(data, plain)])}
+    with opened() as store:
+        seconds["recorder"] = recorder(store, batches(data, recorded), folder / recorded)
+    with opened() as store:
+        seconds["read"] = read(store, recorded, data)
+    return {what: len(data) / took for what, took in seconds.items()}
+
+
+def rounds(
+    name: str, opened: Callable[[], Store], data: np.ndarray, folder: Path, n: int
+) -> dict[str, float]:
+    """Medians over some rounds, after one batch that warms up."""
     with opened() as store:
         bare(store, [prepare(TABLE, rows) for rows in batches(data[:BATCH], "warm")])
-        seconds = {
-            "bare insert": bare(store, [prepare(TABLE, rows) for rows in batches(data, "bare")]),
-        }
-    with opened() as store:
-        seconds["recorder"] = recorder(store, batches(data, "recorder"), folder / f"spool-{name}")
-    with opened() as store:
-        seconds["read"] = read(store, "recorder", data)
-    for what, took in seconds.items():
-        print(f"{name:<12} {what:<12} {len(data) / took:>12,.0f} rows/s   {took:8.3f} s")
+    found = [measure(opened, data, folder / name, turn) for turn in range(n)]
+    return {f"{name}, {what}": statistics.median(one[what] for one in found) for what in found[0]}
 
 
 def main() -> int:
     """Measures the engines that are here."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     data = events(args.rows)
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as name:
         folder = Path(name)
-        measure("chdb", lambda: open_store(f"chdb://{folder / 'chdb'}", hold=True), data, folder)
+        url = f"chdb://{folder / 'store'}"
+        found = rounds("chdb", lambda: open_store(url, hold=True), data, folder, args.rounds)
         program = executable()
-        if program is None:
-            print("clickhouse   not measured: there is no clickhouse-server on this machine")
-            return 0
-        with Server(folder / "server", program) as server:
-            measure("clickhouse", lambda: open_store(server.url), data, folder)
+        if program is not None:
+            with Server(folder / "server", program) as server:
+                found |= rounds("clickhouse", lambda: open_store(server.url), data, folder, args.rounds)
+    if args.json:
+        print(json.dumps({what: round(rate) for what, rate in found.items()}))
+        return 0
+    for what, rate in found.items():
+        print(f"{what:<24} {rate:>12,.0f} rows/s")
+    if program is None:
+        print("clickhouse: not measured, there is no clickhouse-server on this machine")
     return 0
 
 
