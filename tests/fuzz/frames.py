@@ -226,12 +226,15 @@ def serves(base: str) -> bool:
     """Whether a client is answered, with data."""
     try:
         with connect(base, role="admin", **PATIENT) as client:
-            topics = (p.STATUS_TOPIC, p.depth_topic("BTCUSDT"))
-            fresh = {
-                type(message)
-                for _, message in zip(range(20), client.messages(*topics, timeout=20), strict=False)
-            }
-            return client.query_status(timeout=20).success and {p.EngineStatus, p.Depth} <= fresh
+            wanted = {p.EngineStatus, p.Depth}
+            for message in client.messages(p.STATUS_TOPIC, p.depth_topic("BTCUSDT"), timeout=20):
+                wanted.discard(type(message))
+                if not wanted:
+                    break
+            else:
+                missing = ", ".join(sorted(kind.__name__ for kind in wanted))
+                print(f"not served: no {missing}; {client.state}: {client.detail}", file=sys.stderr)
+            return not wanted and client.query_status(timeout=20).success
     except BridgeError as error:
         print(f"not served: {error}", file=sys.stderr)
         return False
