@@ -30,12 +30,13 @@ def keys(tmp_path):
     return keys
 
 
-@pytest.fixture
-def guarded(engine, any_endpoint, keys):
+@pytest.fixture(params=["ipc", "tcp"])
+def guarded(request, engine, tmp_path, keys):
     """A bridge with keys over ipc or tcp; its endpoint."""
-    with bridge_thread(engine.config(any_endpoint, keys=str(keys.path), grace_s=60.0, **PATIENT)):
+    endpoint = f"tcp://127.0.0.1:{free_port_base()}" if request.param == "tcp" else f"ipc://{tmp_path}/s"
+    with bridge_thread(engine.config(endpoint, keys=str(keys.path), grace_s=60.0, **PATIENT)):
         wait_until(lambda: engine.commands and not any(len(ring) for ring in engine.rings.values()))
-        yield any_endpoint
+        yield endpoint
 
 
 def client(guarded, keys, name, role, **options):
