@@ -158,7 +158,11 @@ def _lines(part: Part) -> list[tuple[str, str]]:
     lines = [
         ("profit", f"{money(a['profit'])} = {' + '.join(made)}" if made else money(a["profit"])),
         ("Sharpe, Sortino", f"{plain(r.sr)}, {plain(r.sortino)} (annualised by {plain(r.factor)})"),
-        ("maximum drawdown", f"{money(r.max_drawdown)}, return over it {plain(r.over_max_drawdown)}"),
+        (
+            "maximum drawdown",
+            f"{money(part.drawdown)}; of 10 s samples {money(r.max_drawdown)}, return over that "
+            f"{plain(r.over_max_drawdown)}",
+        ),
         ("turnover", f"{money(r.turnover)}, return over it {bps(1e4 * r.over_trade)} bps"),
         (
             "orders",

@@ -150,6 +150,7 @@ def _tiles(part: Part) -> str:
     markout = part.markout_curve()[at]
     value = float(part.values.sum())
     share = 1e4 * profit / value if value else math.nan
+    fall = part.drawdown * (part.book_size or 1.0)
     tiles = [
         (
             "Profit after fees",
@@ -157,11 +158,14 @@ def _tiles(part: Part) -> str:
             f"{bps(share)} bps of turnover",
             profit,
         ),
-        ("Sharpe ratio", plain(r.sr), f"annualised by {plain(r.factor)}", r.sr),
+        # Of less than a day the figure is in the table below, where it does not shout.
+        ("Sharpe ratio", plain(r.sr), f"annualised by {plain(r.factor)}", r.sr)
+        if r.days >= 1
+        else ("Sharpe ratio", NO_NUMBER, "less than a day", 0.0),
         (
             "Maximum drawdown",
-            sized(r.max_drawdown, part.book_size),
-            f"return over it {plain(r.over_max_drawdown, 3)}",
+            sized(part.drawdown, part.book_size),
+            f"profit over it {plain(profit / fall if fall else math.nan, 3)}",
             0.0,
         ),
         ("Turnover", _short(value), f"{count(len(part.fills))} fills", 0.0),

@@ -76,6 +76,11 @@ class Part:
         return returns.returns(self.series, book_size=self.book_size, days_a_year=self.days_a_year)
 
     @cached_property
+    def drawdown(self) -> float:
+        """The deepest fall over every sample, as charts draw it; that of the returns is of ten seconds'."""
+        return returns.drawdown(self.series) / (1.0 if self.book_size is None else self.book_size)
+
+    @cached_property
     def daily(self) -> list[tuple[str, Returns]]:
         """Return and risk of each day."""
         return returns.daily(self.series, book_size=self.book_size, days_a_year=self.days_a_year)
@@ -175,6 +180,7 @@ class Part:
             "strategy": self.strategy,
             "symbol": self.symbol,
             "returns": self.returns.to_json(),
+            "drawdown": finite(self.drawdown),
             "daily": [{"day": day, **found.to_json()} for day, found in self.daily],
             "pnl": self.attribution.to_json(),
             "execution": {name: finite(value) for name, value in self.execution().items()},

@@ -173,6 +173,17 @@ def _over(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
+def drawdown(whole: Series) -> float:
+    """The deepest fall of equity from a maximum before it, over every sample; NaN without any.
+
+    Args:
+        whole: Samples in order of time.
+    """
+    equity = whole.equity
+    known = equity[~np.isnan(equity)]
+    return float(np.max(np.maximum.accumulate(known) - known)) if len(known) else math.nan
+
+
 def returns(
     whole: Series,
     *,
@@ -231,7 +242,7 @@ def _returns(cut: Series, before: Series, book_size: float | None, days_a_year: 
     mean = float(np.mean(steps)) if len(steps) else math.nan
     spread = float(np.std(steps, ddof=1)) if len(steps) > 1 else math.nan
     downside = float(np.sqrt(np.mean(np.minimum(steps, 0.0) ** 2))) if len(steps) else math.nan
-    drawdown = float(np.max(np.maximum.accumulate(known) - known)) if len(known) else math.nan
+    fall = drawdown(cut)
     days = float((cut.ts[-1] - cut.ts[0]) / 1e9 / SECONDS_PER_DAY)
     made = {
         name: float(getattr(cut, name)[-1] - getattr(before, name)[0])
@@ -246,8 +257,8 @@ def _returns(cut: Series, before: Series, book_size: float | None, days_a_year: 
         sr=_over(mean, spread) * factor,
         sortino=_over(mean, downside) * factor,
         factor=factor,
-        max_drawdown=drawdown / size,
-        over_max_drawdown=_over(total, drawdown),
+        max_drawdown=fall / size,
+        over_max_drawdown=_over(total, fall),
         over_trade=_over(total, made["value"]),
         num_trades=made["num_trades"],
         daily_num_trades=made["num_trades"] / days,

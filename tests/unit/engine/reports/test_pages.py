@@ -70,6 +70,22 @@ def test_what_a_reader_can_point_at_is_what_the_chart_shows(report):
     assert course["values"]["position"][-1] == draw.amount(part.series.position[-1])
 
 
+def test_the_first_drawdown_is_the_deepest_that_the_chart_shows(report):
+    part = report.whole
+    equity = part.series.equity
+    deepest = max(max(equity[: i + 1]) - equity[i] for i in range(len(equity)))
+    assert part.drawdown == pytest.approx(deepest)
+    assert part.drawdown >= part.returns.max_drawdown
+    assert replace(part, book_size=50.0).drawdown == pytest.approx(deepest / 50.0)
+    assert part.to_json()["drawdown"] == part.drawdown
+    assert f">{draw.amount(part.drawdown)}<" in html.page(report, title="t")
+
+
+def test_a_sharpe_ratio_of_minutes_is_not_a_headline(report):
+    assert report.whole.returns.days < 1
+    assert "less than a day" in html.page(report, title="t")
+
+
 def test_every_colour_has_a_value_in_each_theme(report):
     used = set(re.findall(r"var\(--([a-z0-9]+)\)", html.page(report)))
     light, rest = html.stylesheet().split('[data-theme="dark"]', 1)
