@@ -73,7 +73,7 @@ class Campaign:
 
     def restart(self) -> None:
         """The bridge is killed: all that the next one has is the file, and what the engine tells."""
-        live = [] if self.intakes is None else list(self.parts.router.externals["mm"].live)
+        live = [] if self.intakes is None else list(self.parts.router.externals["mm"].live)[-500:]
         if self.intakes is not None:
             self.intakes.close()
         self.intakes = Intakes(self.path)
