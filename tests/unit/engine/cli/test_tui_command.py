@@ -31,7 +31,7 @@ def test_an_endpoint_by_hand_needs_no_daemon(base):
 
 
 def test_a_wrong_endpoint_is_refused(base):
-    with pytest.raises(ConfigError, match="expected ipc://DIRECTORY or tcp://HOST:PORT"):
+    with pytest.raises(ConfigError, match="expected ipc://DIRECTORY, shm://DIRECTORY or tcp://HOST:PORT"):
         command.find_endpoint("http://x", "")
 
 
