@@ -148,8 +148,9 @@ class Server:
         )
 
     def _gone(self, peer: Peer, why: str) -> None:
-        self._say(peer, f"left: {why}")
+        # The cancels first: a line of the log may cost the interpreter's lock for milliseconds.
         self.router.gone(peer, lost=why in LOST)
+        self._say(peer, f"left: {why}")
 
     def _refused(self, channel: str, hello: p.Hello, grant: Grant, what: str, why: str) -> None:
         self.attempts.refused(who(grant.name, hello), f"{what} on the {channel} socket", why)

@@ -1,8 +1,9 @@
 """Kills or stops an external strategy again and again on a real daemon, and times its cancels.
 
 A fresh process joins as the strategy, rests orders and is killed (``kill -9``) or stopped (SIGSTOP) at a
-random moment; another client hears when the engine has stopped the strategy, which is the step in which it
-sends the cancels out. The times therefore contain the way back to that client.
+random moment. In the step that takes in the loss the engine sends the cancels out; the journal has the time
+at which it was taken in, by the clock that the campaign kills by. How long it takes until another client
+hears that the engine has stopped the strategy is told as well.
 
     python -m tests.fuzz.losses --how kill --times 1000
     python -m tests.fuzz.losses --how stop --times 100
@@ -18,12 +19,23 @@ import signal
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 from bridge import protocol as p
 from bridge.client import connect
+from engine.journal.reader import JournalReader
+from engine.journal.wal import RecordType
 from tests.kit.daemons import SIMULATED, daemon, until
 from tests.kit.patience import PATIENT
 
+JOURNALLED = (
+    SIMULATED
+    + """
+[journal]
+dir = "{journals}"
+"""
+)
 NAME = "victim"
 SYMBOL = "BTCUSDT"
 ORDERS = 3
@@ -91,7 +103,7 @@ class Watcher:
                 return heard
 
 
-def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float], Watcher]:
+def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float], list[float], Watcher]:
     """Loses the strategy again and again.
 
     Args:
@@ -101,7 +113,7 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
         seed: Of the moments.
 
     Returns:
-        Seconds until the cancels were out, and who has listened.
+        When each was lost, by the steady clock, the seconds until another client heard of it, and that one.
     """
     rng = random.Random(seed)
     victims = os.pipe(), os.pipe()
@@ -115,7 +127,8 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
             traceback.print_exc()
         finally:
             os._exit(0)
-    took: list[float] = []
+    moments: list[float] = []
+    heard: list[float] = []
     watcher = Watcher(endpoint)
     with watcher.client as client:
         client.subscribe(p.STRATEGIES_TOPIC, p.ORDERS_TOPIC, p.LOG_TOPIC)
@@ -125,9 +138,9 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
                 os.write(victims[0][1], b"x")
                 pid = int.from_bytes(os.read(victims[1][0], 4), "little")
                 time.sleep(rng.uniform(0.0, 0.02 if how == "kill" else 0.2))
-                began = time.monotonic()
+                moments.append(time.monotonic())
                 os.kill(pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
-                took.append(watcher.await_end(20.0) - began)
+                heard.append(watcher.await_end(20.0) - moments[-1])
                 if how == "stop":
                     os.kill(pid, signal.SIGKILL)
             # The next victim's hello cancels what is still on its way once more, with a reason of its own.
@@ -136,7 +149,29 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
         finally:
             os.kill(server, signal.SIGKILL)
             os.waitpid(server, 0)
-    return took, watcher
+    return moments, heard, watcher
+
+
+def taken_in(journals: Path) -> list[float]:
+    """When the engine took in each loss of the strategy, seconds of the steady clock.
+
+    Args:
+        journals: The daemon's directory of journals, of one run.
+    """
+    (directory,) = journals.iterdir()
+    return [
+        record.t_mono / 1e9
+        for record in JournalReader(directory)
+        if record.type == RecordType.CONTROL and b"disconnect" in record.body and NAME.encode() in record.body
+    ]
+
+
+def _spread(seconds: Iterable[float]) -> str:
+    ranked = sorted(seconds)
+    return ", ".join(
+        f"{name} {1e3 * ranked[min(len(ranked) - 1, int(share * len(ranked)))]:.2f} ms"
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("most", 1.0))
+    )
 
 
 def main() -> None:
@@ -146,16 +181,17 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with daemon(SIMULATED) as one:
+    with daemon() as one:
+        journals = one.folder / "journals"
+        one.config.write_text(JOURNALLED.format(name=one.name, journals=journals))
         one.environment["RINGBOOK__BRIDGE__HEARTBEAT_MISSES"] = str(p.HEARTBEAT_MISSES)
         one.start()
-        took, watcher = campaign(f"ipc://{one.run_path}", options.how, options.times, options.seed)
-    ranked = sorted(took)
-    spread = ", ".join(
-        f"{name} {1e3 * ranked[min(len(ranked) - 1, int(share * len(ranked)))]:.2f} ms"
-        for name, share in (("p50", 0.5), ("p99", 0.99), ("most", 1.0))
-    )
-    print(f"{options.how}, {len(took)} times: cancels out after {spread}; {dict(watcher.causes)}")
+        moments, heard, watcher = campaign(f"ipc://{one.run_path}", options.how, options.times, options.seed)
+        until(lambda: len(taken_in(journals)) == options.times, "the journal of all losses")
+        losses = taken_in(journals)
+    out = _spread(then - lost for lost, then in zip(moments, losses, strict=True))
+    print(f"{options.how}, {len(moments)} times: cancels out after {out}; {dict(watcher.causes)}")
+    print(f"heard of by another client after {_spread(heard)}")
 
 
 if __name__ == "__main__":
