@@ -11,6 +11,7 @@ The ends of a lane look like the sockets that they stand for, as far as :mod:`br
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 
 import zmq
 
+from engine.core.errors import CapacityError
 from engine.core.frames import Frames, spin
 from engine.core.ring import Bell, Ring
 
@@ -46,12 +48,16 @@ def memory(name: str, slots: int) -> tuple[int, Ring]:
         The file's descriptor, and the ring.
 
     Raises:
-        CapacityError: There is no memory for it.
+        OSError: There is no memory for it.
     """
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         ring = Ring.create_in(fd, slots, SLOT)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except CapacityError as error:
+        os.close(fd)
+        # Who connects tries again after an OSError, and another time there may be memory.
+        raise OSError(errno.ENOMEM, f"no room for a ring: {error}") from None
     except BaseException:
         os.close(fd)
         raise
@@ -65,8 +71,7 @@ class Lane:
         path: The bridge's Unix socket for lanes.
 
     Raises:
-        OSError: Nobody listens there.
-        CapacityError: There is no memory for the rings.
+        OSError: Nobody listens there, or there is no memory for the rings.
     """
 
     def __init__(self, path: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bridge import protocol as p
 from bridge.lane import ORDERS, SPIN_NS, SUBSCRIBE, UNSUBSCRIBE, greeting
-from bridge.unix import listen, other_end
+from bridge.unix import accept, listen, other_end
 from engine.core.errors import RingCorrupt
 from engine.core.frames import Frames, spin
 from engine.core.ring import Bell, Ring
@@ -121,14 +121,12 @@ class Lanes:
 
     def _accept(self) -> None:
         assert self._listener is not None
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
+        connection = accept(self._listener, room=len(self._lanes) + len(self._new) < MAX_LANES)
+        if connection is None:
             return
-        if other_end(connection)[1] != os.getuid() or len(self._lanes) + len(self._new) >= MAX_LANES:
+        if other_end(connection)[1] != os.getuid():
             connection.close()
             return
-        connection.setblocking(False)
         self._new[connection.fileno()] = connection
         self._epoll.register(connection, select.EPOLLIN | select.EPOLLRDHUP)
 

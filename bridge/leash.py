@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bridge import protocol as p
-from bridge.unix import listen, other_end
+from bridge.unix import accept, listen, other_end
 
 MAX_LEASHES = 1024
 MAX_LINE = 80
@@ -80,14 +80,9 @@ class Leashes:
 
     def _accept(self) -> None:
         assert self._listener is not None
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
+        connection = accept(self._listener, room=len(self._leashes) < MAX_LEASHES)
+        if connection is None:
             return
-        if len(self._leashes) >= MAX_LEASHES:
-            connection.close()
-            return
-        connection.setblocking(False)
         leash = Leash(connection)
         self._leashes[connection.fileno()] = leash
         self._epoll.register(connection, select.EPOLLIN)

@@ -204,7 +204,7 @@ class Server:
         wait = min(timeout_s, max(0.0, self._next_tick - time.monotonic()))
         if self.durability.busy:
             wait = min(wait, LOOK_S)
-        idle = self._lanes.arm(self._link.incoming)
+        idle = self._lanes.arm(() if self.durability.full else self._link.incoming)
         armed = self._link.arm() or self.durability.full
         self.doors.poller.poll(wait * 1000 if idle and armed else 0)
         self._link.disarm()

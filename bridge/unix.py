@@ -33,6 +33,24 @@ def listen(path: str) -> socket.socket | None:
     return listener
 
 
+def accept(listener: socket.socket, *, room: bool) -> socket.socket | None:
+    """Takes a connection that does not block; None if there is none, or no room for it.
+
+    Args:
+        listener: Of :func:`listen`.
+        room: Whether there is room for another.
+    """
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        return None
+    if not room:
+        connection.close()
+        return None
+    connection.setblocking(False)
+    return connection
+
+
 def other_end(connection: socket.socket) -> tuple[int, int]:
     """The process and the user that a connection came from.
 

@@ -5,20 +5,24 @@ All processes of a run append to the same file; a line is one write, so lines ne
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
 import logging.handlers
 import os
 import queue
+import select
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 LOGGER = "ringbook"
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m", "DEBUG": "\x1b[2m"}
+_PIECE = select.PIPE_BUF // 4
+"""Characters, of at most four bytes each."""
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -77,6 +81,44 @@ class ConsoleFormatter(logging.Formatter):
         return text
 
 
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Writes lines where there is room for them and never waits: a terminal may be stopped, a pipe unread.
+
+    Lines that find no room are counted, and the next one that finds some says how many there were; the
+    run's log file has them all.
+
+    Args:
+        stream: Standard error, or what stands for it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._unread = 0
+        self._room: select.poll | None = None
+        # What stands for standard error in a test or a notebook need not be a file.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            fd = stream.fileno()
+            self._room = select.poll()
+            self._room.register(fd, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line, or as much of it as there is room for."""
+        try:
+            text = self.format(record) + self.terminator
+            if self._unread:
+                text = f"... {self._unread} lines are not shown here: nobody read them{self.terminator}{text}"
+            # Room is for a page of a pipe, so that a piece of less than that never waits.
+            for start in range(0, len(text), _PIECE):
+                if self._room is not None and not self._room.poll(0):
+                    self._unread += 1
+                    return
+                self.stream.write(text[start : start + _PIECE])
+                self.flush()
+            self._unread = 0
+        except Exception:
+            self.handleError(record)
+
+
 def configure(role: str, file: Path | None, *, console: bool = True) -> logging.Logger:
     """Sets the process's log up and returns it.
 
@@ -94,7 +136,7 @@ def configure(role: str, file: Path | None, *, console: bool = True) -> logging.
     logger.addHandler(logging.NullHandler())
     logger.setLevel(logging.INFO)
     if console:
-        stream = logging.StreamHandler(sys.stderr)
+        stream = ConsoleHandler(sys.stderr)
         colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         stream.setFormatter(ConsoleFormatter(role, colour=colour))
         logger.addHandler(stream)
@@ -105,7 +147,7 @@ def configure(role: str, file: Path | None, *, console: bool = True) -> logging.
     return logger
 
 
-@contextmanager
+@contextlib.contextmanager
 def in_background(logger: logging.Logger) -> Iterator[None]:
     """Writes lines in a thread of their own for as long as the block lasts; nobody waits for a disk.
 

@@ -39,6 +39,7 @@ dir = "{journals}"
 NAME = "victim"
 SYMBOL = "BTCUSDT"
 ORDERS = 3
+SAID = 8
 
 
 def _victim(endpoint: str, ready: int) -> None:
@@ -92,7 +93,7 @@ class Watcher:
         elif type(message) is p.OrderUpdate and message.strategy_id == NAME and message.status == "CANCELED":
             self.reasons[message.reason] += 1
         elif type(message) is p.Log and f"trader {NAME} " in message.text and " left: " in message.text:
-            self.causes[message.text.split(" left: ")[1]] += 1
+            self.causes[message.text.split(" left: ")[1].partition(" (and ")[0]] += 1
 
     def await_end(self, seconds: float) -> float:
         """Waits until the engine has stopped the strategy; returns when it was heard of."""
@@ -145,7 +146,8 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
                     os.kill(pid, signal.SIGKILL)
             # The next victim's hello cancels what is still on its way once more, with a reason of its own.
             until(lambda: sum(watcher.reasons.values()) == ORDERS * times, "all cancels")
-            until(lambda: sum(watcher.causes.values()) == times, "all goodbyes in the log")
+            # Of very many joins and leaves the log tells some, and how many more there were.
+            until(lambda: sum(watcher.causes.values()) >= min(times, SAID), "goodbyes in the log")
         finally:
             os.kill(server, signal.SIGKILL)
             os.waitpid(server, 0)

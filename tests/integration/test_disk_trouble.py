@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 from contextlib import contextmanager, suppress
 
@@ -17,6 +16,7 @@ from bridge.client import connect
 from bridge.errors import BridgeError, OrderRejected
 from tests.kit.daemons import SIMULATED, daemon, until
 from tests.kit.patience import PATIENT
+from tests.kit.small_disk import small_disk
 
 JOURNAL = """
 [journal]
@@ -29,18 +29,9 @@ standby = false
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of its own, as large as a test says."""
-    if os.getuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    target = tmp_path / "disk"
-    target.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-    yield target
-    subprocess.run(["umount", target], check=True)
+def disk(tmp_path):
+    with small_disk(tmp_path, "32m") as target:
+        yield target
 
 
 @contextmanager
@@ -69,10 +60,10 @@ def replayed(it, disk):
     return json.loads(done.stdout)
 
 
-def test_on_a_full_disk_orders_are_denied_cancels_pass_and_with_room_all_goes_on(small_disk):
-    with trading(small_disk) as (it, client):
+def test_on_a_full_disk_orders_are_denied_cancels_pass_and_with_room_all_goes_on(disk):
+    with trading(disk) as (it, client):
         resting = far_order(client)
-        ballast = small_disk / "ballast"
+        ballast = disk / "ballast"
         with ballast.open("wb") as file, suppress(OSError):
             while True:
                 file.write(bytes(1 << 16))
@@ -91,7 +82,7 @@ def test_on_a_full_disk_orders_are_denied_cancels_pass_and_with_room_all_goes_on
         until(lambda: journal(it)["state"] == "ok", "the engine knows that there is room")
         assert far_order(client).live
         assert it.end()[0] == 0
-        said = replayed(it, small_disk)
+        said = replayed(it, disk)
         assert said["ended"]
         assert said["compared"] > 1
 

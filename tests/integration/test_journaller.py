@@ -17,6 +17,7 @@ from engine.journal.reader import JournalReader
 from engine.journal.recovery import recover
 from engine.journal.segments import Sizes
 from engine.journal.wal import Journal, JournalFlag
+from tests.kit.small_disk import small_disk
 
 KILLS = int(os.environ.get("RINGBOOK_JOURNALLER_KILLS", "4"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,29 +111,19 @@ def test_a_journaller_that_cannot_write_says_why(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Two megabytes that can be filled."""
-    if os.getuid() != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    target = tmp_path / "disk"
-    target.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", target], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-    yield target
-    subprocess.run(["umount", target], check=True)
+def disk(tmp_path):
+    with small_disk(tmp_path, "2m") as target:
+        yield target
 
 
-def test_a_full_disk_denies_first_keeps_its_reserve_and_goes_on_when_there_is_room(tmp_path, small_disk):
+def test_a_full_disk_denies_first_keeps_its_reserve_and_goes_on_when_there_is_room(tmp_path, disk):
     sizes = Sizes(segment=1 << 18, block=4096, batch=1 << 16)
-    directory = small_disk / "journal"
+    directory = disk / "journal"
     with Journal.create(tmp_path / "buffer", run_id=bytes(16), capacity=1 << 18, max_payload=8000) as buffer:
         clock = [0.0]
         load = Load(buffer)
         with Journaller(buffer, directory, sizes=sizes, clock=lambda: clock[0]) as journaller:
-            ballast = small_disk / "ballast"
+            ballast = disk / "ballast"
             journaller.step()
             ballast.write_bytes(bytes(1 << 20))
             while not buffer.flags & JournalFlag.DISK_FULL:

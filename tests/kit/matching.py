@@ -25,6 +25,18 @@ SIDES = {BUY: "B", SELL: "S", 0: "-"}
 IMPLEMENTATIONS: dict[str, Callable] = {"compiled": MatchingEngine, "naive": NaiveMatcher}
 
 
+class Planted(NaiveMatcher):
+    """An oracle with a fault: who makes an order smaller loses the place."""
+
+    def shrink(self, order, new_open):
+        """Moves a resting order to the end of its queue."""
+        super().shrink(order, new_open)
+        if order.in_book:
+            queue = self.levels[order.side][order.px]
+            queue.remove(order)
+            queue.append(order)
+
+
 def command(kind: Kind, **fields) -> np.ndarray:
     """One command; what is not named is 0."""
     row = np.zeros(1, command_dtype)

@@ -21,7 +21,7 @@ from engine.matching.engine import MatchingEngine
 from engine.matching.naive import NaiveMatcher
 from engine.matching.records import AllocationRule, Code, Kind, Life, OrderType, Phase
 from tests.fuzz.matching_compare import audit_events, first_difference
-from tests.kit.matching import BUY, SELL, Client, command
+from tests.kit.matching import BUY, SELL, Client, Planted, command
 from tests.kit.matching_ledger import Ledger
 
 MIDDLE, OWNERS = 100, 3
@@ -208,17 +208,6 @@ class MatcherMachine(RuleBasedStateMachine):
             return
         bid, ask = self.best(BUY, None), self.best(SELL, None)
         assert bid is None or ask is None or bid < ask
-
-
-class Planted(NaiveMatcher):
-    """An oracle with a fault: who makes an order smaller loses the place."""
-
-    def shrink(self, order, new_open):
-        super().shrink(order, new_open)
-        if order.in_book:
-            queue = self.levels[order.side][order.px]
-            queue.remove(order)
-            queue.append(order)
 
 
 class PlantedMachine(MatcherMachine):

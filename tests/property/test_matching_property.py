@@ -10,7 +10,7 @@ from engine.matching.records import AllocationRule, Code, Kind, Life, OrderType,
 from tests.fuzz.matching_compare import Difference, compare, describe, shrink
 from tests.fuzz.matching_coverage import Coverage
 from tests.fuzz.matching_flow import draw
-from tests.kit.matching import BUY, IMPLEMENTATIONS, SELL
+from tests.kit.matching import BUY, IMPLEMENTATIONS, SELL, Planted
 
 pytestmark = pytest.mark.parametrize("name", sorted(IMPLEMENTATIONS))
 
@@ -119,18 +119,6 @@ def test_random_chunks_of_the_differential_run(name, chunk):
         coverage.take(matcher_settings, *item)
     assert coverage.commands == 1024
     assert coverage.counts["code ADD OK"] > 20
-
-
-class Planted(NaiveMatcher):
-    """An oracle with a fault: a reduction gives the place away."""
-
-    def shrink(self, order, new_open):
-        """Moves a resting order to the end of its queue."""
-        super().shrink(order, new_open)
-        if order.in_book:
-            queue = self.levels[order.side][order.px]
-            queue.remove(order)
-            queue.append(order)
 
 
 def test_a_planted_fault_is_found_and_cut_down_to_few_commands(name):

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import select
 import socket
 import time
@@ -173,6 +174,18 @@ def test_a_full_ring_is_answered_like_a_full_socket(lane):
             lane.ends["orders"].send(b"x" * 1000)
             sent += 1
     assert 450 < sent < 550
+
+
+def test_without_memory_a_client_is_told_as_if_nobody_listened(bridge, base):
+    before = len(os.listdir("/proc/self/fd"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="no room for a ring"):
+            Lane(p.lane_path(base))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_is_too_long_for_a_ring_is_not_sent(bridge, lane):

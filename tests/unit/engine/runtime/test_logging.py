@@ -1,5 +1,9 @@
 import json
 import logging
+import os
+import sys
+
+import pytest
 
 from engine.runtime.logging import LOGGER, configure, in_background
 
@@ -54,3 +58,29 @@ def test_configuring_again_replaces_the_handlers(tmp_path):
     log.info("here")
     assert (tmp_path / "one.log").read_text() == ""
     assert len((tmp_path / "two.log").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["a line", "a long line " * 2000], ids=["short", "longer than a page"])
+def test_a_standard_error_that_nobody_reads_stops_nobody(tmp_path, monkeypatch, text):
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as reader, open(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        file = tmp_path / "daemon.log"
+        log = configure("daemon", file)
+        for number in range(3000):
+            log.info("%d %s", number, text)
+        assert len(file.read_text().splitlines()) == 3000
+        os.set_blocking(reading, False)
+        first = os.read(reading, 1 << 20).decode()
+        shown = first.count("daemon   ")
+        assert first.splitlines()[0].endswith(f"0 {text}")
+        log.info("heard")
+        said = reader.read()
+        assert said.count("\n") == 2
+        assert said.splitlines()[1].endswith("daemon   heard")
+        # A line of which only the beginning had room counts as one that nobody read.
+        missing = int(said.split()[1])
+        assert 3000 - shown <= missing <= 3001 - shown
+        log.info("and again")
+        assert reader.read().count("\n") == 1
+        configure("daemon", None, console=False)

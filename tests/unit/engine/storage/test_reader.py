@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -14,26 +12,9 @@ from engine.feeds.replay import open_source
 from engine.feeds.stored import StoredSource, is_stored
 from engine.feeds.tabular import write_table
 from engine.storage.reader import SECOND, MarketReader, recorded, write_market
-from engine.storage.store import Store, open_store
-from tests.kit.clickhouse_server import Server, executable
+from engine.storage.store import open_store
 from tests.kit.journals import crossing_events
-from tests.kit.stores import NOON, store_of
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
-    program = executable()
-    if program is None:
-        yield None
-        return
-    with Server(tmp_path_factory.mktemp("server"), program) as started:
-        yield started
-
-
-@pytest.fixture(params=["clickhouse", "chdb", "parquet"])
-def store(request, tmp_path, server) -> Iterator[Store]:
-    with store_of(request.param, tmp_path, server) as made:
-        yield made
+from tests.kit.stores import NOON
 
 
 def market(n: int = 3000) -> np.ndarray:

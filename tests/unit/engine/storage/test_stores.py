@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from decimal import Decimal
 
 import numpy as np
@@ -11,25 +10,9 @@ import pytest
 
 from engine.core.errors import StoreError, StoreUnavailable
 from engine.storage.schema import DAY_NS, TABLES, VIEWS
-from engine.storage.store import Store, open_store
-from tests.kit.clickhouse_server import Server, executable, free_port
-from tests.kit.stores import NOON, market_rows, store_of
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
-    program = executable()
-    if program is None:
-        yield None
-        return
-    with Server(tmp_path_factory.mktemp("server"), program) as started:
-        yield started
-
-
-@pytest.fixture(params=["clickhouse", "chdb", "parquet"])
-def store(request, tmp_path, server) -> Iterator[Store]:
-    with store_of(request.param, tmp_path, server) as made:
-        yield made
+from engine.storage.store import open_store
+from tests.kit.clickhouse_server import free_port
+from tests.kit.stores import NOON, market_rows
 
 
 def fill(**more) -> dict:
