@@ -10,7 +10,9 @@ cdef Event _event
 cdef Order _order
 cdef Fill _fill
 
-event_dtype = np.asarray(<Event[:1]>&_event).dtype
+# Named as a view: Cython declares what its shared code for views needs only where a view has a name.
+cdef Event[::1] _events = <Event[:1]>&_event
+event_dtype = np.asarray(_events).dtype
 order_dtype = np.asarray(<Order[:1]>&_order).dtype
 fill_dtype = np.asarray(<Fill[:1]>&_fill).dtype
 

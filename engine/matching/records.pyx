@@ -30,7 +30,9 @@ cdef MatchCommand _command
 cdef MatchResult _result
 cdef MatchEvent _event
 
-command_dtype = np.asarray(<MatchCommand[:1]>&_command).dtype
+# Named as a view: Cython declares what its shared code for views needs only where a view has a name.
+cdef MatchCommand[::1] _commands = <MatchCommand[:1]>&_command
+command_dtype = np.asarray(_commands).dtype
 result_dtype = np.asarray(<MatchResult[:1]>&_result).dtype
 event_dtype = np.asarray(<MatchEvent[:1]>&_event).dtype
 

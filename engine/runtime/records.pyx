@@ -39,7 +39,9 @@ def _padded(dtype):
     )
 
 
-header_dtype = np.asarray(<RecordHeader[:1]>&_header).dtype
+# Named as a view: Cython declares what its shared code for views needs only where a view has a name.
+cdef RecordHeader[::1] _headers = <RecordHeader[:1]>&_header
+header_dtype = np.asarray(_headers).dtype
 market_record_dtype = _padded(np.asarray(<MarketRecord[:1]>&_market).dtype)
 order_record_dtype = _padded(np.asarray(<OrderRecord[:1]>&_order).dtype)
 fill_record_dtype = _padded(np.asarray(<FillRecord[:1]>&_fill).dtype)
