@@ -20,7 +20,7 @@ import zmq
 
 from bridge import protocol as p
 from bridge.auth import ClientKey, is_key, read_secret, write_secret
-from bridge.config import private_directory
+from bridge.endpoints import private_directory
 from bridge.errors import BridgeError
 from bridge.roles import Grant
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.config import BridgeConfig
+from bridge import protocol as p
+from bridge.config import RINGS, BridgeConfig
 from bridge.errors import BridgeError
 from bridge.keyring import make_local
 from bridge.server import run_bridge
@@ -45,7 +46,7 @@ def serve(
     """
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    bridge = BridgeConfig.of_run(config, run)
+    bridge = config_of_run(config, run)
     log.info("listening on %s", bridge.endpoint)
     try:
         if bridge.keys:
@@ -59,6 +60,34 @@ def serve(
         )
     except BridgeError as error:
         raise ConfigError(f"bridge: {error}") from None
+
+
+def config_of_run(config: DaemonConfig, run: RunDir) -> BridgeConfig:
+    """The bridge of a daemon.
+
+    Args:
+        config: The daemon's configuration.
+        run: Its run directory.
+    """
+    return BridgeConfig(
+        endpoint=config.bridge.endpoint or f"ipc://{run.path}",
+        engine=config.engine.name,
+        mode=config.engine.mode,
+        instruments=[
+            p.InstrumentInfo(i.symbol, i.tick_size, i.lot_size, i.contract_size, i.asset)
+            for i in config.instruments
+        ],
+        rings={name: run.ring_path(name) for name in RINGS},
+        bell=run.bell_path("bridge"),
+        engine_bell=run.bell_path("engine"),
+        keys=config.bridge.keys,
+        heartbeat_misses=config.bridge.heartbeat_misses,
+        grace_s=config.bridge.grace_s,
+        rearm_token_file=config.control.rearm_token_file,
+        journal=run.journal_buffer if config.journal.dir else "",
+        sessions=run.sessions_file,
+        hold=config.journal.acknowledge == "durable",
+    )
 
 
 def _ticking(config: DaemonConfig, look: Callable[[], None] | None) -> Callable[[], None]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from bridge import protocol as p
 from bridge.attempts import Attempts, Ration, who
-from bridge.config import BridgeConfig, check_endpoint
+from bridge.config import BridgeConfig
 from bridge.control import Control
 from bridge.durable import LOOK_S, Durability
+from bridge.endpoints import check_endpoint
 from bridge.inflow import RECORDS_A_TURN, Inflow
 from bridge.intake import Intakes
 from bridge.keyring import Keyring

@@ -11,7 +11,7 @@ import zmq
 
 from bridge import protocol as p
 from bridge import zap
-from bridge.config import private_directory
+from bridge.endpoints import private_directory
 from bridge.errors import BridgeError
 from bridge.keyring import Keyring
 from bridge.outlets import Outlets, own_process

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from bridge.config import check_endpoint
+from bridge.endpoints import check_endpoint
 from bridge.errors import BridgeError
 from bridge.keyring import KeyDir
 from engine.backtest.config import (

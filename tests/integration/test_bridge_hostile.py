@@ -9,7 +9,8 @@ import zmq
 from bridge import codec
 from bridge import protocol as p
 from bridge.client import connect
-from bridge.config import BridgeConfig, check_endpoint
+from bridge.config import BridgeConfig
+from bridge.endpoints import check_endpoint
 from bridge.errors import BridgeError
 from bridge.stamps import Stamper
 from tests.kit.patience import PATIENT

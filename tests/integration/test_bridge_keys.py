@@ -291,7 +291,7 @@ def test_who_floods_with_a_key_stays_outside(engine, guarded, keys):
 
 
 def test_a_port_that_is_not_loopback_needs_keys(engine, keys):
-    from bridge.config import check_endpoint
+    from bridge.endpoints import check_endpoint
 
     endpoint = f"tcp://192.0.2.1:{free_port_base()}"
     with pytest.raises(BridgeError, match="ringbook keys make"):

@@ -40,6 +40,7 @@ BRIDGE_SERVER_SIDE = {
     "sessions",
     "link",
     "durable",
+    "endpoints",
     "sockets",
     "zap",
     "outlets",

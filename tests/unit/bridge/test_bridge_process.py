@@ -1,6 +1,6 @@
-"""What a bridge takes from the configuration of its daemon."""
+"""The bridge's process: what it takes from the configuration of its daemon."""
 
-from bridge.config import BridgeConfig
+from bridge.process import config_of_run
 from engine.runtime.config import BridgeSection, DaemonConfig
 from engine.runtime.rundir import RunDir
 from tests.kit.loops import asset
@@ -8,8 +8,8 @@ from tests.kit.loops import asset
 
 def test_its_patience_is_the_daemons(tmp_path):
     run = RunDir(tmp_path / "run")
-    plain = BridgeConfig.of_run(DaemonConfig(instruments=[asset()]), run)
+    plain = config_of_run(DaemonConfig(instruments=[asset()]), run)
     assert (plain.heartbeat_misses, plain.grace_s) == (3, 1.0)
     section = BridgeSection(heartbeat_misses=7, grace_s=2.5)
-    patient = BridgeConfig.of_run(DaemonConfig(instruments=[asset()], bridge=section), run)
+    patient = config_of_run(DaemonConfig(instruments=[asset()], bridge=section), run)
     assert (patient.heartbeat_misses, patient.grace_s) == (7, 2.5)
