@@ -108,17 +108,20 @@ def by_cpu(rounds: int) -> None:
 
 
 def by_pace(seconds: int) -> None:
-    """The delay of single commands of the mix, offered one a microsecond."""
+    """The delay of single commands of either flow, offered one a microsecond."""
     from matching_drive import Driver, clock_cost
 
-    commands = mix(seconds * 1_000_000, LIVE)
-    driver = Driver(2 * LIVE)
-    driver.batch(commands[:LIVE], np.empty(LIVE, result_dtype))
-    waited, taken = driver.paced(commands[LIVE:], 1_000)
     print(f"  a reading of the clock, one of which is in each figure: {clock_cost():.0f} ns")
-    for name, nanoseconds in (("done after it was due", waited), ("taken by the command", taken)):
-        marks = zip(MARKS, np.percentile(nanoseconds, MARKS), strict=True)
-        print(f"  {name}: " + ", ".join(f"p{p:g} {m:,.0f} ns" for p, m in marks))
+    cases = [("crossing", crossing(seconds * 1_000_000), 0)]
+    cases += [(f"mix, {n:,} live", mix(seconds * 1_000_000, n), n) for n in (1_000, 10_000, LIVE)]
+    for flow, commands, first in cases:
+        driver = Driver(2 * first or len(commands))
+        if first:
+            driver.batch(commands[:first], np.empty(first, result_dtype))
+        waited, taken = driver.paced(commands[first:], 1_000)
+        for name, nanoseconds in (("done after it was due", waited), ("taken by the command", taken)):
+            marks = zip(MARKS, np.percentile(nanoseconds, MARKS), strict=True)
+            print(f"  {flow}, {name}: " + ", ".join(f"p{p:g} {m:,.0f} ns" for p, m in marks))
 
 
 def by_churn(seconds: int) -> None:

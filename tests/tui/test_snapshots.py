@@ -10,7 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from bridge.protocol import SwitchInfo
 from tests.kit.tui_app import app_without_bridge, main_screen, svg, svg_lines
 from tests.kit.tui_feed import scripted_store, status
 
@@ -32,6 +34,8 @@ CASES = {
     "params-80x24": {"keys": ["e"]},
     "help-120x36": {"keys": ["question_mark"]},
     "strategies-80x24": {"keys": ["5"]},
+    "held-80x24": {"held": True, "keys": ["5"]},
+    "held-120x36": {"held": True, "keys": ["5"]},
     "zoom-80x24": {"keys": ["4", "z"]},
 }
 
@@ -46,6 +50,7 @@ async def render(
     lost=False,
     feed_silent=0.0,
     halted=False,
+    held=False,
 ):
     width, height = map(int, name.rsplit("-", 1)[1].split("x"))
     store, clock = scripted_store(600, mode=mode)
@@ -55,6 +60,12 @@ async def render(
         now = store.status.wall_ts
         changed = {"trading_state": "HALTED"} if halted else {}
         store.apply(status(600, wall_ts=now, feed_wall_ts=now - int(feed_silent * 1e9), **changed))
+    if held:
+        kill = SwitchInfo("strategy", "mm_fast", "HALTED", "kill_switch", "cli:ann", "odd fills")
+        loss = SwitchInfo("instrument", "ETHUSDT", "REDUCING", "max_daily_loss", "risk")
+        last = max(one.seq for one in store.strategies.values())
+        for seq, (name, switch) in enumerate((("mm_fast", kill), ("mm_slow", loss)), last + 1):
+            store.apply(structs.replace(store.strategies[name], seq=seq, switches=[switch]))
     app, _ = app_without_bridge(store, theme)
     async with app.run_test(size=(width, height)) as pilot:
         await pilot.pause()
