@@ -1,7 +1,7 @@
 """The logs of a run, and their way to NumPy; see the header of recorder.pxd."""
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close, pwrite
@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 
 from engine.core.codes cimport ERR_NO_MEMORY, ERR_NO_SPACE, OK
-from engine.core.types cimport Fill
+from engine.core.types cimport Event, Fill
 from engine.risk.position cimport position_equity, position_qty
 from engine.strategy.desk cimport OUTPUT_FILL, OUTPUT_ORDER, Cell, Desk, Output, book_mid, desk_cell
 
@@ -20,9 +20,13 @@ from engine.core.errors import raise_for_code
 
 cdef OrderEntry _entry
 cdef EquitySample _sample
+cdef TickEntry _tick
+cdef MarketEntry _market
 
 order_entry_dtype = np.asarray(<OrderEntry[:1]>&_entry).dtype
 equity_sample_dtype = np.asarray(<EquitySample[:1]>&_sample).dtype
+tick_entry_dtype = np.asarray(<TickEntry[:1]>&_tick).dtype
+market_entry_dtype = np.asarray(<MarketEntry[:1]>&_market).dtype
 
 
 MEMORY = 8 << 20
@@ -114,14 +118,21 @@ cdef class Recorder:
 
     Args:
         memory: Bytes of each log that stay in memory.
+        market: Whether the market that strategies are shown is kept, where the driver tells it.
+
+    Attributes:
+        n_orders: Order updates so far, whether they have been taken or not.
     """
 
-    def __cinit__(self, size_t memory=MEMORY):
-        self.fills.file = self.orders.file = self.samples.file = -1
+    def __cinit__(self, size_t memory=MEMORY, bint market=False):
+        self.has_market = market
+        self.fills.file = self.orders.file = self.samples.file = self.ticks.file = self.market.file = -1
         if (
             log_init(&self.fills, sizeof(Fill), 1024, memory) != OK
             or log_init(&self.orders, sizeof(OrderEntry), 4096, memory) != OK
             or log_init(&self.samples, sizeof(EquitySample), 256, memory) != OK
+            or log_init(&self.ticks, sizeof(TickEntry), 256, memory) != OK
+            or log_init(&self.market, sizeof(MarketEntry), 4096 if market else 1, memory) != OK
         ):
             raise MemoryError
 
@@ -129,6 +140,8 @@ cdef class Recorder:
         log_free(&self.fills)
         log_free(&self.orders)
         log_free(&self.samples)
+        log_free(&self.ticks)
+        log_free(&self.market)
 
     cdef int record(self, const Output* output) noexcept nogil:
         """Keeps a fill or an order update; other outputs are not its business."""
@@ -144,6 +157,7 @@ cdef class Recorder:
             code = log_add(&self.orders, &slot)
             if code != OK:
                 return code
+            self.n_orders += 1
             (<OrderEntry*>slot).ts = output.ts
             (<OrderEntry*>slot).order = output.order
             (<OrderEntry*>slot).prev_status = output.prev_status
@@ -152,6 +166,26 @@ cdef class Recorder:
             tail = <char*>&(<OrderEntry*>slot).order.flags + 1
             memset(tail, 0, <char*>(&(<OrderEntry*>slot).order + 1) - tail)
         return OK
+
+    cdef int tick(self, const TickEntry* entry) noexcept nogil:
+        """Keeps how long a request took."""
+        cdef void* slot = NULL
+        cdef int code = log_add(&self.ticks, &slot)
+        if code == OK:
+            (<TickEntry*>slot)[0] = entry[0]
+        return code
+
+    cdef int show(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
+        """Keeps a market event that strategies are shown, where that is asked for."""
+        cdef MarketEntry* slot = NULL
+        cdef int code
+        if not self.has_market:
+            return OK
+        code = log_add(&self.market, <void**>&slot)
+        if code == OK:
+            memset(slot, 0, sizeof(MarketEntry))
+            slot.ts, slot.instrument, slot.event = ts, instrument, event[0]
+        return code
 
     cdef int sample(self, const Desk* desk, int64_t ts) noexcept nogil:
         """Takes the equity of every strategy in every instrument it trades."""
@@ -188,16 +222,32 @@ cdef class Recorder:
             self.samples.written + self.samples.n,
         )
 
+    @property
+    def waiting(self):
+        """The most entries that any log has had since the last :meth:`take`."""
+        return max(*self.counts, self.market.written + self.market.n)
+
     def take(self):
         """Gives the fills and the order updates since the last time, and forgets them: a run needs no more
         room than lies between two calls.
 
         Returns:
-            As :meth:`fill_array` and :meth:`order_array`.
+            As :meth:`fill_array` and :meth:`order_array`, with those of :meth:`tick_array` and
+            :meth:`market_array` forgotten too, behind them.
         """
-        fills, orders = np.array(self.fill_array()), np.array(self.order_array())
+        taken = self.fill_array(), self.order_array(), self.tick_array(), self.market_array()
+        taken = tuple(np.array(one) for one in taken)
         self.fills.n = self.fills.written = self.orders.n = self.orders.written = 0
-        return fills, orders
+        self.ticks.n = self.ticks.written = self.market.n = self.market.written = 0
+        return taken
+
+    def tick_array(self):
+        """How long requests took from the tick that led to them: ``tick_entry_dtype``."""
+        return log_array(&self.ticks, tick_entry_dtype)
+
+    def market_array(self):
+        """What strategies have been shown: ``market_entry_dtype``."""
+        return log_array(&self.market, market_entry_dtype)
 
     def fill_array(self):
         """All fills so far, as a ``fill_dtype`` array."""

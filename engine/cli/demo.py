@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from engine.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from engine.backtest.result import BacktestResult
     from engine.research.runs import Run
 
@@ -79,33 +81,34 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def _headless(seconds: float, seed: int, as_json: bool) -> int:
-    result, run = run_headless(seconds, seed)
+    result, run, market = run_headless(seconds, seed)
     kept = run.id
     report = summary(result)
     if as_json:
-        print(json.dumps({**report, "run": kept, "store": _stored(run)}))
+        print(json.dumps({**report, "run": kept, "store": _stored(run, market)}))
     else:
         _print_summary(report, seconds, seed, result.events_per_second)
         print(f"Kept as run {kept}: 'ringbook report last --html' shows what it came to.")
-        print(f"Its orders, fills and positions: {_stored(run)}.")
+        print(f"Its orders, fills, positions and market data: {_stored(run, market)}.")
     return 0
 
 
-def _stored(run: Run) -> str:
+def _stored(run: Run, market: np.ndarray) -> str:
     """Puts the run into the user's store; where it is, or why it is not."""
     from engine.core.errors import StoreError
-    from engine.research.stored import put
+    from engine.research.stored import put, put_market
     from engine.storage.store import open_store
 
     try:
         with open_store(hold=True) as store:
+            put_market(store, run.id, [SYMBOL], market)
             put(store, run, name="demo")
             return store.url
     except StoreError as error:
         return f"not stored, {error}"
 
 
-def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, Run]:
+def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, Run, np.ndarray]:
     """Lets the market maker trade with the simulated market's agents, as fast as they go; the run is kept.
 
     Args:
@@ -113,13 +116,14 @@ def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, Run]:
         seed: Of the simulated market.
 
     Returns:
-        The session as the result of a backtest, and the run that is kept.
+        The session as the result of a backtest, the run that is kept, and the market data that it was shown.
     """
     import msgspec
 
     from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
     from engine.research.runs import SAMPLE_NS, Runs
     from engine.runtime.recorded import run_market
+    from engine.runtime.session import MarketRunner
 
     config = BacktestConfig(
         assets=[msgspec.convert(INSTRUMENT, AssetConfig)],
@@ -127,9 +131,10 @@ def run_headless(seconds: float, seed: int) -> tuple[BacktestResult, Run]:
         seed=seed,
         equity_sample_ns=SAMPLE_NS // 10,
     )
-    result, session = run_market(config, seconds)
+    runner = MarketRunner(keep_market=True)
+    result, session = run_market(config, seconds, runner)
     about = {"events": result.events, "seconds": result.seconds, "failures": []}
-    return result, Runs().keep(session, config, about=about, extra={"seconds": seconds})
+    return result, Runs().keep(session, config, about=about, extra={"seconds": seconds}), runner.market
 
 
 def summary(result: BacktestResult) -> dict[str, Any]:

@@ -184,7 +184,8 @@ def _lines(part: Part) -> list[tuple[str, str]]:
     curve = zip(HORIZONS_NS, part.markout_curve(), strict=True)
     shown = [f"{bps(one.mean)} after {duration(horizon)}" for horizon, one in curve if one.count]
     lines.append(("markouts, bps", ", ".join(shown)))
-    for name, times in (("to the venue", part.orders.entry_ns), ("back to us", part.orders.response_ns)):
-        if found := percentiles(times):
+    times = (part.ticks, part.orders.entry_ns, part.orders.response_ns)
+    for name, values in zip(("tick to trade", "to the venue", "back to us"), times, strict=True):
+        if found := percentiles(values):
             lines.append((name, ", ".join(f"{p} {duration(found[p])}" for p in ("p50", "p99", "max"))))
     return lines

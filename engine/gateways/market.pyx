@@ -517,8 +517,9 @@ cdef class MarketDriver(VenueDriver):
         VenueDriver.__init__(self, kernel, venue)
         self.recorder = recorder
 
-    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
+    cdef int seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
         self.events += 1
+        return self.recorder.show(ts, instrument, event)
 
     cdef int emitted(self, const Output* output) noexcept nogil:
         return self.recorder.record(output)

@@ -59,8 +59,9 @@ cdef class Venue:
     cdef int venue_step(self, VenueStep* step) noexcept nogil
 
 
-# What the kernel puts out besides requests goes to `emitted`, market data that it has been given to `seen`; whoever
-# drives overrides them: the engine loop into its rings, PaperDriver into a recorder.
+# What the kernel puts out besides requests goes to `emitted`, market data that it has been given to `seen`, and `sent`
+# is told of each request on its way; whoever drives overrides them: the engine loop into its rings, PaperDriver into a
+# recorder.
 cdef class VenueDriver:
     cdef Kernel kernel
     cdef Venue venue
@@ -79,4 +80,5 @@ cdef class VenueDriver:
     # Counts and hashes what is in the outbox, so that a replay can be held against the run it repeats.
     cdef void count_outputs(self) noexcept nogil
     cdef int emitted(self, const Output* output) noexcept nogil
-    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil
+    cdef void sent(self, const Order* request) noexcept nogil
+    cdef int seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil

@@ -70,15 +70,18 @@ cdef class VenueDriver:
         if code == OK:
             # What the event led to goes out before anybody is told of the event.
             code = self.drain()
-            self.seen(ts, instrument, event)
-        return code
+        return code if code != OK else self.seen(ts, instrument, event)
 
     cdef int emitted(self, const Output* output) noexcept nogil:
         """Takes an output that is no request; this one forgets it."""
         return OK
 
-    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
+    cdef int seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
         """Takes note of a market event that the kernel has been given; this one does not."""
+        return OK
+
+    cdef void sent(self, const Order* request) noexcept nogil:
+        """Takes note of a request that the venue has been given; this one does not."""
 
     cdef int catch_up(self, int64_t until, int64_t until_key) noexcept nogil:
         """Does everything that comes before the item (until, until_key): the venue's and timers."""
@@ -102,7 +105,8 @@ cdef class VenueDriver:
                     code = self.kernel.apply_market(step.instrument, &step.event, step.last)
                     if code == OK:
                         code = self.drain()
-                        self.seen(ts, step.instrument, &step.event)
+                    if code == OK:
+                        code = self.seen(ts, step.instrument, &step.event)
             if code == OK:
                 code = self.drain()
             if code != OK:
@@ -122,6 +126,7 @@ cdef class VenueDriver:
             code = self.venue.venue_request(request, request.local_ts)
             if code != OK:
                 return code
+            self.sent(request)
         for i in range(self.kernel.desk.n_outputs):
             if others == 0:
                 break

@@ -53,6 +53,16 @@ _FIELDS = {
     RecordType.STATE_HASH: np.dtype([("state_hash", "<u8")]),
     RecordType.SNAPSHOT: np.dtype([("state_hash", "<u8")]),
     RecordType.OUTPUT: np.dtype([("count", "<u8"), ("outputs_hash", "<u8")]),
+    RecordType.SENT: np.dtype(
+        [
+            ("local_ts", "<i8"),
+            ("received", "<i8"),
+            ("sent", "<i8"),
+            ("order_id", "<u8"),
+            ("req", "u1"),
+            ("_pad", "V7"),
+        ]
+    ),
 }
 
 

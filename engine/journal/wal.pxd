@@ -97,6 +97,7 @@ cdef enum JournalType:
     JOURNAL_STOP = 40            # input: time; strategies end, all orders are cancelled
     JOURNAL_RESUMED = 41         # time, records taken from the rings of commands, orders and the feed
     JOURNAL_SILENCE = 42         # input: time, nanoseconds for which the feed has said nothing
+    JOURNAL_SENT = 43            # SentPayload: a request went out; measured, and not repeated
 
 cdef struct TimerPayload:
     int64_t ts
@@ -110,6 +111,16 @@ cdef struct OutputPayload:
     int64_t ts
     uint64_t count
     uint64_t outputs_hash
+
+
+cdef struct SentPayload:
+    int64_t ts                   # engine time of the input that led to it
+    int64_t local_ts             # engine time at which it was sent
+    int64_t received             # when that input arrived, steady clock
+    int64_t sent                 # when the venue was given the request, steady clock
+    uint64_t order_id
+    uint8_t req
+    uint8_t _pad[7]
 
 
 # The CRC function of this machine, for handles and walks.

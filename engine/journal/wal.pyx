@@ -82,6 +82,7 @@ class RecordType(IntEnum):
     STOP = JOURNAL_STOP
     RESUMED = JOURNAL_RESUMED
     SILENCE = JOURNAL_SILENCE
+    SENT = JOURNAL_SENT
 
 
 class JournalFlag(IntFlag):

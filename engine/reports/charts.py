@@ -12,7 +12,7 @@ import numpy as np
 from engine.reports import draw, money
 from engine.reports.draw import Scale, bar, ink, line, svg, text
 from engine.reports.mids import HORIZONS_NS
-from engine.reports.orders import FATES, histogram
+from engine.reports.orders import FATES, histogram, ticks
 from engine.reports.report import Part
 
 HALF = 490
@@ -20,6 +20,9 @@ COURSE = 600
 """Moments of a chart over time that a reader can point at."""
 MARKS = 1500
 """Fills that are marked in the price's chart at most; of more, evenly many are left out."""
+
+APART = ("c1", "c4", "c2", "c3")
+"""Colours of strategies and instruments that are shown beside each other."""
 
 FATE_WORDS = {
     "filled": ("filled", "good"),
@@ -269,6 +272,18 @@ def latencies(part: Part) -> str:
     return _histograms("Latency of orders", [one for one in kinds if len(one[2])])
 
 
+def tick_to_trade(part: Part) -> str:
+    """How long it took from a tick's arrival to the sending of a request; nothing where no clock ran.
+
+    Args:
+        part: Of the report; its strategies and instruments are shown apart while they can be told apart.
+    """
+    cells = part.cells if 1 < len(part.cells) <= len(APART) else []
+    named = [(" ".join(cell), ticks(part.session, *cell)) for cell in cells] or [("requests", part.ticks)]
+    shown = [(name, colour, took) for (name, took), colour in zip(named, APART, strict=False) if len(took)]
+    return _histograms("Tick to trade", shown)
+
+
 def _histograms(title: str, kinds: Sequence[tuple[str, str, np.ndarray]]) -> str:
     if not kinds:
         return ""
@@ -289,17 +304,8 @@ def _histograms(title: str, kinds: Sequence[tuple[str, str, np.ndarray]]) -> str
             share = (b - a) / len(kinds)
             said = f"{name}, {duration(float(edges[i]))} to {duration(float(edges[i + 1]))}: {found[i]:,}"
             left = a + place * share
-            parts.append(
-                bar(
-                    left + 0.4,
-                    y(float(found[i])),
-                    share - 0.8,
-                    bottom - y(float(found[i])),
-                    colour,
-                    said,
-                    0.8,
-                )
-            )
+            high = y(float(found[i]))
+            parts.append(bar(left + 0.4, high, share - 0.8, bottom - high, colour, said, 0.8))
         words = f"{name}: median {duration(float(np.median(values)))}"
         parts.append(text(HALF - 16, 20 + 15 * place, words, anchor="end", colour=colour))
     return svg(height, parts, title, HALF)

@@ -47,7 +47,7 @@ def page(report: Report, *, title: str | None = None, script: bool = True) -> st
         _pair(charts.waterfall(whole), charts.markouts(whole)),
         _card(charts.so_far(whole)),
         _pair(charts.fates(whole), charts.slippage(whole)),
-        _pair(charts.latencies(whole), charts.inventory(whole)),
+        _pair(charts.tick_to_trade(whole), charts.latencies(whole), charts.inventory(whole)),
         _parts(report),
         "<h2>Return and risk</h2>",
         _card(_returns(report, whole)),
@@ -298,10 +298,16 @@ def _markouts(part: Part) -> str:
 
 
 def _latency(part: Part) -> str:
-    found = [percentiles(part.orders.entry_ns), percentiles(part.orders.response_ns)]
-    names = [name for name in ("min", "p50", "p95", "p99", "p99.9", "max", "mean") if found[0] or found[1]]
-    rows = [(name, *(duration(one[name]) if one else NO_NUMBER for one in found)) for name in names]
-    return _table(("latency of orders", "to the venue", "back to us"), rows)
+    known = {
+        "tick to trade": percentiles(part.ticks),
+        "to the venue": percentiles(part.orders.entry_ns),
+        "back to us": percentiles(part.orders.response_ns),
+    }
+    if not known["tick to trade"]:
+        del known["tick to trade"]
+    names = [name for name in ("min", "p50", "p95", "p99", "p99.9", "max", "mean") if any(known.values())]
+    rows = [(name, *(duration(one[name]) if one else NO_NUMBER for one in known.values())) for name in names]
+    return _table(("latency", *known), rows)
 
 
 def _others(report: Report) -> str:
@@ -313,6 +319,7 @@ def _others(report: Report) -> str:
         if len(part.fills):
             shown.append(f"<h2>{escape(part.name)}</h2>" + _card(charts.over_time(part)))
             shown.append(_pair(charts.waterfall(part), charts.markouts(part)))
+            shown.append(_pair(charts.tick_to_trade(part), charts.latencies(part)))
     return "".join(shown)
 
 

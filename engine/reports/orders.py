@@ -121,6 +121,17 @@ def chosen(session: Session, rows: np.ndarray, strategy: str | None, symbol: str
     return mask
 
 
+def ticks(session: Session, strategy: str | None = None, symbol: str | None = None) -> np.ndarray:
+    """Nanoseconds from a tick's arrival to the sending of a request that it led to; none where no clock ran.
+
+    Args:
+        session: Whose.
+        strategy: Of this one only.
+        symbol: In this one only.
+    """
+    return session.ticks[chosen(session, session.ticks, strategy, symbol)]["took"]
+
+
 def is_request(updates: np.ndarray) -> np.ndarray:
     """Which updates say that a request went out, and nothing of the venue yet."""
     asked = np.isin(updates["req"], (Status.NEW, Status.CANCELED, Status.REPLACED))

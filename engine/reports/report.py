@@ -13,7 +13,7 @@ import numpy as np
 from engine.core.types import Reason
 from engine.reports import money, returns
 from engine.reports.mids import HORIZONS_NS, Mids, of_session
-from engine.reports.orders import FATES, Orders, orders, percentiles
+from engine.reports.orders import FATES, Orders, chosen, orders, percentiles, ticks
 from engine.reports.returns import Returns, Series, finite
 from engine.reports.session import Session
 
@@ -55,8 +55,6 @@ class Part:
     @cached_property
     def fills(self) -> np.ndarray:
         """Its fills."""
-        from engine.reports.orders import chosen
-
         return self.session.fills[chosen(self.session, self.session.fills, self.strategy, self.symbol)]
 
     @cached_property
@@ -89,6 +87,11 @@ class Part:
     def attribution(self) -> money.Attribution:
         """Where the profit came from."""
         return sum((money.attribution(self.session, *cell) for cell in self.cells), money.NOTHING)
+
+    @cached_property
+    def ticks(self) -> np.ndarray:
+        """Nanoseconds from a tick's arrival to the sending of a request, where a clock ran."""
+        return ticks(self.session, self.strategy, self.symbol)
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -201,6 +204,7 @@ class Part:
             "latency_ns": {
                 "entry": percentiles(self.orders.entry_ns),
                 "response": percentiles(self.orders.response_ns),
+                "tick_to_trade": percentiles(self.ticks),
             },
             "inventory": self.inventory(),
         }

@@ -85,6 +85,19 @@ mid_dtype = np.dtype([("ts", "<i8"), ("mid", "<f8"), ("instrument", "<u2")])
 """The middle price that we saw at a moment."""
 
 
+tick_dtype = np.dtype(
+    [
+        ("ts", "<i8"),
+        ("took", "<i8"),
+        ("order_id", "<u8"),
+        ("instrument", "<u2"),
+        ("strategy", "<u2"),
+        ("req", "u1"),
+    ]
+)
+"""A request that a tick led to: engine time of its sending, and nanoseconds from the tick's arrival to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstrumentMeta:
     """An instrument of a session; ``mid`` is its last middle price, NaN without a market."""
@@ -127,6 +140,7 @@ class Session:
         seed: Of the configuration.
         samples: ``sample_dtype``, by time; empty where none were taken.
         mids: ``mid_dtype``, by instrument and time, at the moments that reports look at; may be empty.
+        ticks: ``tick_dtype``; empty where no clock ran, as in a backtest.
     """
 
     kind: str
@@ -141,6 +155,7 @@ class Session:
     seed: int
     samples: np.ndarray = field(default_factory=lambda: np.empty(0, sample_dtype))
     mids: np.ndarray = field(default_factory=lambda: np.empty(0, mid_dtype))
+    ticks: np.ndarray = field(default_factory=lambda: np.empty(0, tick_dtype))
 
     def only(self, strategies: Iterable[str]) -> Session:
         """The session as if no others had traded.
@@ -163,6 +178,7 @@ class Session:
             fills=self.fills[np.isin(self.fills["strategy"], slots)],
             orders=self.orders[np.isin(self.orders["strategy"], slots)],
             samples=self.samples[np.isin(self.samples["strategy"], slots)],
+            ticks=self.ticks[np.isin(self.ticks["strategy"], slots)],
             accounts=tuple(one for one in self.accounts if one.strategy in names),
         )
 
@@ -193,7 +209,9 @@ class Session:
                 part.unlink()
 
 
-_ARRAYS = {"fills": fill_dtype, "orders": order_dtype, "samples": sample_dtype, "mids": mid_dtype}
+_LATER = {"samples": sample_dtype, "mids": mid_dtype, "ticks": tick_dtype}
+"""Files of earlier versions have none."""
+_ARRAYS = {"fills": fill_dtype, "orders": order_dtype, **_LATER}
 
 
 def collect(
@@ -210,6 +228,7 @@ def collect(
     config_hash: str,
     seed: int,
     samples: np.ndarray | None = None,
+    ticks: np.ndarray | None = None,
 ) -> Session:
     """Makes a session of what an engine has left.
 
@@ -226,6 +245,7 @@ def collect(
         config_hash: Of the configuration.
         seed: Of the configuration.
         samples: Equity samples, if any were taken.
+        ticks: What requests took, where that was measured.
     """
     updates = np.zeros(len(orders), order_dtype)
     for name in order_dtype.names:
@@ -233,9 +253,6 @@ def collect(
     executions = np.zeros(len(fills), fill_dtype)
     for name in fill_dtype.names:
         executions[name] = fills[name]
-    taken = np.zeros(0 if samples is None else len(samples), sample_dtype)
-    for name in sample_dtype.names if len(taken) else ():
-        taken[name] = samples[name]
     names = ("position", "fee", "funding", "equity", "trading_value")
     return Session(
         kind=kind,
@@ -254,8 +271,18 @@ def collect(
         last_ts=int(last_ts),
         config_hash=config_hash,
         seed=seed,
-        samples=taken,
+        samples=_as(sample_dtype, samples),
+        ticks=_as(tick_dtype, ticks),
     )
+
+
+def _as(dtype: np.dtype, rows: np.ndarray | None) -> np.ndarray:
+    """Rows with these columns alone; none of None."""
+    made = np.zeros(0 if rows is None else len(rows), dtype)
+    if rows is not None:
+        for name in dtype.names or ():
+            made[name] = rows[name]
+    return made
 
 
 def of_backtest(result: Any, config: Any) -> Session:
@@ -294,8 +321,7 @@ def load(path: str | Path) -> Session:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in ("fills", "orders", "meta")}
-            # Files of earlier versions have no samples.
-            found |= {key: file[key] for key in ("samples", "mids") if key in file}
+            found |= {key: file[key] for key in _LATER if key in file}
     except OSError as error:
         raise DataError(error.strerror or str(error), file=name) from None
     except KeyError as error:
@@ -317,7 +343,7 @@ def load(path: str | Path) -> Session:
             last_ts=int(meta["last_ts"]),
             config_hash=str(meta["config_hash"]),
             seed=int(meta["seed"]),
-            **{key: found[key] for key in ("samples", "mids") if key in found},
+            **{key: found[key] for key in _LATER if key in found},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"damaged: {type(error).__name__} {error}", file=name) from None

@@ -7,6 +7,7 @@ so a put that was cut off is finished by the next, and a run that is there alrea
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from engine.reports.orders import is_request
 from engine.reports.session import Session
 from engine.research.runs import Run
 from engine.storage.store import Store
+from engine.storage.writer import insert_once
+
+MARKET_ROWS = 1 << 17
+"""Rows of market data that are put at once."""
 
 
 def put(store: Store, run: Run, *, name: str = "", sweep_id: str = "") -> dict[str, int]:
@@ -44,6 +49,31 @@ def put(store: Store, run: Run, *, name: str = "", sweep_id: str = "") -> dict[s
         "backtest_runs": _about(run, session, name, sweep_id),
     }
     return {table: _add(store, table, run.id, columns) for table, columns in tables.items()}
+
+
+def put_market(store: Store, run_id: str, symbols: Sequence[str], rows: np.ndarray) -> int:
+    """Puts the market data that a run's strategies were shown into a store, once however often it is done.
+
+    Args:
+        store: Open, with its tables.
+        run_id: The run.
+        symbols: By number of instrument.
+        rows: ``ts``, ``event`` and ``instrument``, in the order in which they were shown.
+
+    Returns:
+        Rows that were missing.
+
+    Raises:
+        StoreError: The store refuses, or does not answer.
+    """
+    names, done = np.array([*symbols], object), 0
+    for first in range(0, len(rows), MARKET_ROWS):
+        part = rows[first : first + MARKET_ROWS]
+        columns = {name: part["event"][name] for name in part["event"].dtype.names}
+        columns |= {"symbol": names[part["instrument"]], "time": part["ts"]}
+        columns["id"] = np.arange(first + 1, first + 1 + len(part), dtype=np.uint64)
+        done += insert_once(store, "market_data", run_id, columns)
+    return done
 
 
 def _add(store: Store, table: str, run_id: str, columns: dict[str, Any]) -> int:

@@ -49,13 +49,20 @@ class Feed(ABC):
     Args:
         ring: The feed ring.
         wait_for_client: Whether the first item waits for the engine's word.
+        clock: Says when records were received: the steady one, as the engine's.
         sleep: How to wait, for tests.
     """
 
     def __init__(
-        self, ring: Ring, *, wait_for_client: bool = False, sleep: Callable[[float], None] = time.sleep
+        self,
+        ring: Ring,
+        *,
+        wait_for_client: bool = False,
+        clock: Clock | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._ring = ring
+        self._clock = clock or Clock.monotonic()
         self._wait_for_client = wait_for_client
         self._sleep = sleep
         self._stopped = False
@@ -99,6 +106,7 @@ class Feed(ABC):
         record["strategy"] = UNOWNED
         record["length"] = PAYLOAD_BYTES
         record["ts"] = self._last_ts
+        record["step"] = self._clock.now()
         status = record["payload"].view(feed_status_record_dtype)
         status["state"] = state
         status["row"], status["rows"] = self._place()
@@ -117,7 +125,7 @@ class Feeder(Feed):
         ring: The feed ring; its cursor says how many items have been sent before.
         speed: 1 is real time, 0 as fast as the ring takes it.
         wait_for_client: Whether the first item waits for the engine's word.
-        clock: What to pace against.
+        clock: What to pace against, and says when records were received.
         sleep: How to wait, for tests.
     """
 
@@ -131,9 +139,9 @@ class Feeder(Feed):
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(ring, wait_for_client=wait_for_client, sleep=sleep)
+        super().__init__(ring, wait_for_client=wait_for_client, clock=clock, sleep=sleep)
         self._merger = Merger(sources, ring.cursor)
-        self._pacer = Pacer(clock or Clock.monotonic(), speed)
+        self._pacer = Pacer(self._clock, speed)
         self._rows = sum(source.rows for source in sources)
         self._records = np.zeros(BATCH, record_dtype)
         self._records["kind"] = Kind.MARKET
@@ -159,6 +167,7 @@ class Feeder(Feed):
             self._sleep(FULL_SLEEP_S)
             return
         horizon = self._pacer.horizon(next_ts)
+        received = self._clock.now()
         items = self._merger.read(min(room, BATCH), None if horizon == END_OF_TIME else horizon)
         n = len(items)
         if n == 0:
@@ -167,6 +176,7 @@ class Feeder(Feed):
         self._records["flags"][:n] = items["flags"]
         self._records["instrument"][:n] = items["instrument"]
         self._records["ts"][:n] = items["ts"]
+        self._records["step"][:n] = received
         self._events[:n] = items["event"]
         self._ring.push_many(self._bytes[:n], cursor=self._merger.position - n)
         self._last_ts = int(items["ts"][n - 1])
@@ -189,7 +199,7 @@ class Clockwork(Feed):
         seconds: Market seconds after which it ends; None never.
         speed: 1 is real time, 0 as fast as the ring takes it.
         wait_for_client: Whether the market waits for the engine's word.
-        clock: What to pace against.
+        clock: What to pace against, and says when records were received.
         sleep: How to wait, for tests.
     """
 
@@ -204,8 +214,8 @@ class Clockwork(Feed):
         clock: Clock | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(ring, wait_for_client=wait_for_client, sleep=sleep)
-        self._pacer = Pacer(clock or Clock.monotonic(), speed)
+        super().__init__(ring, wait_for_client=wait_for_client, clock=clock, sleep=sleep)
+        self._pacer = Pacer(self._clock, speed)
         self._next_ts = max(first_ts, ring.cursor)
         self._end = END_OF_TIME if seconds is None else first_ts + int(seconds * 1e9)
 

@@ -11,6 +11,7 @@ no input says, and whether it begins a step.
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
+from engine.core.types cimport Order
 from engine.journal.wal cimport Journal, JournalWriter
 from engine.strategy.desk cimport Desk
 
@@ -51,5 +52,7 @@ cdef class InputLog:
     ) noexcept nogil
     # Whether new orders have to be denied: the journal has no room for so many bytes, or its disk none.
     cdef bint is_short(self, uint64_t size) noexcept nogil
+    # That a request went out, which an input of the feed has led to; a measurement, which a replay does not repeat.
+    cdef void note_sent(self, int64_t ts, int64_t received, int64_t sent, const Order* request) noexcept nogil
     # How many outputs there have been, and their hash, for a replay to be held against; nothing if none are new.
     cdef void note_outputs(self, int64_t ts, uint64_t count, uint64_t outputs_hash, int64_t steady) noexcept nogil

@@ -2,8 +2,10 @@
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from engine.core.codes cimport ERR_CORRUPT, ERR_FULL, ERR_JOURNAL_HALTED, OK
+from engine.core.types cimport Order
 from engine.journal.wal cimport (
     JOURNAL_CORRUPT,
     JOURNAL_DISK_FULL,
@@ -12,12 +14,14 @@ from engine.journal.wal cimport (
     JOURNAL_OK,
     JOURNAL_OUTPUT,
     JOURNAL_RESUMED,
+    JOURNAL_SENT,
     JOURNAL_START,
     JOURNAL_STATE_HASH,
     JOURNAL_STOP,
     HashPayload,
     Journal,
     OutputPayload,
+    SentPayload,
     journal_append_reserved,
     journal_append_tagged,
     journal_flags,
@@ -127,3 +131,15 @@ cdef class InputLog:
         # Without room for it there is one comparison less, and nothing is lost.
         if journal_append_tagged(self.writer, JOURNAL_OUTPUT, 0, 0, 0, &outputs, sizeof(outputs), steady) == JOURNAL_OK:
             self.outputs_noted = count
+
+    cdef void note_sent(self, int64_t ts, int64_t received, int64_t sent, const Order* request) noexcept nogil:
+        cdef SentPayload note
+        if self.writer == NULL:
+            return
+        memset(&note, 0, sizeof(note))
+        note.ts, note.local_ts, note.received, note.sent = ts, request.local_ts, received, sent
+        note.order_id, note.req = request.order_id, request.req
+        # Without room for it there is one measurement less.
+        journal_append_tagged(
+            self.writer, JOURNAL_SENT, 0, request.instrument, request.strategy, &note, sizeof(note), sent
+        )

@@ -71,6 +71,7 @@ class Keeper:
             last_ts=last_ts,
             config_hash=config_hash(config),
             seed=config.feed.seed,
+            ticks=self.recorder.tick_array(),
         )
         try:
             session.save(self._path)

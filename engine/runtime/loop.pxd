@@ -16,17 +16,14 @@ does not read at all is not waited for, and new orders are denied with BUSY whil
 that is full has the feed wait, and new orders are denied.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from engine.backtest.recorder cimport Recorder
 from engine.core.ring cimport Bell, Ring, SpscRing
-from engine.core.types cimport Event
-from engine.gateways.venue cimport VenueDriver
 from engine.kernel cimport Kernel
+from engine.runtime.driver cimport LoopDriver
 from engine.runtime.inputs cimport InputLog
 from engine.runtime.publish cimport Publisher
 from engine.runtime.records cimport Record
-from engine.strategy.desk cimport Output
 
 
 cdef enum:
@@ -45,14 +42,6 @@ cdef enum WantCode:
     WANT_STOP = 5                # SIGTERM
     WANT_FAULT = 6               # self.code says what
     WANT_ROOM = 7                # the journal is full: the input was not taken
-
-
-cdef class LoopDriver(VenueDriver):
-    cdef Publisher out
-    cdef Recorder recorder       # of the session's fills and order updates, or None
-    cdef bint muted              # nothing goes into the rings: what is replayed has been published
-    cdef int emitted(self, const Output* output) noexcept nogil
-    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil
 
 
 cdef class LoopCore:

@@ -21,13 +21,13 @@ from engine.core.ring cimport (
     spsc_set_consumer_cursor,
 )
 from engine.core.types cimport Event, Order
-from engine.gateways.venue cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Venue, VenueDriver
+from engine.gateways.venue cimport ITEM_LOCAL_MARKET, ITEM_VENUE_MARKET, Venue
 from engine.journal.wal cimport JOURNAL_SILENCE, JOURNAL_TIMER, TimerPayload
 from engine.kernel cimport Kernel
+from engine.runtime.driver cimport LoopDriver
 from engine.runtime.inputs cimport FROM_FEED, FROM_ORDERS, FROM_US, InputLog
 from engine.runtime.publish cimport ORDERS_RESERVE, Publisher
 from engine.runtime.records cimport *
-from engine.strategy.desk cimport OUTPUT_FILL, OUTPUT_ORDER, Output
 
 from enum import IntEnum
 
@@ -104,33 +104,6 @@ def catch_sigterm() -> None:
     ringbook_catch_sigterm()
 
 
-@cython.final
-cdef class LoopDriver(VenueDriver):
-    """The driver whose outputs go into the rings.
-
-    Args:
-        kernel: The kernel.
-        venue: What it trades with.
-        out: The producer side of the outgoing rings.
-    """
-
-    def __init__(self, Kernel kernel not None, Venue venue not None, Publisher out not None):
-        VenueDriver.__init__(self, kernel, venue)
-        self.out = out
-
-    cdef int emitted(self, const Output* output) noexcept nogil:
-        # Orders and fills are numbered, so that each is published once whichever engine does it.
-        if not self.muted or output.kind == OUTPUT_ORDER or output.kind == OUTPUT_FILL:
-            self.out.output(output)
-        return OK if self.recorder is None else self.recorder.record(output)
-
-    cdef void seen(self, int64_t ts, uint16_t instrument, const Event* event) noexcept nogil:
-        if not self.muted:
-            self.out.market(instrument, event)
-        self.out.status.events += 1
-        self.out.status.market_ts = ts
-
-
 cdef class LoopCore:
     """The loop without its Python side: takes inputs, drives the kernel, publishes.
 
@@ -161,8 +134,9 @@ cdef class LoopCore:
             if ring.slot_size != SLOT_BYTES:
                 raise CapacityError(f"ring slots of {ring.slot_size} bytes instead of {SLOT_BYTES}")
         self.kernel, self.out = kernel, out
-        self.driver = LoopDriver(kernel, venue, out)
         self.inputs = InputLog(kernel)
+        self.driver = LoopDriver(kernel, venue, out, self.inputs)
+        self.driver.steady = &_steady
         self.feed, self.orders_in, self.control_in, self.bell = feed, orders_in, control_in, bell
         self.rings[0], self.rings[1], self.rings[2] = &control_in.spsc, &orders_in.spsc, &feed.spsc
         self.status_interval = status_interval_ms * 1_000_000
@@ -497,7 +471,10 @@ cdef class LoopCore:
             self.feed_state = record.payload.feed_status.state
             if not self.started or self.feed_state != FEED_RUNNING or ts <= self.now:
                 return WANT_NOTHING
-            return self.take_time(ts, steady)
+            self.driver.received, self.driver.input_ts = record.header.step, ts
+            want = self.take_time(ts, steady)
+            self.driver.received = 0
+            return want
         if record.header.kind != RECORD_MARKET or record.header.instrument >= self.kernel.desk.n_instruments:
             self.code = ERR_BAD_EVENT
             return WANT_FAULT
@@ -512,6 +489,7 @@ cdef class LoopCore:
         self.kernel.desk.silence = 0
         self.feed_state = FEED_RUNNING
         self.now = ts
+        self.driver.received, self.driver.input_ts = record.header.step, ts
         self.code = self.driver.item(
             ts,
             record.header.instrument,
@@ -519,6 +497,7 @@ cdef class LoopCore:
             event,
             (record.header.flags & FLAG_LAST) != 0,
         )
+        self.driver.received = 0
         if self.code != OK:
             return WANT_FAULT
         if is_local:

@@ -40,12 +40,15 @@ def session_of(journal: str | Path, *, sample_ns: int = SAMPLE_NS) -> Session:
     return _second(directory, session)
 
 
-def run_market(config: BacktestConfig, seconds: float) -> tuple[BacktestResult, Session]:
+def run_market(
+    config: BacktestConfig, seconds: float, runner: MarketRunner | None = None
+) -> tuple[BacktestResult, Session]:
     """Runs strategies on the market within, twice: the second time it is known when to look at it.
 
     Args:
         config: What to run, with equity samples.
         seconds: Of market time.
+        runner: What runs it the first time; a plain one by default.
 
     Returns:
         The first run's result, and the session with prices of the second, which are the same.
@@ -53,16 +56,16 @@ def run_market(config: BacktestConfig, seconds: float) -> tuple[BacktestResult, 
     Raises:
         ConfigError, CapacityError: As :meth:`engine.runtime.session.MarketRunner.run`.
     """
-    result = MarketRunner().run(config, seconds)
+    result = (runner or MarketRunner()).run(config, seconds)
     session = replace(of_backtest(result, config), kind="market")
     times = [moments(session, number) for number in range(len(session.instruments))]
     look = np.unique(np.concatenate(times))
-    runner = MarketRunner(look=look)
-    runner.run(config, seconds)
+    again = MarketRunner(look=look)
+    again.run(config, seconds)
     rows = np.zeros(sum(map(len, times)), mid_dtype)
     rows["ts"] = np.concatenate(times)
     rows["instrument"] = np.repeat(np.arange(len(times)), [len(one) for one in times])
-    rows["mid"] = runner.seen[np.searchsorted(look, rows["ts"]), rows["instrument"]] if len(rows) else 0.0
+    rows["mid"] = again.seen[np.searchsorted(look, rows["ts"]), rows["instrument"]] if len(rows) else 0.0
     return result, replace(session, mids=rows)
 
 

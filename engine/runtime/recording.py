@@ -98,11 +98,11 @@ class Recording:
         self._gap: dict[str, list[int]] = {}
         self._reason = ""
         self._reader: JournalReader | None = None
-        if market:
+        if market and begun.config.feed.kind != "market":
             self._reader = JournalReader(directory, after=self._place.get(MARKET, 0))
         self._replica: Replica | None = None
         try:
-            self._replica = Replica(directory, begun, interval_ns)
+            self._replica = Replica(directory, begun, interval_ns, market=market)
         except RingbookError as error:
             self._cannot(error)
 
@@ -138,6 +138,7 @@ class Recording:
             try:
                 more = self._replica.advance(limit)
             except RingbookError as error:
+                self._replica.settle()
                 self._take(self._replica)
                 self._cannot(error)
                 more = False
@@ -181,6 +182,7 @@ class Recording:
             # What an earlier recorder of this run has added is made again and left out.
             if int(rows["id"][-1]) > self._place.get(table, 0):
                 self._waiting.append((table, prepare(TABLES[table], rows)))
+        self._add_shown(replica)
 
     def _cannot(self, error: RingbookError) -> None:
         self._replica = None
@@ -210,6 +212,13 @@ class Recording:
                 why = error.strerror or str(error)
                 chunk = chunk[chunk["seq"] > self._spool.place(self.run_id).get(MARKET, 0)]
         self._leave_out(chunk, why)
+
+    def _add_shown(self, replica: Replica) -> None:
+        """Adds what the market within has shown, where the run had one."""
+        rows = replica.take_market()
+        rows = rows[rows["seq"] > self._spool.place(self.run_id).get(MARKET, 0)]
+        for first in range(0, len(rows), MARKET_ROWS):
+            self._add_market(rows[first : first + MARKET_ROWS])
 
     def _leave_out(self, chunk: np.ndarray, why: str) -> None:
         if not self._gap:

@@ -62,7 +62,7 @@ cdef struct RecordHeader:
     uint16_t strategy          # slot number, or NO_STRATEGY
     uint32_t length            # payload bytes in this slot
     uint32_t dropped           # records of this ring that were dropped just before this one
-    uint64_t step              # engine step that wrote it (0 from feeds and the bridge)
+    uint64_t step              # engine step that wrote it; of a feed, when it received it (steady clock); 0 from the bridge
     int64_t ts                 # engine time
 
 cdef struct MarketRecord:

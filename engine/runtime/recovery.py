@@ -142,6 +142,16 @@ class Replay:
         """Rows of the market that were among them."""
         return self._pass.market
 
+    @property
+    def settled(self) -> int:
+        """Order updates of which the journal will not say more."""
+        return self._pass.settled
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run ended in good order, and all of it has been taken in."""
+        return self._pass.ended
+
     def show(self, feed_state: FeedState | None = None) -> None:
         """Publishes what it has come to, see :meth:`engine.runtime.replay.JournalPass.show`."""
         self._pass.show(feed_state)

@@ -5,6 +5,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 from engine.core.clock cimport CLOCK_STEADY, ClockState, clock_now
+from engine.backtest.recorder cimport TickEntry
 from engine.core.types cimport Order
 from engine.journal.reader cimport JournalReader
 from engine.journal.wal cimport (
@@ -17,6 +18,7 @@ from engine.journal.wal cimport (
     JOURNAL_ORDER_REQUEST,
     JOURNAL_OUTPUT,
     JOURNAL_RESUMED,
+    JOURNAL_SENT,
     JOURNAL_SILENCE,
     JOURNAL_SIGNAL,
     JOURNAL_START,
@@ -26,6 +28,7 @@ from engine.journal.wal cimport (
     HashPayload,
     JournalRecord,
     OutputPayload,
+    SentPayload,
     TimerPayload,
 )
 from engine.runtime.inputs cimport (
@@ -138,6 +141,11 @@ cdef class JournalPass:
         cdef TimerPayload due
         cdef int want
         loop.out.no_seq = kept.seq
+        if kept.type == JOURNAL_SENT:
+            self.note_sent(kept)
+            return WANT_NOTHING
+        if loop.driver.recorder is not None:
+            self.settled = loop.driver.recorder.n_orders
         if kept.type in (JOURNAL_OUTPUT, JOURNAL_STATE_HASH, JOURNAL_META, JOURNAL_RESUMED, JOURNAL_END):
             self.compare(kept)
             return WANT_NOTHING
@@ -196,6 +204,20 @@ cdef class JournalPass:
         self.record.header.strategy = kept.strategy
         self.record.header.length = size - sizeof(int64_t)
         memcpy(&self.record.header.ts, kept + 1, size)
+        return 0
+
+    cdef int note_sent(self, const JournalRecord* kept) except -1:
+        """What the run measured of a request that the input before has led to."""
+        cdef LoopCore loop = self.loop
+        cdef SentPayload note
+        cdef TickEntry tick
+        if loop.driver.recorder is None or kept.len < JOURNAL_HEADER_SIZE + sizeof(note):
+            return 0
+        memcpy(&note, kept + 1, sizeof(note))
+        memset(&tick, 0, sizeof(tick))
+        tick.ts, tick.took, tick.order_id, tick.req = note.local_ts, note.sent - note.received, note.order_id, note.req
+        tick.instrument, tick.strategy = kept.instrument, kept.strategy
+        loop.code = loop.driver.recorder.tick(&tick)
         return 0
 
     cdef int compare(self, const JournalRecord* kept) except -1:

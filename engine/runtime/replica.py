@@ -2,8 +2,10 @@
 
 The engine tells nobody what it has done but those who trade with it; a journal holds inputs only. What they
 led to is had by taking them in again, as a standby does, at the same place and with the same numbers every
-time. When rows are taken does not change them: positions are looked at each time that the engine's clock
-passes a whole interval, strategies and parameters after each input that might have changed them.
+time; so is the market of an engine that has it within. When rows are taken does not change them: positions
+are looked at each time that the engine's clock passes a whole interval, strategies and parameters after each
+input that might have changed them, and updates of orders wait for the input behind them, before which the
+journal says how long requests took.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.backtest.recorder import Recorder
-from engine.journal.reader import JournalReader
+import numpy as np
+
+from engine.backtest.recorder import Recorder, order_entry_dtype
+from engine.journal.reader import JournalReader, market_dtype
 from engine.runtime.engine import EngineLoop
 from engine.runtime.recovery import Beginning, Replay, private_loop, quiet_log
 from engine.storage.rows import (
     PositionRows,
+    Request,
     Rows,
     Units,
     change_rows,
@@ -72,18 +77,19 @@ class Replica:
         directory: Its journal's.
         begun: What it began with.
         interval_ns: Engine time between two looks at positions.
+        market: Whether the market within, if that is what there is, is wanted.
 
     Raises:
         JournalError: It does not reach back to the run's beginning.
         ConfigError: Its strategies are not here.
     """
 
-    def __init__(self, directory: Path, begun: Beginning, interval_ns: int) -> None:
+    def __init__(self, directory: Path, begun: Beginning, interval_ns: int, *, market: bool = True) -> None:
         begun.config.engine.result = ""
         loop = private_loop(begun.config, begun.switches, quiet_log())
         loop.version = begun.version
         self._loop, self._run_id, self._interval = loop, begun.run_id, interval_ns
-        self._outputs = Recorder()
+        self._outputs = Recorder(market=market and begun.config.feed.kind == "market")
         loop.record_into(self._outputs)
         self._units = Units(begun.config.instruments)
         self._reader = JournalReader(directory, after=0)
@@ -91,11 +97,16 @@ class Replica:
         self._positions = PositionRows(loop.kernel, begun.run_id)
         self._boundary = 0
         self._made = dict.fromkeys(("orders", "fills", "strategy_status", "params_log"), 0)
+        self._shown = np.empty(0, market_dtype)
+        self._seen = 0
+        self._unsettled = np.empty(0, order_entry_dtype)
+        self._ticks: dict[Request, int] = {}
+        self._finished = False
 
     @property
     def ended(self) -> bool:
         """Whether the run has ended in good order, and all of it has been taken in."""
-        return self._replay.reached().ended
+        return self._replay.ended
 
     def advance(self, limit: int) -> bool:
         """Takes in some more of the journal.
@@ -125,6 +136,11 @@ class Replica:
     def finish(self) -> None:
         """The journal goes no further: looks a last time."""
         self._look(self._loop.now)
+        self.settle()
+
+    def settle(self) -> None:
+        """No more of the journal will be taken in: everything that was made may be taken."""
+        self._finished = True
 
     def _look(self, ts: int) -> None:
         self._replay.look()
@@ -132,18 +148,22 @@ class Replica:
 
     @property
     def made(self) -> int:
-        """Order updates that wait to be taken."""
-        return self._outputs.counts[1]
+        """Order updates, or rows of a market within, that wait to be taken."""
+        return self._outputs.waiting
 
     def take(self) -> list[tuple[str, Rows]]:
         """What there is since the last time, by table."""
         made, run = self._made, self._run_id
         names = self._loop.kernel.strategy_names
-        fills, orders = self._outputs.take()
+        fills, orders, ticks, market = self._outputs.take()
+        self._show(market)
         taken: list[tuple[str, Rows]] = []
-        if len(orders):
-            taken.append(("orders", order_rows(orders, self._units, names, run, made["orders"] + 1)))
+        if len(orders := self._settled(orders, ticks)):
+            rows = order_rows(orders, self._units, names, run, made["orders"] + 1, self._ticks)
+            taken.append(("orders", rows))
             made["orders"] += len(orders)
+            last = int(orders["ts"][-1])
+            self._ticks = {key: value for key, value in self._ticks.items() if key[3] > last}
         if len(fills):
             taken.append(("fills", fill_rows(fills, self._units, names, run, made["fills"] + 1)))
             made["fills"] += len(fills)
@@ -155,3 +175,30 @@ class Replica:
                 made[table] += len(rows)
                 rows.clear()
         return taken
+
+    def _settled(self, orders: np.ndarray, ticks: np.ndarray) -> np.ndarray:
+        """Those order updates of which the journal will not say more, with what it has said noted."""
+        for entry in ticks:
+            key = tuple(int(entry[name]) for name in ("strategy", "order_id", "req", "ts"))
+            self._ticks[key] = int(entry["took"])
+        every = np.concatenate([self._unsettled, orders])
+        count = len(every) if self._finished else max(0, self._replay.settled - self._made["orders"])
+        self._unsettled = every[count:]
+        return every[:count]
+
+    # --- a market within ------------------------------------------------------------------------
+
+    def _show(self, entries: np.ndarray) -> None:
+        if len(entries) == 0:
+            return
+        rows = np.zeros(len(entries), market_dtype)
+        for name in ("ts", "instrument", "event"):
+            rows[name] = entries[name]
+        rows["seq"] = np.arange(self._seen + 1, self._seen + 1 + len(rows))
+        self._seen += len(rows)
+        self._shown = np.concatenate([self._shown, rows])
+
+    def take_market(self) -> np.ndarray:
+        """What the market within has shown since the last time: ``market_dtype``, counted from 1."""
+        shown, self._shown = self._shown, np.empty(0, market_dtype)
+        return shown

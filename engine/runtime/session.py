@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.backtest.config import BacktestConfig, check
-from engine.backtest.recorder import Recorder
+from engine.backtest.recorder import Recorder, market_entry_dtype
 from engine.backtest.result import BacktestResult, result_of, states_of
 from engine.backtest.runner import seat
 from engine.core.errors import ConfigError
@@ -35,9 +35,12 @@ class MarketRunner:
         check_invariants: Check all structures after every market second.
         progress: Called now and then with the part of the time that is over, 0 to 1.
         look: Increasing times, in nanoseconds, at which the middle prices are looked at.
+        keep_market: Whether the market data that the strategies are shown are kept: 88 bytes a row, beyond
+            some megabytes in a temporary file.
 
     Attributes:
         seen: What was seen then: a row of middle prices, one an instrument, for each time.
+        market: The market data of the last run, if they were kept: ``ts``, ``event`` and ``instrument``.
     """
 
     def __init__(
@@ -50,9 +53,11 @@ class MarketRunner:
         check_invariants: bool = False,
         progress: Callable[[float], None] | None = None,
         look: np.ndarray | None = None,
+        keep_market: bool = False,
     ) -> None:
         self._look = np.empty(0, np.int64) if look is None else look
         self.seen = np.empty((0, 0))
+        self._keep_market, self.market = keep_market, np.empty(0, market_entry_dtype)
         self._law, self._start_px, self._rate, self._agents = law, start_px, rate, agents
         self._check_invariants, self._progress = check_invariants, progress
 
@@ -95,7 +100,7 @@ class MarketRunner:
     def _run(
         self, config: BacktestConfig, kernel: Kernel, venue: MarketVenue, first: int, duration: int
     ) -> BacktestResult:
-        recorder = Recorder()
+        recorder = Recorder(market=self._keep_market)
         driver = MarketDriver(kernel, venue, recorder)
         started = time.perf_counter()
         kernel.start(first)
@@ -115,6 +120,7 @@ class MarketRunner:
         self.seen = np.array(seen)
         kernel.stop()
         driver.finish()
+        self.market = recorder.market_array()
         result = result_of(
             config,
             kernel,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ import numpy as np
 from engine.core.types import OrdType, Reason, Status, TimeInForce
 
 Rows = dict[str, Any]
+Request = tuple[int, int, int, int]
+"""One that went out: its strategy's slot, order, kind, and engine time of sending."""
 
 OURS = frozenset(
     {
@@ -85,7 +88,14 @@ def _times(units: list[Decimal], instruments: np.ndarray, counts: np.ndarray) ->
     return made
 
 
-def order_rows(entries: np.ndarray, units: Units, strategies: Sequence[str], run_id: str, first: int) -> Rows:
+def order_rows(
+    entries: np.ndarray,
+    units: Units,
+    strategies: Sequence[str],
+    run_id: str,
+    first: int,
+    ticks: Mapping[Request, int] = MappingProxyType({}),
+) -> Rows:
     """Order updates as rows of ``orders``.
 
     Args:
@@ -94,6 +104,7 @@ def order_rows(entries: np.ndarray, units: Units, strategies: Sequence[str], run
         strategies: Names by slot.
         run_id: The run.
         first: Id of the first row.
+        ticks: Nanoseconds from the tick to the sending of requests, where that is known.
     """
     order, of = entries["order"], entries["order"]["instrument"]
     status, prev = order["status"], entries["prev_status"]
@@ -127,7 +138,17 @@ def order_rows(entries: np.ndarray, units: Units, strategies: Sequence[str], run
         "exch_ts": order["exch_ts"],
         "local_ts": order["local_ts"],
         "latency_ns": np.where(answers & (order["local_ts"] > 0), entries["ts"] - order["local_ts"], 0),
+        "tick_to_trade_ns": _ticks(entries, ticks),
     }
+
+
+def _ticks(entries: np.ndarray, ticks: Mapping[Request, int]) -> np.ndarray:
+    """Of updates that say that a request went out, what it took."""
+    if not ticks:
+        return np.zeros(len(entries), np.int64)
+    names = ("strategy", "order_id", "req")
+    keys = zip(*(entries["order"][name].tolist() for name in names), entries["ts"].tolist(), strict=True)
+    return np.array([ticks.get(key, 0) for key in keys], np.int64)
 
 
 def fill_rows(fills: np.ndarray, units: Units, strategies: Sequence[str], run_id: str, first: int) -> Rows:

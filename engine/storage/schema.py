@@ -136,6 +136,11 @@ TABLES: dict[str, Table] = {
             ("exch_ts", TIME, "when the venue last touched it"),
             ("local_ts", TIME, "when its last request was sent"),
             ("latency_ns", I64, "from the last request to this answer; 0 of what is no answer"),
+            (
+                "tick_to_trade_ns",
+                I64,
+                "of a request: from the arrival of the tick that led to it to its sending; 0 where not known",
+            ),
         ),
         _table(
             "fills",

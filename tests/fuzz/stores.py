@@ -30,6 +30,8 @@ from tests.kit.recorder_child import ORDERS, RUN
 
 CATCH_UP_S = 300.0
 TIMEOUT_S = 2
+LOOK_S = 300
+"""How long a server may take to count what it has."""
 
 
 class Campaign:
@@ -138,9 +140,10 @@ class Campaign:
         if self._proxy is not None:
             self._proxy.cut = self._proxy.swallow = 0.0
         # Rows that were not made because nobody lived to make them are made now.
-        assert self._child.wait(self._seconds + CATCH_UP_S) == 0, "the recorder has failed"
+        code = self._child.wait(self._seconds + CATCH_UP_S)
+        assert code == 0, f"the recorder has ended with {code}"
         caught_up = time.monotonic() - began
-        url = self._url if self._server is None else self._server.url
+        url = self._url if self._server is None else f"{self._server.url}?timeout={LOOK_S}"
         with open_store(url) as store:
             found = look(store, self.total)
         broken = {} if self._proxy is None else self._proxy.broken

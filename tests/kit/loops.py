@@ -95,8 +95,14 @@ class Loop:
         slots: Slots of rings that are to be smaller or larger than 4096, by name.
         external: ``ExternalSection`` fields.
         run: A run directory in which thrown switches and changes are kept.
+        kind: Of the feed; ``market`` has it within, and is fed with the time.
         **engine: ``EngineSection`` fields.
+
+    Attributes:
+        received: When what is fed from here on says that it was received, steady clock; 0 says nothing.
     """
+
+    received = 0
 
     def __init__(
         self,
@@ -105,11 +111,12 @@ class Loop:
         slots: dict[str, int] | None = None,
         external: dict[str, Any] | None = None,
         run: RunDir | None = None,
+        kind: str = "simulated",
         **engine: Any,
     ) -> None:
         self.config = DaemonConfig(
             engine=EngineSection(**({"depth_interval_us": 0} | engine)),
-            feed=FeedSection(kind="simulated"),
+            feed=FeedSection(kind=kind),
             external=ExternalSection(**(external or {})),
             instruments=assets or [asset()],
             strategies=list(strategies),
@@ -156,6 +163,7 @@ class Loop:
         records["kind"] = Kind.MARKET
         for name in ("flags", "instrument", "ts"):
             records[name] = items[name]
+        records["step"] = self.received
         records["payload"].view(market_record_dtype)["event"] = items["event"]
         self.push("feed", records)
         if end:
@@ -164,7 +172,7 @@ class Loop:
     def feed_status(self, state: FeedState, ts: int = 0) -> None:
         """Writes a FEED_STATUS record."""
         record = np.zeros(1, record_dtype)
-        record["kind"], record["ts"] = Kind.FEED_STATUS, ts
+        record["kind"], record["ts"], record["step"] = Kind.FEED_STATUS, ts, self.received
         record["payload"].view(feed_status_record_dtype)["state"] = state
         assert self.rings["feed"].push(record.tobytes())
 

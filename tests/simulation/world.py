@@ -285,13 +285,14 @@ class World:
         if self.rng.random() < self.plan.gap:
             self.row += self.rng.randrange(40)
         wanted = self.rng.randrange(1, 200)
-        rows = self.feed[self.row : self.row + wanted]
+        rows = self.feed[self.row : self.row + wanted].copy()
+        rows["step"] = self.clock
         slots = rows.view(np.uint8).reshape(len(rows), SLOT_BYTES)
         self.row += self.rings["feed"].push_many(slots)
 
     def _status(self, state: FeedState, ts: int = 0) -> None:
         record = np.zeros(1, record_dtype)
-        record["kind"], record["ts"] = Kind.FEED_STATUS, ts
+        record["kind"], record["ts"], record["step"] = Kind.FEED_STATUS, ts, self.clock
         record["payload"].view(feed_status_record_dtype)["state"] = state
         self.rings["feed"].push(record.tobytes())
 

@@ -40,6 +40,20 @@ def test_a_seed_means_its_fills(capsys):
     assert once["fills"] != other["fills"]
 
 
+def test_the_demo_leaves_its_market_which_backtests(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("RINGBOOK_STORE", f"parquet://{tmp_path / 'store'}")
+    report = run(capsys, "--seconds", "5")
+    assert report["store"] == f"parquet://{tmp_path / 'store'}"
+    asked = f"SELECT count(*), min(id), max(id) FROM market_data WHERE run_id = '{report['run']}'"
+    assert main.main(["query", asked, "--format", "csv"]) == 0
+    counted = capsys.readouterr().out.splitlines()[-1]
+    assert counted == f"{report['events']},1,{report['events']}"
+    more = ["--symbol", "BTCUSDT", "--tick-size", "0.1", "--lot-size", "0.001", "--no-keep", "--json"]
+    more += ["--strategy", "engine.strategy.native:MarketMaker"]
+    assert main.main(["backtest", "--data", f"store:?run={report['run']}", *more]) == 0
+    assert json.loads(capsys.readouterr().out)["events"] == report["events"]
+
+
 def test_the_summary_is_readable(capsys):
     assert main.main(["demo", "--headless", "--seconds", "5"]) == 0
     output = capsys.readouterr().out

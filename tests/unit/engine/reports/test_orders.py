@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from engine.reports.align import lives
 from engine.reports.mids import of_session
 from engine.reports.orders import FATES, histogram, orders, percentiles
 from engine.reports.report import Report
-from tests.kit.reported import SECOND, backtested, by_hand, life
+from engine.reports.session import tick_dtype
+from tests.kit.reported import SECOND, backtested, by_hand, life, rows
 
 MIDS = [(t * SECOND, 100.0 + t) for t in range(101)]
 
@@ -60,6 +62,50 @@ def test_latencies_by_hand():
     found = orders(*(lambda s: (s, of_session(s)))(by_hand((), life(1, 1, SECOND), MIDS)))
     assert found.entry_ns.tolist() == [1]
     assert found.response_ns.tolist() == [2]
+
+
+def _timed(took: list[int], slots: list[int] | None = None) -> np.ndarray:
+    slots = slots or [0] * len(took)
+    found = [
+        {"ts": place, "took": ns, "strategy": slot}
+        for place, (ns, slot) in enumerate(zip(took, slots, strict=True))
+    ]
+    return rows(tick_dtype, found)
+
+
+def test_tick_to_trade_by_hand():
+    """Ninety-nine requests of 1 to 99 microseconds, and one of ten milliseconds."""
+    took = [1_000 * n for n in range(1, 100)] + [10_000_000]
+    part = Report(replace(by_hand((), life(1, 1, SECOND), MIDS), ticks=_timed(took))).whole
+    found = part.to_json()["latency_ns"]["tick_to_trade"]
+    assert (found["min"], found["max"]) == (1_000.0, 10_000_000.0)
+    # Half the way from the 50th to the 51st, and a hundredth of the way from the 99th to the last.
+    assert found["p50"] == 50_500.0
+    assert found["p99"] == pytest.approx(99_000 + 0.01 * (10_000_000 - 99_000))
+    assert found["mean"] == pytest.approx((sum(range(1, 100)) * 1_000 + 10_000_000) / 100)
+    edges, counts = histogram(part.ticks)
+    assert counts.sum() == 100
+    assert counts[-1] == 1
+    assert counts[: np.searchsorted(edges, 99_001)].sum() == 99
+
+
+def test_tick_to_trade_is_told_by_strategy_and_instrument():
+    session = backtested()
+    slots = [0, 1, 1]
+    session = replace(session, ticks=_timed([10, 20, 30], slots))
+    session.ticks["instrument"] = [0, 1, 1]
+    report = Report(session)
+    assert report.whole.ticks.tolist() == [10, 20, 30]
+    assert {part.name: part.ticks.tolist() for part in report.cells} == {
+        "makes BTCUSDT": [10],
+        "makes OTHER": [],
+        "takes OTHER": [20, 30],
+    }
+    assert Report(session.only(["takes"])).whole.ticks.tolist() == [20, 30]
+
+
+def test_a_backtest_has_no_tick_to_trade():
+    assert Report(backtested()).whole.to_json()["latency_ns"]["tick_to_trade"] == {}
 
 
 def test_maker_ratio_and_reasons_by_hand():

@@ -13,6 +13,7 @@ import pytest
 
 from engine.reports import charts, draw, html, pdf
 from engine.reports.report import Report
+from engine.reports.session import tick_dtype
 from tests.kit.reported import backtested, by_hand
 
 VOID = {"meta", "link", "img", "br"}
@@ -98,7 +99,7 @@ def test_drawings_are_well_formed(report):
     drawn = 0
     for part in [report.whole, *report.cells]:
         for make in (charts.over_time, charts.waterfall, charts.markouts, charts.so_far, charts.fates,
-                     charts.latencies, charts.slippage, charts.inventory):  # fmt: skip
+                     charts.latencies, charts.slippage, charts.inventory, charts.tick_to_trade):  # fmt: skip
             if text := make(part):
                 tree = ElementTree.fromstring(text)
                 drawn += 1
@@ -107,6 +108,33 @@ def test_drawings_are_well_formed(report):
                         assert "nan" not in element.get(name, "")
                         assert "inf" not in element.get(name, "")
     assert drawn > 15
+
+
+def _timed(report: Report, per_cell: int) -> Report:
+    """The report with requests that took 1, 2, 3 ... microseconds in each strategy and instrument."""
+    ticks = np.zeros(per_cell * len(report.cells), tick_dtype)
+    symbols = [one.symbol for one in report.session.instruments]
+    for place, part in enumerate(report.cells):
+        mine = ticks[place * per_cell : (place + 1) * per_cell]
+        mine["took"] = np.arange(1, per_cell + 1) * 1_000
+        mine["strategy"] = report.session.strategies.index(part.strategy)
+        mine["instrument"] = symbols.index(part.symbol)
+    return Report(replace(report.session, ticks=ticks))
+
+
+def test_tick_to_trade_is_drawn_where_it_was_measured(report):
+    assert charts.tick_to_trade(report.whole) == ""
+    assert "tick to trade" not in html.page(report).lower()
+    timed = _timed(report, 21)
+    drawn = charts.tick_to_trade(timed.whole)
+    for part in timed.cells:
+        assert f"{part.name}: median 11 µs" in drawn
+        assert "requests: median 11 µs" in charts.tick_to_trade(part)
+    counts = [int(found.replace(",", "")) for found in re.findall(r"µs: ([0-9,]+)", drawn)]
+    assert sum(counts) == 21 * len(timed.cells)
+    page = html.page(timed)
+    assert page.count("Tick to trade") >= 1 + len(timed.cells)
+    assert "<td>p50</td><td>11 µs</td>" in page
 
 
 def test_a_session_without_anything_has_a_page_too():

@@ -26,7 +26,7 @@ def test_there_and_back(tmp_path):
     assert after.fills.tobytes() == before.fills.tobytes()
     assert after.orders.tobytes() == before.orders.tobytes()
     assert after.samples.tobytes() == before.samples.tobytes()
-    arrays = dict.fromkeys(("fills", "orders", "samples", "mids"), 0)
+    arrays = dict.fromkeys(("fills", "orders", "samples", "mids", "ticks"), 0)
     assert replace(after, **arrays) == replace(before, **arrays)
     assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
 

@@ -8,10 +8,12 @@ import json
 import numpy as np
 import pytest
 
+from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
 from engine.cli.main import main
 from engine.reports import money
 from engine.research import stored
-from engine.research.stored import put
+from engine.research.stored import put, put_market
+from engine.runtime.session import MarketRunner
 from tests.kit.reported import backtested, two_strategies
 from tests.kit.stores import store_of
 
@@ -67,6 +69,30 @@ def test_inverse_edges_are_the_report_s():
         assert columns["edge"][mine].sum() == pytest.approx(float(exact.spread), rel=1e-9, abs=1e-15)
 
 
+def test_market_data_are_put_once_and_finished_where_they_were_cut_off(tmp_path, monkeypatch):
+    config = BacktestConfig(
+        assets=[AssetConfig(symbol=symbol, tick_size=0.1, lot_size=0.001) for symbol in ("A", "B")],
+        strategies=[StrategyConfig(id="s", cls="tests.kit.sessions:Clockwork")],
+    )
+    runner = MarketRunner(keep_market=True)
+    result = runner.run(config, 3.0)
+    rows = runner.market
+    assert len(rows) == result.events > 1_000
+    assert set(rows["instrument"].tolist()) == {0, 1}
+    monkeypatch.setattr(stored, "MARKET_ROWS", 400)
+    with store_of("parquet", tmp_path) as store:
+        store.create()
+        assert put_market(store, "r", ["A", "B"], rows[:700]) == 700
+        assert put_market(store, "r", ["A", "B"], rows) == len(rows) - 700
+        assert put_market(store, "r", ["A", "B"], rows) == 0
+        found = store.query("SELECT id, symbol, local_ts, px, ev FROM market_data ORDER BY id")
+    assert found["id"].tolist() == list(range(1, len(rows) + 1))
+    assert found["symbol"].tolist() == ["AB"[number] for number in rows["instrument"].tolist()]
+    for name in ("local_ts", "px", "ev"):
+        assert found[name].tolist() == rows["event"][name].tolist()
+    assert len(MarketRunner().market) == 0
+
+
 def test_the_command_pushes_a_run_once(run, tmp_path, capsys):
     arguments = [
         "runs",
@@ -85,7 +111,7 @@ def test_the_command_pushes_a_run_once(run, tmp_path, capsys):
 
 def test_an_empty_session_is_a_run_too(run, tmp_path, monkeypatch):
     session = run.session()
-    empty = {name: getattr(session, name)[:0] for name in ("fills", "orders", "samples", "mids")}
+    empty = {name: getattr(session, name)[:0] for name in ("fills", "orders", "samples", "mids", "ticks")}
     monkeypatch.setattr(type(run), "session", lambda self: dataclasses.replace(session, **empty))
     with store_of("parquet", tmp_path) as store:
         added = put(store, run)

@@ -81,14 +81,21 @@ def test_everything_arrives_in_order_with_its_flags():
 def test_a_feed_started_again_goes_on_with_the_next_item(sent):
     times = list(range(1000, 3000, 100))
     ring = Ring(256)
-    whole = Feeder([Rows("A", times)], ring, speed=0)
+    clock = Clock.simulated(5)
+    whole = Feeder([Rows("A", times)], ring, speed=0, clock=clock)
     whole.run()
     expected = market(drained(ring))
     small = Ring(64)
     small.cursor = sent
-    Feeder([Rows("A", times)], small, speed=0).run()
+    Feeder([Rows("A", times)], small, speed=0, clock=clock).run()
     rest = market(drained(small))
     assert rest.tobytes() == expected[sent:].tobytes()
+
+
+def test_each_record_says_when_it_was_received():
+    ring, clock = Ring(256), Clock.simulated(7_000)
+    Feeder([Rows("A", [1000, 1100])], ring, speed=0, clock=clock).run()
+    assert set(drained(ring)["step"].tolist()) == {7_000}
 
 
 def test_a_full_ring_makes_the_feed_wait_and_loses_nothing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections import defaultdict
 
 import numpy as np
@@ -19,12 +20,14 @@ from engine.journal.segments import Sizes
 from engine.journal.wal import Journal
 from engine.runtime.config import RecorderSection, check
 from engine.runtime.recording import Recording, market_rows
+from engine.runtime.records import FeedState
 from engine.runtime.recovery import beginning, quiet_log, run_directory
 from engine.runtime.returning import open_journal
 from engine.storage.columns import filled, length, prepare
 from engine.storage.rows import Units, fill_rows, order_rows
 from engine.storage.schema import TABLES
 from engine.storage.spool import Spool
+from tests.kit.loops import Loop
 from tests.kit.runs import Session, make_loop, running, trader
 
 RUN_ID = "ab" * 16
@@ -35,13 +38,14 @@ LOG = logging.getLogger("test")
 class World:
     """A loop with a journal on disk, whose own outputs are kept too."""
 
-    def __init__(self, tmp_path, seed, strategy=None):
-        run, self.loop = running(tmp_path, RUN_ID), make_loop(strategy)
+    def __init__(self, tmp_path, seed, loop=None):
+        run, self.loop = running(tmp_path, RUN_ID), loop or make_loop()
         self.loop.config.journal.dir, self.loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
-        self.outputs = Recorder()
+        self.outputs = Recorder(market=True)
         self.loop.engine.record_into(self.outputs)
         open_journal(self.loop.engine, self.loop.config, run, quiet_log())
         self.session = Session(self.loop, seed)
+        self.loop.received = time.monotonic_ns()
         self.buffer = Journal.attach(run.journal_buffer)
         self.directory = run_directory(self.loop.config, bytes.fromhex(RUN_ID))
         sizes = Sizes(segment=1 << 19, batch=1 << 18)
@@ -105,13 +109,20 @@ def test_everything_is_recorded_once_however_often_the_recorder_is_killed(tmp_pa
     entries, fills = world.outputs.order_array(), world.outputs.fill_array()
     assert len(entries) > 50
     assert len(fills) > 5
+    ticks = {
+        tuple(entry[name].item() for name in ("strategy", "order_id", "req", "ts")): int(entry["took"])
+        for entry in world.outputs.tick_array()
+    }
+    assert len(ticks) > 20
     wanted = {
-        "orders": order_rows(entries, units, names, RUN_ID, 1),
+        "orders": order_rows(entries, units, names, RUN_ID, 1, ticks),
         "fills": fill_rows(fills, units, names, RUN_ID, 1),
     }
     for table, rows in wanted.items():
         found = [stored[table][number] for number in sorted(stored[table])]
         assert repr(found) == repr(rows_of(prepare(TABLES[table], rows))), table
+    took = list(TABLES["orders"].kinds).index("tick_to_trade_ns")
+    assert sum(row[took] > 0 for row in stored["orders"].values()) == len(ticks)
     market = np.concatenate(list(market_chunks(JournalReader(world.directory))))
     assert sorted(stored["market_data"]) == market["seq"].tolist()
 
@@ -121,6 +132,67 @@ def test_everything_is_recorded_once_however_often_the_recorder_is_killed(tmp_pa
     drained(again, whole)
     assert {name: repr(whole[name]) for name in OUTPUTS} == {name: repr(stored[name]) for name in OUTPUTS}
     assert all(whole[name] for name in OUTPUTS)
+
+
+class Within(World):
+    """A loop with the market within, which is told the time and makes the rest itself."""
+
+    def __init__(self, tmp_path, seed):
+        super().__init__(tmp_path, seed, Loop(trader(), kind="market"))
+        self.rng, self.ts = random.Random(seed), self.loop.config.feed.opens
+
+    def go(self):
+        for _ in range(5):
+            self.ts += self.rng.randrange(1, 400_000_000)
+            self.loop.received = time.monotonic_ns()
+            self.loop.feed_status(FeedState.RUNNING, self.ts)
+            self.loop.step(2)
+        self.journaller.drain()
+
+
+def test_a_market_within_is_recorded_once_however_often_the_recorder_is_killed(tmp_path):
+    rng, world = random.Random(4), Within(tmp_path, 4)
+    spool, stored = Spool(tmp_path / "spool"), defaultdict(dict)
+    world.go()
+    recording = Recording(spool, world.directory, LOG)
+    for _ in range(12):
+        world.go()
+        if rng.random() < 0.7:
+            recording.step(world.buffer.durable_seq)
+        if rng.random() < 0.3:
+            drained(spool, stored)
+        if rng.random() < 0.4:
+            spool.close()
+            spool = Spool(tmp_path / "spool")
+            recording = Recording(spool, world.directory, LOG)
+    while not recording.step(world.buffer.durable_seq):
+        pass
+    recording.finish()
+    drained(spool, stored)
+    shown = world.outputs.market_array()
+    assert len(shown) > 1_000
+    wanted = np.zeros(len(shown), market_dtype)
+    for name in ("ts", "event", "instrument"):
+        wanted[name] = shown[name]
+    wanted["seq"] = np.arange(1, len(shown) + 1)
+    columns = prepare(TABLES["market_data"], market_rows(wanted, ["BTCUSDT"], RUN_ID, False))
+    assert repr(list(stored["market_data"].values())) == repr(rows_of(columns))
+    took = list(TABLES["orders"].kinds).index("tick_to_trade_ns")
+    ticks = world.outputs.tick_array()
+    assert sorted(row[took] for row in stored["orders"].values() if row[took]) == sorted(
+        ticks["took"].tolist()
+    )
+    assert len(ticks) > 20
+
+
+def test_market_data_of_a_market_within_are_left_out_where_nobody_wants_them(tmp_path):
+    world = Within(tmp_path, 2)
+    world.go()
+    spool, stored = Spool(tmp_path / "spool"), defaultdict(dict)
+    Recording(spool, world.directory, LOG, market=False).step(world.buffer.durable_seq)
+    drained(spool, stored)
+    assert not stored["market_data"]
+    assert stored["orders"]
 
 
 def test_market_data_that_find_no_room_are_a_gap_and_orders_are_kept(tmp_path):
