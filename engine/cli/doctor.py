@@ -26,6 +26,7 @@ Level = Literal["ok", "warning", "problem"]
 
 PACKAGES = ("numpy", "hftbacktest", "textual", "pyzmq", "msgspec", "clickhouse-driver", "tqdm")
 EXTENSIONS = ("engine.core.types", "engine.core.ring", "engine.book.l2", "engine.kernel")
+RECORDER_BEHIND_S = 60.0
 PAGE_WAIT_S = 0.5
 """In which an engine that lives writes its status page."""
 SHARED_MEMORY_BYTES = 64 * 1024 * 1024
@@ -198,7 +199,7 @@ def check_clock() -> Iterator[Finding]:
 def check_daemon(run: RunDir) -> Iterator[Finding]:
     """A daemon's run: it is alive, trades, has no thrown switch, and runs what its file says."""
     from engine.runtime.config import of_run
-    from engine.runtime.metrics import read, thrown
+    from engine.runtime.metrics import describe_recorder, read, thrown
 
     for switch in thrown(run):
         place = " ".join(filter(None, (switch["scope"], switch["name"])))
@@ -228,6 +229,10 @@ def check_daemon(run: RunDir) -> Iterator[Finding]:
     if edit.get("needs_restart"):
         waiting = ", ".join(edit["needs_restart"])
         yield Finding("daemon", "warning", f"edited, not in force: {waiting}", "ringbook stop, ringbook run")
+    if recorder := report.get("recorder"):
+        lost = recorder["error"] or recorder["left_out"] or recorder["behind_s"] > RECORDER_BEHIND_S
+        remedy = "look at the store; what is recorded waits in the spool" if lost else ""
+        yield Finding("recorder", "warning" if lost else "ok", describe_recorder(recorder), remedy)
     yield Finding("daemon", "ok", f"pid {pid}, {report['state']}, trading {trading}")
 
 

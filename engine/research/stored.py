@@ -142,7 +142,19 @@ def _orders(session: Session) -> dict[str, Any]:
         "exch_ts": rows["exch_ts"],
         "local_ts": rows["local_ts"],
         "latency_ns": np.where(answered, rows["ts"] - rows["local_ts"], 0),
+        "tick_to_trade_ns": _ticks(session, asked),
     }
+
+
+def _ticks(session: Session, asked: np.ndarray) -> np.ndarray:
+    """Of updates that say that a request went out, what it took from the tick; 0 where that is not known."""
+    names = ("strategy", "order_id", "req", "ts")
+    known = {tuple(row[name] for name in names): row["took"] for row in session.ticks}
+    found = np.zeros(len(asked), np.int64)
+    for place in np.flatnonzero(asked).tolist() if known else ():
+        row = session.orders[place]
+        found[place] = known.get(tuple(row[name] for name in names), 0)
+    return found
 
 
 def _fills(session: Session) -> dict[str, Any]:

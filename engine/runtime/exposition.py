@@ -23,6 +23,18 @@ ENGINE_COUNTERS = {
     "conflated": "depth batches that were conflated",
     "dropped": "telemetry records that were dropped",
 }
+RECORDER_GAUGES = {
+    "behind_seconds": ("behind_s", "since the store had everything that there was"),
+    "behind_records": ("behind_records", "records of the journal that are not in the store yet"),
+    "stored_seq": ("seq", "the journal's last record that is in the store, as all before it are"),
+    "spool_batches": ("batches", "batches that wait for the store"),
+    "spool_bytes": ("bytes", "of these batches"),
+}
+RECORDER_COUNTERS = {
+    "rows": ("rows", "rows stored since the recorder's start"),
+    "failures": ("failures", "tries to store something that failed"),
+    "left_out_rows": ("left_out", "market rows for which the spool had no room"),
+}
 POSITION_GAUGES = {
     "position": ("position", "quantity held, signed"),
     "avg_px": ("average_price", "average cost of the position"),
@@ -107,6 +119,8 @@ def metrics(report: dict[str, Any], page_age_s: float | None) -> str:
     page.add("status_age_seconds", "gauge", "since the engine wrote its status", page_age_s)
     if engine := report.get("engine"):
         _engine(page, engine)
+    if recorder := report.get("recorder"):
+        _recorder(page, recorder)
     for row in report.get("positions", ()):
         labels = {"strategy": row["strategy"], "symbol": row["symbol"]}
         for kind, table in (("gauge", POSITION_GAUGES), ("counter", POSITION_COUNTERS)):
@@ -117,6 +131,14 @@ def metrics(report: dict[str, Any], page_age_s: float | None) -> str:
         known = [one.name.capitalize() for one in StrategyState]
         page.states("strategy_state", "1 for the state it is in", state, known, strategy=strategy)
     return page.text()
+
+
+def _recorder(page: Page, recorder: dict[str, Any]) -> None:
+    for name, (field, says) in RECORDER_GAUGES.items():
+        page.add(f"recorder_{name}", "gauge", says, recorder[field])
+    for name, (field, says) in RECORDER_COUNTERS.items():
+        page.add(f"recorder_{name}_total", "counter", says, recorder[field])
+    page.add("recorder_store_up", "gauge", "0 while the store takes nothing", int(not recorder["error"]))
 
 
 def _engine(page: Page, engine: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from engine.core.errors import RingCorrupt
 from engine.core.types import StrategyState, TradingState
 from engine.runtime import config as daemon_config
+from engine.runtime import lag
 from engine.runtime.publish import page_head_dtype, page_position_dtype
 from engine.runtime.records import SLOT_BYTES, FeedState, JournalState
 from engine.runtime.rundir import RunDir
@@ -102,6 +103,8 @@ def read(run: RunDir) -> dict[str, Any]:
     if page is not None:
         report["engine"] = _engine(page[0])
         report["positions"] = _positions(run, page[1])
+        accepted = report["engine"]["journal"]["accepted_seq"]
+        report["recorder"] = lag.read(run.recorder_file, state.run_id, accepted, time.time_ns())
     return report
 
 
@@ -144,6 +147,17 @@ def describe_journal(journal: dict[str, Any]) -> str:
     }
     state = trouble.get(journal["state"], journal["state"])
     return f"journal {state}; accepted {journal['accepted_seq']}, durable {journal['durable_seq']}"
+
+
+def describe_recorder(recorder: dict[str, Any]) -> str:
+    """How far the recorder is, for people."""
+    text = (
+        f"recorder {recorder['behind_s']:.1f} s behind; {recorder['rows']} rows stored, "
+        f"{recorder['batches']} batches wait ({recorder['bytes'] / 1e6:.1f} MB)"
+    )
+    if recorder["left_out"]:
+        text += f"; NO ROOM: {recorder['left_out']} market rows left out"
+    return text + (f"; THE STORE REFUSES: {recorder['error']}" if recorder["error"] else "")
 
 
 def _positions(run: RunDir, entries: np.ndarray) -> list[dict[str, Any]]:
@@ -190,6 +204,8 @@ def describe(report: dict[str, Any]) -> str:
         )
         if engine["journal"]["state"] != "off":
             lines.append(f"  {describe_journal(engine['journal'])}")
+    if recorder := report.get("recorder"):
+        lines.append(f"  {describe_recorder(recorder)}")
     for switch in report.get("switches", ()):
         place = " ".join(filter(None, (switch["scope"], switch["name"])))
         said = f": {switch['reason']}" if switch["reason"] else ""

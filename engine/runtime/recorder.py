@@ -17,6 +17,7 @@ from pathlib import Path
 from engine.core.errors import RingbookError
 from engine.journal.wal import Journal
 from engine.runtime.config import DaemonConfig
+from engine.runtime.lag import Lag
 from engine.runtime.recording import Recording
 from engine.runtime.recovery import run_directory
 from engine.runtime.rundir import RunDir
@@ -57,6 +58,8 @@ class Recorder:
         self._buffer = Journal.attach(run.journal_buffer, read_only=True)
         self._run_id = self._buffer.run_id.hex()
         self._current = run_directory(config, self._buffer.run_id)
+        self._lag = Lag(self._spool, self._writer.written, self._current, run.recorder_file)
+        self._lags = [self._lag]
         self._earlier = [path for path in self._runs() if path.name != self._run_id]
         self._note_runs()
 
@@ -89,8 +92,12 @@ class Recorder:
             if self._buffer.durable_seq:
                 self._follow(self._recording(self._current), stopped)
         finally:
+            self._look()
             if not self._writer.stop(max(0.5, self._told + PATIENCE_S - time.monotonic())):
                 self._log.info("%d batches are left for the next start, in %s", len(self._spool), self._path)
+            for lag in self._lags:
+                lag.look()
+                lag.tell()
             self._spool.close()
             self._buffer.close()
 
@@ -106,18 +113,19 @@ class Recorder:
     def _follow(self, recording: Recording, stopped: Callable[[], bool]) -> None:
         while not stopped() and not recording.ended:
             began = time.monotonic()
-            if not self._step(recording, self._buffer.durable_seq):
+            if not self._step(recording, self._buffer.durable_seq, self._lag):
                 continue
             while time.monotonic() < began + self._pause() and not stopped():
                 time.sleep(min(0.02, self._flush_s))
+                self._look()
         self._told = time.monotonic()
         deadline = self._told + END_S
         while self._buffer.durable_seq < self._buffer.accepted_seq and time.monotonic() < deadline:
             time.sleep(0.005)
-        while not self._step(recording, self._buffer.durable_seq) and time.monotonic() < deadline:
+        while not self._step(recording, self._buffer.durable_seq, self._lag) and time.monotonic() < deadline:
             pass
         if recording.ended or (recording.lost and self._buffer.ended):
-            self._done(recording)
+            self._done(recording, self._lag)
 
     def _pause(self) -> float:
         """Seconds between two looks: a store that is behind gets fewer and larger batches."""
@@ -131,25 +139,41 @@ class Recorder:
             self._log.warning("run %s cannot be recorded any more: %s", directory.name, error)
             self._forget(directory)
             return
+        lag = Lag(self._spool, self._writer.written, directory)
+        self._lags.append(lag)
         while not stopped():
-            if self._step(recording, EVERYTHING):
-                self._done(recording)
+            if self._step(recording, EVERYTHING, lag):
+                self._done(recording, lag)
                 return
 
-    def _step(self, recording: Recording, limit: int) -> bool:
+    def _step(self, recording: Recording, limit: int, lag: Lag) -> bool:
         """One step, or what of it the disk has room for; whether nothing is left to do."""
+        began = time.time_ns()
         try:
-            return recording.step(limit)
+            whole = recording.step(limit)
         except OSError as error:
             self._refused(error)
             return False
+        lag.left_out = recording.left_out
+        if whole:
+            lag.stepped(recording.seq, began)
+        self._look()
+        return whole
 
-    def _done(self, recording: Recording) -> None:
+    def _look(self) -> None:
+        """Says what has been stored since the last look."""
+        for lag in self._lags:
+            lag.look()
+        self._lags = [lag for lag in self._lags if lag is self._lag or not lag.done]
+
+    def _done(self, recording: Recording, lag: Lag) -> None:
+        began = time.time_ns()
         try:
             recording.finish()
         except OSError as error:
             self._refused(error)
             return
+        lag.stepped(recording.seq, began)
         self._forget(self._current.with_name(recording.run_id))
         self._spool.forget(recording.run_id)
 

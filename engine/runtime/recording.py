@@ -75,6 +75,9 @@ class Recording:
         market: Whether market data are recorded.
         interval_ns: Engine time between two looks at positions.
 
+    Attributes:
+        left_out: Market rows for which there was no room.
+
     Raises:
         JournalError: There is no journal, or it does not begin with its configuration.
     """
@@ -96,6 +99,7 @@ class Recording:
         self._place = spool.place(self.run_id)
         self._waiting: list[tuple[str, Columns]] = []
         self._gap: dict[str, list[int]] = {}
+        self.left_out = 0
         self._reason = ""
         self._reader: JournalReader | None = None
         if market and begun.config.feed.kind != "market":
@@ -110,6 +114,16 @@ class Recording:
     def ended(self) -> bool:
         """Whether the run has ended in good order, and everything of it has been added."""
         return self._replica is not None and self._replica.ended and not self._waiting
+
+    @property
+    def seq(self) -> int:
+        """The last record of which, and of all before it, the spool has everything, after a whole step."""
+        if self._waiting or self._gap:
+            return 0
+        if self._replica is not None:
+            # The journal's market data are read further than the run is repeated.
+            return self._replica.settled_seq
+        return 0 if self._reader is None else self._reader.seq
 
     @property
     def lost(self) -> bool:
@@ -232,6 +246,7 @@ class Recording:
             gap = self._gap.setdefault(symbol, [first, last, 0, ts, until])
             gap[1], gap[4] = last, until
             gap[2] += len(of)
+        self.left_out += len(chunk)
 
     def _end_gap(self, *, force: bool = False) -> None:
         """Records what was left out, once market data are taken again."""

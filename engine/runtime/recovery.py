@@ -148,6 +148,11 @@ class Replay:
         return self._pass.settled
 
     @property
+    def settled_seq(self) -> int:
+        """Number of the last record before the last input: of what came of it the journal says no more."""
+        return self._pass.settled_seq
+
+    @property
     def ended(self) -> bool:
         """Whether the run ended in good order, and all of it has been taken in."""
         return self._pass.ended

@@ -22,6 +22,7 @@ cdef class JournalPass:
     cdef readonly uint64_t seq       # of the last one taken in
     cdef readonly uint64_t market    # rows of the market among them
     cdef readonly uint64_t compared  # times at which the outputs were the journal's
+    cdef readonly uint64_t settled_seq   # of the record before the last input
     cdef readonly uint64_t settled   # order updates of which nothing more will be said: those before the last input
     cdef readonly bint ended         # the run ended in good order
 

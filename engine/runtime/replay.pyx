@@ -144,6 +144,7 @@ cdef class JournalPass:
         if kept.type == JOURNAL_SENT:
             self.note_sent(kept)
             return WANT_NOTHING
+        self.settled_seq = kept.seq - 1
         if loop.driver.recorder is not None:
             self.settled = loop.driver.recorder.n_orders
         if kept.type in (JOURNAL_OUTPUT, JOURNAL_STATE_HASH, JOURNAL_META, JOURNAL_RESUMED, JOURNAL_END):
@@ -245,5 +246,5 @@ cdef class JournalPass:
             memcpy(&resumed, kept + 1, sizeof(resumed))
             loop.inputs.set_taken(resumed.control, resumed.orders, resumed.feed)
         elif kept.type == JOURNAL_END:
-            self.ended = True
+            self.ended, self.settled_seq = True, kept.seq
         return 0

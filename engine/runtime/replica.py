@@ -108,6 +108,11 @@ class Replica:
         """Whether the run has ended in good order, and all of it has been taken in."""
         return self._replay.ended
 
+    @property
+    def settled_seq(self) -> int:
+        """The last record of which, and of all before it, everything may be taken."""
+        return self._replay.reached().seq if self._finished else self._replay.settled_seq
+
     def advance(self, limit: int) -> bool:
         """Takes in some more of the journal.
 

@@ -114,6 +114,7 @@ class RunDir:
         self.switches_file = self.path / "kill.json"
         self.sessions_file = self.path / "sessions.table"
         self.watch_file = self.path / "watch.json"
+        self.recorder_file = self.path / "recorder.json"
         shared = Path("/dev/shm")
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         self.ring_dir = (

@@ -166,6 +166,17 @@ class Spool:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def last_number(self) -> int:
+        """Of the last batch that was added, whether it is stored or not."""
+        return self._number
+
+    @property
+    def stored_number(self) -> int:
+        """Of the last batch that is stored, as all before it are."""
+        with self._guard:
+            return self._waiting[0][0] - 1 if self._waiting else self._number
+
     def has_room(self) -> bool:
         """Whether market data may be added."""
         return self._bytes < self._limit

@@ -176,6 +176,11 @@ def courses() -> list[Any]:
             quantile(0.99)(latency_ns) AS p99, max(latency_ns) AS worst
         FROM orders WHERE {WITHIN} AND latency_ns > 0 GROUP BY time ORDER BY time
     """
+    tick = f"""
+        SELECT $__timeInterval_ms(time) AS time, quantile(0.5)(tick_to_trade_ns) AS median,
+            quantile(0.99)(tick_to_trade_ns) AS p99, max(tick_to_trade_ns) AS worst
+        FROM orders WHERE {WITHIN} AND tick_to_trade_ns > 0 GROUP BY time ORDER BY time
+    """
     rate = f"""
         SELECT $__timeInterval_ms(time) AS time,
             countIf(status = 'filled') / greatest(countIf(request = 'new' AND status = 'none'), 1) AS rate
@@ -188,6 +193,7 @@ def courses() -> list[Any]:
         lines("Unrealized", by_time("argMax(toFloat64(assumeNotNull(unrealized_pnl)), id)", "positions")),
         lines("Fills a second", by_time("count() / ($__interval_s)", "fills", "side"), "ops"),
         lines("Latency of orders", latency, "ns"),
+        lines("Tick to trade", tick, "ns"),
         lines("Fill rate: orders filled of those sent", rate, "percentunit"),
     ]
 
@@ -266,6 +272,15 @@ def engine() -> Any:
         watched(
             "Conflated and dropped a second",
             {name: f"rate(ringbook_{name}_total[30s])" for name in ("conflated", "dropped")},
+            "ops",
+        )
+    )
+    board.with_panel(watched("The store is behind by", {"recorder": "ringbook_recorder_behind_seconds"}, "s"))
+    board.with_panel(watched("Waiting for the store", {"on disk": "ringbook_recorder_spool_bytes"}, "bytes"))
+    board.with_panel(
+        watched(
+            "Recorded rows a second, left out",
+            {name: f"rate(ringbook_recorder_{name}_total[30s])" for name in ("rows", "left_out_rows")},
             "ops",
         )
     )

@@ -14,11 +14,15 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from engine.reports.orders import is_request
 from engine.reports.report import Report
+from engine.reports.session import tick_dtype
 from engine.research.runs import Run
 from engine.research.stored import put
 from engine.storage.store import open_store
@@ -96,7 +100,8 @@ def _expressions() -> list[str]:
 def test_a_real_prometheus_scrapes_a_daemon(tmp_path):
     _program("prometheus")
     port = _free_port()
-    text = SIMULATED + f'\n[metrics]\nlisten = "127.0.0.1:{port}"\n'
+    text = SIMULATED + f'\n[metrics]\nlisten = "127.0.0.1:{port}"\n[journal]\ndir = "{tmp_path}/j"\n'
+    text += f'[recorder]\nenabled = true\nstore = "parquet://{tmp_path}/store"\nflush_ms = 100\n'
     with daemon(text) as it:
         it.start()
         until(lambda: _get(port, "/health")[0] == 200, "the daemon is well")
@@ -108,7 +113,10 @@ def test_a_real_prometheus_scrapes_a_daemon(tmp_path):
             seen = _value(asked, 'ringbook_trades_total{strategy="mm",symbol="BTCUSDT"}')
             assert 0 < seen <= it.status()["positions"][0]["num_trades"]
             expressions = _expressions()
-            assert len(expressions) > 15
+            assert len(expressions) > 20
+            until(lambda: (_value(asked, "ringbook_recorder_rows_total") or 0) > 100, "recorded rows", 40)
+            assert _value(asked, "ringbook_recorder_store_up") == 1
+            assert _value(asked, "ringbook_recorder_behind_seconds") < 60
             # Rates need two scrapes; nothing else of a dashboard may stay empty.
             for expression in expressions:
                 until(lambda e=expression: _value(asked, e) is not None, expression, 30)
@@ -172,7 +180,16 @@ def _filled(sql: str, run: Run) -> str:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
-    return two_strategies(tmp_path_factory.mktemp("runs"))
+    made = two_strategies(tmp_path_factory.mktemp("runs"))
+    session = made.session()
+    asked = session.orders[is_request(session.orders)]
+    ticks = np.zeros(len(asked), tick_dtype)
+    for name in ("ts", "order_id", "instrument", "strategy", "req"):
+        ticks[name] = asked[name]
+    # As of a session whose requests a clock has timed.
+    ticks["took"] = 20_000 + np.arange(len(asked))
+    replace(session, ticks=ticks).save(made.path / "session.npz")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +212,8 @@ def test_every_panel_s_sql_shows_something(store, run):
         assert len(found) > 0, sql
         if "timeInterval" in sql:
             assert found.names[0] == "time"
+    [timed] = store.query("SELECT count() FROM orders WHERE tick_to_trade_ns >= 20000").rows()[0]
+    assert timed == np.count_nonzero(is_request(run.session().orders)) > 50
     profit = next(sql for sql in asked if "AS last FROM positions" in sql and "equity" in sql)
     ends = sum(part.series.equity[-1] for part in Report(run.session()).cells)
     assert float(store.query(_filled(profit, run)).scalar()) == pytest.approx(ends, abs=1e-9)

@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from engine.journal.reader import JournalReader, market_chunks
+from engine.runtime.lag import recorded_seq
 from engine.runtime.recovery import newest_run
 from engine.storage.store import open_store
 from tests.kit.daemons import SIMULATED, daemon, until
@@ -27,6 +28,9 @@ def test_a_killed_recorder_loses_and_doubles_nothing_and_the_trading_goes_on(tmp
             os.kill(pid, signal.SIGKILL)
             until(lambda pid=pid: it.pid("recorder") not in (None, pid), "another recorder")
         assert it.pid("engine") == engine
+        lag = until(lambda: (it.status()["recorder"] or {}).get("seq"), "what the recorder says")
+        assert lag > 10
+        assert "recorder" in it.ringbook("status", "--name", "t").stdout
         assert it.end()[0] == 0
         # What the end left no time for is stored by the recorder of the next run.
         it.start()
@@ -46,6 +50,7 @@ def test_a_killed_recorder_loses_and_doubles_nothing_and_the_trading_goes_on(tmp
             until(lambda: stored("market_data")[-1:] == journal[-1:], "the end of the first run", 30.0)
             until(lambda: stored("positions"), "positions")
             assert stored("market_data") == journal
+            until(lambda: recorded_seq(first) >= journal[-1], "what is recorded, in the journal's directory")
             for table in ("orders", "fills"):
                 ids = stored(table)
                 assert len(ids) > 10

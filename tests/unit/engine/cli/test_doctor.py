@@ -116,6 +116,23 @@ def test_no_daemon_is_no_problem_but_its_end_may_be(run):
     assert (level, "ended because the engine died" in message) == ("warning", True)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({}, ""), ({"behind_s": 90.0}, "90.0 s behind"), ({"error": "nobody answers"}, "nobody answers"),
+     ({"left_out": 4}, "4 market rows left out")],
+)  # fmt: skip
+def test_a_recorder_that_falls_behind_is_a_warning(run, monkeypatch, wrong, said):
+    state(run)
+    run.pid = 7
+    recorder = {"seq": 9, "batches": 0, "bytes": 0, "rows": 7, "failures": 0, "left_out": 0, "error": ""}
+    recorder |= {"behind_s": 0.5, "behind_records": 3} | wrong
+    report = {"state": "running", "recorder": recorder}
+    monkeypatch.setattr("engine.runtime.metrics.read", lambda run: report)
+    [(level, message, remedy)] = [one for one in found(run) if one[1].startswith("recorder")]
+    assert (level, bool(remedy)) == (("warning", True) if wrong else ("ok", False))
+    assert said in message
+
+
 def test_thrown_switches_and_edits_that_wait_are_warnings(run):
     switch = LatchInfo("strategy", "mm", "kill_switch", "HALTED", 7, reason="why")
     write_switches(run.switches_file, [switch])

@@ -112,11 +112,12 @@ def test_a_store_that_is_not_there_is_one_line_and_exit_2(tmp_path, capsys):
 def test_the_headless_demo_leaves_a_store_that_is_asked(url, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("RINGBOOK_RUNS", str(tmp_path / "runs"))
     told = said(capsys, "demo", "--headless", "--seconds", "10")
-    assert f"Its orders, fills and positions: {url}" in told
+    assert f"Its orders, fills, positions and market data: {url}" in told
     counts = {
         table: json.loads(said(capsys, "query", f"SELECT count(*) AS n FROM {table}", "--json"))[0]["n"]
-        for table in ("fills", "orders", "backtest_runs", "backtest_timeseries")
+        for table in ("fills", "orders", "backtest_runs", "backtest_timeseries", "market_data")
     }
+    assert counts["market_data"] == int(told.split(" events")[0].rsplit(" ", 1)[-1].replace(",", ""))
     assert counts["fills"] == int(told.split(" fills:")[0].rsplit("\n", 1)[-1])
     assert counts["backtest_runs"] == 1
     assert counts["orders"] > counts["fills"] > 0

@@ -32,6 +32,10 @@ WELL = {
         "events_per_second": 12.5, "loop_ns": 800.0,
         "journal": {"state": "ok", "accepted_seq": 12, "durable_seq": 11},
     },
+    "recorder": {
+        "seq": 9, "batches": 2, "bytes": 5000, "rows": 70, "failures": 1, "left_out": 0, "error": "",
+        "behind_s": 1.5, "behind_records": 3,
+    },
     "positions": [
         {"strategy": 'a"\\b', "symbol": "X", "state": "Running", "position": -0.5, "avg_px": None,
          "mid_px": 10.0, "realized_pnl": 1.0, "unrealized_pnl": 2.0, "fee": -0.25, "equity": 3.25,
@@ -171,3 +175,19 @@ def test_addresses():
 def test_a_taken_port_is_said(served, tmp_path):
     with pytest.raises(ConfigError, match="in use"):
         Monitor(f"127.0.0.1:{served.port}", RunDir(tmp_path))
+
+
+def test_the_recorder_s_lag_is_told_and_whether_the_store_takes_anything():
+    lines = metrics(WELL, 0.05).splitlines()
+    for line in (
+        "ringbook_recorder_behind_seconds 1.5", "ringbook_recorder_behind_records 3",
+        "ringbook_recorder_stored_seq 9", "ringbook_recorder_spool_batches 2",
+        "ringbook_recorder_spool_bytes 5000", "ringbook_recorder_rows_total 70",
+        "ringbook_recorder_failures_total 1", "ringbook_recorder_left_out_rows_total 0",
+        "ringbook_recorder_store_up 1",
+    ):  # fmt: skip
+        assert line in lines
+    away = {**WELL, "recorder": {**WELL["recorder"], "error": "nobody answers"}}
+    assert "ringbook_recorder_store_up 0" in metrics(away, 0.05).splitlines()
+    none = metrics({**WELL, "recorder": None}, 0.05)
+    assert "recorder" not in none

@@ -86,6 +86,14 @@ def test_a_journal_in_trouble_is_said_plainly(run, state, said):
     assert [said in line for line in lines] == ([] if state == "off" else [True])
 
 
+def test_how_far_the_recorder_is_is_said_plainly():
+    said = {"seq": 9, "batches": 2, "bytes": 2_500_000, "rows": 70, "failures": 0, "left_out": 0, "error": ""}
+    said |= {"behind_s": 1.25, "behind_records": 3}
+    assert metrics.describe_recorder(said) == "recorder 1.2 s behind; 70 rows stored, 2 batches wait (2.5 MB)"
+    assert metrics.describe_recorder({**said, "left_out": 5}).endswith("NO ROOM: 5 market rows left out")
+    assert metrics.describe_recorder({**said, "error": "away"}).endswith("THE STORE REFUSES: away")
+
+
 def test_a_page_whose_writer_died_in_the_middle_is_named(run, monkeypatch):
     out, page = started(run)
     out.write_page()

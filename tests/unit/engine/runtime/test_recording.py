@@ -87,11 +87,12 @@ def test_everything_is_recorded_once_however_often_the_recorder_is_killed(tmp_pa
     rng, world = random.Random(seed), World(tmp_path, seed)
     spool, stored = Spool(tmp_path / "spool"), defaultdict(dict)
     world.go()
-    recording = Recording(spool, world.directory, LOG, interval_ns=50_000_000)
+    recording, reached = Recording(spool, world.directory, LOG, interval_ns=50_000_000), 0
     for _ in range(40):
         world.go()
-        if rng.random() < 0.5:
-            recording.step(world.buffer.durable_seq)
+        if rng.random() < 0.5 and recording.step(durable := world.buffer.durable_seq):
+            assert reached <= recording.seq < durable
+            reached = recording.seq
         if rng.random() < 0.3:
             drained(spool, stored)
         if rng.random() < 0.2:
@@ -102,6 +103,7 @@ def test_everything_is_recorded_once_however_often_the_recorder_is_killed(tmp_pa
     while not recording.step(world.buffer.durable_seq):
         pass
     assert recording.ended
+    assert recording.seq == world.buffer.durable_seq > reached
     recording.finish()
     drained(spool, stored)
 
@@ -205,6 +207,8 @@ def test_market_data_that_find_no_room_are_a_gap_and_orders_are_kept(tmp_path):
     for _ in range(10):
         world.go()
     recording.step(world.buffer.durable_seq)
+    assert recording.left_out > 0
+    assert recording.seq == 0, "what is left out is recorded once its row is"
     drained(spool, stored)
     for _ in range(10):
         world.go()
