@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
-SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := $(shell find engine bridge -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test unit bench lint format debug wheel check-wheel clean
@@ -68,4 +68,4 @@ check-wheel: wheel  ## install the wheel elsewhere and use it there
 	@PYTHON=$(PYTHON) bash .ci/check-wheel dist
 
 clean:  ## remove what was built
-	@rm -rf build dist $(VENV) *.egg-info && find engine -name '*.so' -delete
+	@rm -rf build dist $(VENV) *.egg-info && find engine bridge -name '*.so' -delete

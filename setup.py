@@ -1,7 +1,7 @@
 """Build of the compiled core.
 
-Every ``.pyx`` below ``engine/`` becomes one extension, and Cython's own code for memory views one more that
-they share: compiled into each of them it took half of the build. Generated C goes to ``build/``, never into
+Every ``.pyx`` below ``engine/`` and ``bridge/`` becomes one extension, and Cython's own code for memory views one
+more that they share: compiled into each of them it took half of the build. Generated C goes to ``build/``, never into
 the tree. Three environment switches change the build:
 
 * ``RINGBOOK_DEBUG=1``: no optimisation, assertions and ``check_invariants()`` after every step.
@@ -18,6 +18,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
+PACKAGES = ("engine", "bridge")
 DEBUG = os.environ.get("RINGBOOK_DEBUG", "") not in ("", "0")
 SKIP_CORE = os.environ.get("RINGBOOK_SKIP_CORE", "") not in ("", "0")
 SANITIZE = os.environ.get("RINGBOOK_SANITIZE", "")
@@ -48,8 +49,9 @@ def forget_other_flavour() -> None:
     if before != FLAVOUR:
         for old in [*note.parent.glob("lib.*"), *note.parent.glob("temp.*")]:
             shutil.rmtree(old)
-        for library in (ROOT / "engine").rglob("*.so"):
-            library.unlink()
+        for package in PACKAGES:
+            for library in (ROOT / package).rglob("*.so"):
+                library.unlink()
     note.parent.mkdir(exist_ok=True)
     note.write_text(FLAVOUR)
 
@@ -58,7 +60,7 @@ def extensions() -> list[Extension]:
     """One extension for each ``.pyx``, named by its path, and that of what they share."""
     shared = [f"{SHARED.replace('.', '/')}.c"]
     found = [Extension(SHARED, shared, extra_compile_args=compile_args, extra_link_args=link_args)]
-    for path in sorted((ROOT / "engine").rglob("*.pyx")):
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.pyx")):
         relative = path.relative_to(ROOT)
         found.append(
             Extension(

@@ -10,14 +10,25 @@ import msgspec
 from bridge import protocol as p
 from bridge.errors import ProtocolError
 
+_TOGETHER = b"\x92\xa8Messages"
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder = msgspec.msgpack.Decoder(p.ClientMessage)
 _control_decoder = msgspec.msgpack.Decoder(p.ControlMessage)
 _server_decoder = msgspec.msgpack.Decoder(p.ServerMessage)
-_stream_decoder = msgspec.msgpack.Decoder(p.StreamMessage)
+_stream_decoder = msgspec.msgpack.Decoder(p.Published)
 
 encode = _encoder.encode
 """Encodes a message as one msgpack frame."""
+
+
+def together(frames: Sequence[bytes]) -> bytes:
+    """The :class:`bridge.protocol.Messages` of messages that are encoded already.
+
+    Args:
+        frames: At most 65,535 messages of streams.
+    """
+    n = len(frames)
+    return b"".join((_TOGETHER, bytes((0x90 | n,)) if n < 16 else b"\xdc" + n.to_bytes(2, "big"), *frames))
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[Any], frame: bytes, limit: int) -> Any:

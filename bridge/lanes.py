@@ -11,7 +11,7 @@ import os
 import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from bridge import protocol as p
 from bridge.lane import ORDERS, SPIN_NS, SUBSCRIBE, UNSUBSCRIBE, greeting
@@ -67,6 +67,7 @@ class Lanes:
         self._new: dict[int, socket.socket] = {}
         self._by_fd: dict[int, bytes] = {}
         self._wanted: Counter[str] = Counter()
+        self._by_topic: dict[bytes, list[tuple[bytes, _Lane]]] = {}
         self._ending: set[bytes] = set()
         self._number = 0
         self._busy = self._armed = False
@@ -150,6 +151,7 @@ class Lanes:
 
     def _drop(self, identity: bytes, why: str) -> None:
         lane = self._lanes.pop(identity)
+        self._by_topic.clear()
         self._ending.discard(identity)
         self._log.info("lane %d ends: %s", int.from_bytes(identity[5:], "big"), why)
         for prefix in lane.prefixes:
@@ -191,11 +193,13 @@ class Lanes:
     def _subscribe(self, lane: _Lane, prefix: str, on: bool) -> None:
         if on and prefix not in lane.prefixes and len(lane.prefixes) < MAX_PREFIXES:
             lane.prefixes.add(prefix)
+            self._by_topic.clear()
             self._wanted[prefix] += 1
             if self._wanted[prefix] == 1:
                 self._subscribed(prefix, True)
         elif not on and prefix in lane.prefixes:
             lane.prefixes.remove(prefix)
+            self._by_topic.clear()
             self._forget(prefix)
 
     def _forget(self, prefix: str) -> None:
@@ -226,15 +230,17 @@ class Lanes:
 
     def publish(self, topic: bytes, frame: bytes) -> None:
         """Sends a message of a stream to those who want it; who reads too slowly sees a gap."""
-        for identity, lane in self._wanting(topic.decode("latin-1")):
+        wanting = self._by_topic.get(topic)
+        if wanting is None:
+            name = topic.decode("latin-1")
+            wanting = [one for one in self._lanes.items() if one[1].wants(name)]
+            self._by_topic[topic] = wanting
+        for identity, lane in tuple(wanting):
             try:
                 if len(frame) <= lane.streams.longest:
                     lane.streams.send(0, frame, topic)
             except RingCorrupt as error:
                 self._drop(identity, str(error))
-
-    def _wanting(self, topic: str) -> Iterator[tuple[bytes, _Lane]]:
-        return ((identity, lane) for identity, lane in list(self._lanes.items()) if lane.wants(topic))
 
     def close(self) -> None:
         """Lets everybody go."""

@@ -8,15 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from bridge.layouts import writer
 from bridge.records import as_records
 from engine.core.ring import Bell, Ring
 from engine.core.types import Status
-from engine.runtime.records import Kind, blob_records, order_record_dtype, record_dtype
+from engine.runtime.records import Kind, blob_records, header_dtype, order_record_dtype, record_dtype
 
 INCOMING = ("control_out", "orders_out", "telemetry_out", "market_out")
 """Rings that the bridge drains, the most urgent first."""
 OUTGOING = ("orders_in", "control_in")
 """Rings that the bridge fills."""
+NOTHING = np.empty(0, record_dtype)
+_REQUEST = writer(
+    [
+        "kind", "instrument", "strategy", "length", "order.client_order_id", "order.price_tick", "order.qty",
+        "order.leaves_qty", "order.instrument", "order.strategy", "order.side", "order.order_type",
+        "order.time_in_force", "order.req",
+    ],
+    header_dtype,
+    order_record_dtype,
+)  # fmt: skip
+_ORDER_REQUEST, _LENGTH = int(Kind.ORDER_REQUEST), order_record_dtype.itemsize
 ALL_INSTRUMENTS = 0xFFFF
 """The instrument of a cancel that means all of them."""
 
@@ -36,10 +48,6 @@ class EngineLink:
         self.bell = bell
         self._rings = dict(rings)
         self.incoming = [rings[name] for name in INCOMING]
-        self._request = np.zeros(1, record_dtype)
-        self._request["kind"] = Kind.ORDER_REQUEST
-        self._request["length"] = order_record_dtype.itemsize
-        self._order = self._request["payload"].view(order_record_dtype)["order"]
 
     @classmethod
     def attach(cls, paths: Mapping[str, str | Path], bell: str | Path, engine_bell: str | Path) -> EngineLink:
@@ -61,7 +69,8 @@ class EngineLink:
 
     def take(self, name: str, most: int) -> np.ndarray:
         """Takes records out of one of the incoming rings: ``record_dtype``, shape (n,), n <= ``most``."""
-        return as_records(self._rings[name].pop_many(most))
+        ring = self._rings[name]
+        return as_records(ring.pop_many(most)) if len(ring) else NOTHING
 
     def backlog(self, name: str) -> int:
         """Records that wait in one of the incoming rings."""
@@ -107,13 +116,24 @@ class EngineLink:
         Returns:
             False when the ring is full: nothing was sent.
         """
-        record, order = self._request, self._order
-        record["instrument"], record["strategy"] = instrument, slot
-        order["instrument"], order["strategy"] = instrument, slot
-        order["req"], order["client_order_id"], order["side"] = request, client_order_id, side
-        order["price_tick"], order["qty"], order["leaves_qty"] = price_tick, lots, lots
-        order["order_type"], order["time_in_force"] = order_type, time_in_force
-        return self._rings["orders_in"].push(record.tobytes())
+        return self._rings["orders_in"].push(
+            _REQUEST.pack(
+                _ORDER_REQUEST,
+                instrument,
+                slot,
+                _LENGTH,
+                client_order_id,
+                price_tick,
+                lots,
+                lots,
+                instrument,
+                slot,
+                side,
+                order_type,
+                time_in_force,
+                request,
+            )
+        )
 
     def signal(self, slot: int, message: Mapping[str, Any]) -> bool:
         """Sends a signal of a strategy; False when the ring is full."""

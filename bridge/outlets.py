@@ -31,6 +31,7 @@ TOPICS = (p.depth_topic, p.trade_topic, p.feature_topic, p.signal_topic)
 REBIND_S = 2.0
 
 Socket = zmq.Socket[Any]
+_FIRST, _LAST = int(zmq.DONTWAIT | zmq.SNDMORE), int(zmq.DONTWAIT)
 
 
 class Outlets:
@@ -84,28 +85,28 @@ class Outlets:
                 time.sleep(0.005)
         self.sockets[name] = socket
 
-    def publish(self, topic: bytes, frame: bytes) -> None:
-        """Sends to all subscribers without waiting: a slow one loses messages."""
-        name = "market" if topic.startswith(b"md.") else "telemetry"
-        self.sockets[name].send_multipart((topic, frame), zmq.DONTWAIT)
+    def publish(self, name: str, topic: bytes, frame: bytes) -> bool:
+        """Sends to all subscribers of a socket without waiting; False if it is known to have none."""
+        if name == "market" and not self._prefixes:
+            return False
+        socket = self.sockets[name]
+        socket.send(topic, _FIRST)
+        socket.send(frame, _LAST)
+        return True
 
-    def look(self) -> bool:
-        """Takes a turn's subscriptions; whether there may be more."""
-        more = False
-        for name, socket in self.sockets.items():
-            take = self._on_market if name == "market" else self._on_telemetry
-            for _ in range(MESSAGES_A_TURN):
-                try:
-                    frame = socket.recv(zmq.DONTWAIT, copy=False)
-                except zmq.Again:
-                    break
-                # Subscribers may also send messages of their own, which mean nothing here.
-                data = frame.bytes
-                if data[:1] in (b"\x00", b"\x01"):
-                    take(data[1:], data[0] == 1, frame)
-            else:
-                more = True
-        return more
+    def look(self, name: str) -> None:
+        """Takes a turn's subscriptions of a socket."""
+        socket = self.sockets[name]
+        take = self._on_market if name == "market" else self._on_telemetry
+        for _ in range(MESSAGES_A_TURN):
+            try:
+                frame = socket.recv(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                break
+            # Subscribers may also send messages of their own, which mean nothing here.
+            data = frame.bytes
+            if data[:1] in (b"\x00", b"\x01"):
+                take(data[1:], data[0] == 1, frame)
 
     def _on_market(self, prefix: bytes, on: bool, frame: zmq.Frame) -> None:
         # Told of the first subscriber of a prefix and of the going of the last, so this is what libzmq keeps.

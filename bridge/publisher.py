@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from bridge import codec, records
+from bridge import codec, encoder, records
 from bridge import protocol as p
 from bridge.streams import Book, order_ended
 from bridge.topics import Batch, Topic
 from engine.core.errors import RingCorrupt
-from engine.runtime.records import BlobJoiner, Flag, Kind
+from engine.runtime.records import SLOT_BYTES, BlobJoiner, Flag, Kind
 
 RECENT = {p.FILLS_TOPIC: 1000, p.LOG_TOPIC: 500}
 """How much of its past a topic without a present state shows in a snapshot; trades show RECENT_TRADES."""
 RECENT_TRADES = 200
 LAST = int(Flag.LAST)
+DEPTH, TRADE = int(Kind.DEPTH), int(Kind.TRADE)
+TOGETHER, TOGETHER_BYTES = 32, 8192
+"""Messages that are published in one frame at most, and bytes after which it takes no more."""
 CHECKED_EVERY = 256
 """Messages of a book after which one says how the whole book is to look."""
 KEPT_NAMES = 64
@@ -61,9 +65,12 @@ class Publisher:
         self._depth = [self._topics[name] for name in depth]
         self._trades = [self._topics[name] for name in trades]
         self._books = [Book(s) for s in self._symbols]
+        self._texts = [codec.encode(s) for s in self._symbols]
         self._told = [False] * len(self._symbols)
         self._open = [Batch() for _ in self._symbols]
         self._closed: dict[int, Batch] = {}
+        self._queued: list[bytes] = []
+        self._queued_topic: Topic | None = None
         self._state: dict[str, dict[Any, Any]] = {
             name: {}
             for name in (
@@ -107,6 +114,8 @@ class Publisher:
             batch: Array of ``record_dtype``, shape (n,).
             conflate: Whether to merge all changes of a book in it, to be up to date again sooner.
         """
+        if len(batch) == 0:
+            return
         if conflate:
             batch, skipped = records.since_snapshot(batch)
             for instrument in skipped:
@@ -116,32 +125,45 @@ class Publisher:
                 if not topic.wanted:
                     batch, left_out = records.last_trades(batch, instrument, RECENT_TRADES)
                     topic.count(left_out)
-        for kind, headers, rows in records.runs(batch):
-            if kind == Kind.DEPTH:
-                for header, row in zip(headers, rows, strict=True):
-                    self._on_depth(header, row)
-                    if not conflate:
+        slots = batch.view(np.uint8).reshape(-1, SLOT_BYTES)
+        for kind, instrument, begin, end in encoder.runs(slots):
+            if kind == DEPTH:
+                self.symbol(instrument)
+                for flags, *row in encoder.depths(slots, begin, end):
+                    self._on_depth(instrument, flags, *row)
+                    if flags & LAST and not conflate:
                         self._send_depth()
-            elif kind == Kind.TRADE:
-                for header, row in zip(headers, rows, strict=True):
-                    self._on_trade(header, row[0])
+            elif kind == TRADE:
+                self._on_trades(instrument, slots, begin, end)
         self._send_depth()
+        self._flush()
 
-    def _on_trade(self, header: records.Header, event: tuple[Any, ...]) -> None:
-        symbol = self.symbol(header.instrument)
-        topic = self._trades[header.instrument]
-        self._recent[topic.name].append((event, header, topic.seq + 1))
-        if topic.wanted:
-            self._publish(topic, records.trade(event, header, self.epoch, topic.seq + 1, symbol))
-        else:
-            topic.count()
-
-    def _on_depth(self, header: records.Header, row: records.DepthRow) -> None:
-        instrument = header.instrument
+    def _on_trades(self, instrument: int, slots: np.ndarray, begin: int, end: int) -> None:
         self.symbol(instrument)
+        topic = self._trades[instrument]
+        if not topic.wanted:
+            topic.count(end - begin)
+            # The last ones are seen in a snapshot.
+            begin = max(begin, end - RECENT_TRADES)
+        number = topic.seq - (end - begin) + 1 if not topic.wanted else topic.seq + 1
+        frames = encoder.trades(slots, begin, end, self.epoch, number, self._texts[instrument])
+        self._recent[topic.name].extend(frames[-RECENT_TRADES:])
+        if topic.wanted:
+            topic.keep_all(frames)
+            self._queue(topic, frames)
+
+    def _on_depth(
+        self,
+        instrument: int,
+        flags: int,
+        ts: int,
+        exch_ts: int,
+        bids: dict[float, float],
+        asks: dict[float, float],
+    ) -> None:
         changes = self._open[instrument]
-        changes.add(header, row)
-        if not header.flags & LAST:
+        changes.add(flags, ts, exch_ts, bids, asks)
+        if not flags & LAST:
             return
         self._open[instrument] = Batch()
         self._told[instrument] |= changes.snapshot
@@ -157,7 +179,10 @@ class Publisher:
             book = self._books[instrument]
             book.change(bids, asks, changes.snapshot)
             book.seq, book.ts, book.exch_ts = seq, changes.ts, changes.exch_ts
-            checksum = book.checksum() if topic.wanted and seq % CHECKED_EVERY == 0 else 0
+            if not topic.wanted:
+                topic.count()
+                continue
+            checksum = book.checksum() if seq % CHECKED_EVERY == 0 else 0
             message = p.Depth(
                 self.epoch,
                 seq,
@@ -170,8 +195,31 @@ class Publisher:
                 changes.conflated,
                 checksum,
             )
-            self._publish(topic, message)
+            frame = codec.encode(message)
+            topic.keep(frame)
+            self._queue(topic, (frame,))
         self._closed.clear()
+
+    def _queue(self, topic: Topic, frames: Sequence[bytes]) -> None:
+        """Publishes market data, messages of a topic that follow each other together."""
+        if topic is not self._queued_topic:
+            self._flush()
+            self._queued_topic = topic
+        self._queued.extend(frames)
+
+    def _flush(self) -> None:
+        frames, topic = self._queued, self._queued_topic
+        if topic is None:
+            return
+        self._queued, self._queued_topic = [], None
+        begin = 0
+        while begin < len(frames):
+            end, size = begin + 1, len(frames[begin])
+            while end < min(len(frames), begin + TOGETHER) and size < TOGETHER_BYTES:
+                size += len(frames[end])
+                end += 1
+            self._send(topic.frame, frames[begin] if end == begin + 1 else codec.together(frames[begin:end]))
+            begin = end
 
     def telemetry(self, batch: Any) -> None:
         """Publishes records of ``telemetry_out``."""
@@ -363,8 +411,7 @@ class Publisher:
         if topic.name in self._state:
             return self._state[topic.name].values()
         if topic in self._trades:
-            symbol = self._symbols[self._trades.index(topic)]
-            return [records.trade(e, h, self.epoch, seq, symbol) for e, h, seq in self._recent[topic.name]]
+            return map(msgspec.Raw, self._recent[topic.name])
         if topic.name in self._recent:
             return self._recent[topic.name]
         instrument = self._depth.index(topic)

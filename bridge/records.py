@@ -10,23 +10,21 @@ import msgspec
 import numpy as np
 
 from bridge import protocol as p
+from bridge.layouts import reader
 from engine.core.errors import RingCorrupt
 from engine.core.types import (
-    BUY_EVENT,
     OrdType,
     Reason,
     Status,
     StrategyState,
     TimeInForce,
     TradingState,
-    event_dtype,
     fill_dtype,
     order_dtype,
 )
 from engine.risk.codes import DENY_CODES
 from engine.runtime.records import (
-    LEVELS_PER_RECORD,
-    PAYLOAD_DTYPES,
+    SLOT_BYTES,
     FeedState,
     Flag,
     JournalState,
@@ -39,7 +37,7 @@ from engine.runtime.records import (
     status_record_dtype,
 )
 
-# Rows of NumPy records as tuples: a whole run becomes Python values in one call, without a scalar each.
+# Rows of records as tuples.
 Header = namedtuple("Header", header_dtype.names, rename=True)
 OrderRow = namedtuple("OrderRow", order_record_dtype.names, rename=True)
 OrderFields = namedtuple("OrderFields", order_dtype.names, rename=True)
@@ -47,8 +45,6 @@ FillRow = namedtuple("FillRow", fill_record_dtype.names, rename=True)
 FillFields = namedtuple("FillFields", fill_dtype.names, rename=True)
 PositionRow = namedtuple("PositionRow", position_record_dtype.names, rename=True)
 StatusRow = namedtuple("StatusRow", status_record_dtype.names, rename=True)
-DepthRow = namedtuple("DepthRow", ("n_bids", "n_asks", "exch_ts", "levels"))
-EventFields = namedtuple("EventFields", event_dtype.names, rename=True)
 
 STATUS = {int(code): code.name for code in Status}
 DENIED = int(Status.DENIED)
@@ -62,10 +58,21 @@ JOURNAL_STATE = {int(code): code.name.lower() for code in JournalState}
 SIDE: dict[int, p.Side] = {1: "buy", -1: "sell"}
 
 _HEADER_FIELDS = list(header_dtype.names)
+_HEADER = len(Header._fields)
+# Of each kind: how a record is read, and how many fields of its payload are those of one record in it.
+_READERS = {
+    int(kind): (reader(header_dtype, dtype).unpack_from, _HEADER + inner)
+    for kind, dtype, inner in (
+        (Kind.ORDER, order_record_dtype, len(OrderFields._fields)),
+        (Kind.FILL, fill_record_dtype, len(FillFields._fields)),
+        (Kind.POSITION, position_record_dtype, 0),
+        (Kind.STATUS, status_record_dtype, 0),
+    )
+}
 
 
 def runs(records: np.ndarray) -> Iterator[tuple[int, list[Header], Any]]:
-    """Cuts a batch into runs of one kind.
+    """Cuts a batch of anything but market data into runs of one kind.
 
     Args:
         records: Array of ``record_dtype``, shape (n,).
@@ -75,25 +82,26 @@ def runs(records: np.ndarray) -> Iterator[tuple[int, list[Header], Any]]:
     """
     if len(records) == 0:
         return
-    kinds = records["kind"]
-    ends = [*(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(records)]
+    kinds = records["kind"].tolist()
     begin = 0
-    for end in ends:
+    while begin < len(kinds):
+        kind, end = kinds[begin], begin + 1
+        while end < len(kinds) and kinds[end] == kind:
+            end += 1
         part = records[begin:end]
-        kind = int(kinds[begin])
         begin = end
-        headers = [Header(*row) for row in part[_HEADER_FIELDS].tolist()]
-        dtype = PAYLOAD_DTYPES.get(kind)
-        if kind == Kind.DEPTH:
-            yield kind, headers, _depth_rows(part["payload"].view(dtype))
-        else:
-            yield kind, headers, part if dtype is None else part["payload"].view(dtype).tolist()
-
-
-def _depth_rows(payloads: np.ndarray) -> list[DepthRow]:
-    flat = np.ascontiguousarray(payloads["levels"]).view(np.float64).reshape(len(payloads), -1)
-    columns = (payloads[name].tolist() for name in ("n_bids", "n_asks", "exch_ts"))
-    return [DepthRow(*row) for row in zip(*columns, flat.tolist(), strict=True)]
+        known = _READERS.get(kind)
+        if known is None:
+            yield kind, [Header(*row) for row in part[_HEADER_FIELDS].tolist()], part
+            continue
+        read, after = known
+        headers, rows = [], []
+        for place in range(0, len(part) * SLOT_BYTES, SLOT_BYTES):
+            values = read(part, place)
+            headers.append(Header._make(values[:_HEADER]))
+            inner = values[_HEADER:after]
+            rows.append((inner, *values[after:]) if inner else values[after:])
+        yield kind, headers, rows
 
 
 def last_trades(records: np.ndarray, instrument: int, most: int) -> tuple[np.ndarray, int]:
@@ -294,26 +302,6 @@ def engine_status(
         row.accepted_seq,
         row.durable_seq,
     )
-
-
-def trade(event: tuple[Any, ...], header: Header, epoch: int, seq: int, symbol: str) -> p.Trade:
-    """A TRADE record's event."""
-    one = EventFields(*event)
-    side: p.Side = "buy" if one.ev & BUY_EVENT else "sell"
-    return p.Trade(epoch, seq, symbol, header.ts, one.exch_ts, side, one.px, one.qty)
-
-
-def levels(row: DepthRow) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Bids and asks of a DEPTH record, whose levels are one flat list of prices and quantities.
-
-    Raises:
-        RingCorrupt: It claims more levels than it has room for.
-    """
-    if row.n_bids + row.n_asks > LEVELS_PER_RECORD:
-        raise RingCorrupt(f"a depth record with {row.n_bids} bids and {row.n_asks} asks")
-    flat, middle, end = row.levels, 2 * row.n_bids, 2 * (row.n_bids + row.n_asks)
-    bids = list(zip(flat[0:middle:2], flat[1:middle:2], strict=True))
-    return bids, list(zip(flat[middle:end:2], flat[middle + 1 : end : 2], strict=True))
 
 
 class StrategyBlob(msgspec.Struct):

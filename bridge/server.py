@@ -168,16 +168,13 @@ class Server:
         self._log.info("%s", text)
         self.publisher.log(time.time_ns(), "info", "bridge", text)
 
-    def _receive(self, channel: str) -> bool:
-        """Takes a turn's messages of a socket; whether there may be more."""
-        more = False
-        for frames, grant, full in self.doors.receive(channel):
+    def _receive(self, channel: str) -> None:
+        """Takes a turn's messages of a socket."""
+        for frames, grant in self.doors.receive(channel):
             self.sessions.receive(channel, frames, grant)
-            more = full
-        return more
 
-    def _at_the_door(self) -> bool:
-        """Lets in, and puts out; whether there may be more to do at once."""
+    def _at_the_door(self) -> None:
+        """Lets in, and puts out."""
         keyring = self.doors.keyring
         if keyring is not None and self.doors.revoked():
             if keyring.trouble:
@@ -185,16 +182,14 @@ class Server:
             self.sessions.end(lambda grant: not keyring.holds(grant), "the key is revoked")
             self.router.disown()
             self.doors.renew()
-        more = self.doors.look()
-        if self.doors.flooded():
+        if self.doors.look() and self.doors.flooded():
             self._log.warning("too much is subscribed to: all subscribers have to come back")
             self.doors.renew()
-        return more
 
     # --- the loop ------------------------------------------------------------------------------
 
     def step(self, timeout_s: float) -> bool:
-        """Waits for something to do and does a turn of it.
+        """Waits for something to do and does a turn of it: what nothing has asked for is not looked at.
 
         Args:
             timeout_s: The longest wait, in seconds.
@@ -205,32 +200,44 @@ class Server:
         wait = min(timeout_s, max(0.0, self._next_tick - time.monotonic()))
         if self.durability.busy:
             wait = min(wait, LOOK_S)
-        idle = self._lanes.arm(() if self.durability.full else self._link.incoming)
-        armed = self._link.arm() or self.durability.full
-        self.doors.poller.poll(wait * 1000 if idle and armed else 0)
-        self._link.disarm()
+        armed = False
+        others = () if self.durability.full else self._link.incoming
+        if wait and not self.doors.any_waiting() and self._lanes.arm(others):
+            armed = self._link.arm() or self.durability.full
+        ready = self.doors.wait(wait if armed else 0.0)
+        if armed or self._link.bell.fd in ready:
+            self._link.disarm()
         self._lanes.disarm()
         self.durability.release()
-        self._leashes.look()
-        self._lanes.look()
-        more = self._at_the_door()
-        more |= self._receive("control")
+        if self._leashes.fileno() in ready:
+            self._leashes.look()
+        if self._lanes.fileno() in ready:
+            self._lanes.look()
+        self._at_the_door()
+        self._receive("control")
         self.inflow.replies()
-        more |= self.inflow.orders()
-        more |= self._receive("orders")
+        more = self.inflow.orders()
+        self._receive("orders")
         more |= self._lanes.receive(self._on_lane)
-        telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
-        self.publisher.telemetry(telemetry)
-        behind = self._link.backlog("market_out") > MARKET_BACKLOG
-        market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
-        self.publisher.market(market, conflate=behind)
+        more |= self._publish_records()
         if time.monotonic() >= self._next_tick:
             # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
             self._next_tick = time.monotonic() + self._interval
             self._leashes.tick()
             if self.sessions.tick():
                 self._beat()
-        return more or len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
+        return more
+
+    def _publish_records(self) -> bool:
+        """Takes a turn's telemetry and market data; whether there may be more."""
+        telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
+        if len(telemetry):
+            self.publisher.telemetry(telemetry)
+        behind = self._link.backlog("market_out") > MARKET_BACKLOG
+        market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
+        if len(market):
+            self.publisher.market(market, conflate=behind)
+        return len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
 
     def _beat(self) -> None:
         """A whole heartbeat interval has passed."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ LINGER_MS = 200
 MESSAGES_A_TURN = 64
 
 Socket = zmq.Socket[Any]
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class Doors:
@@ -66,9 +69,12 @@ class Doors:
         except BaseException:
             self._context.destroy(0)
             raise
-        self.publish = self._outlets.publish
-        self.poller = zmq.Poller()
-        self._polled: list[Socket] = []
+        self._epoll = select.epoll()
+        self._names: dict[int, str] = {}
+        self._sockets: dict[str, Socket] = {}
+        # Sockets that were used since they were last found empty: their descriptor says nothing of what a
+        # call of any kind has taken notice of.
+        self._used: set[str] = set()
         self._watch()
 
     def _make(self, kind: int, name: str) -> Socket:
@@ -94,38 +100,82 @@ class Doors:
         return socket
 
     def wake_by(self, descriptor: int) -> None:
-        """Has the poller wake up for a file descriptor as well."""
-        self.poller.register(descriptor, zmq.POLLIN)
+        """Has :meth:`wait` end for a file descriptor as well."""
+        self._epoll.register(descriptor, select.EPOLLIN)
 
     def _watch(self) -> None:
-        """Has the poller wake up for all sockets as they are now."""
-        for socket in self._polled:
-            self.poller.unregister(socket)
-        self._polled = [*self._routers.values(), *self._outlets.sockets.values()]
+        """Has :meth:`wait` end for all sockets as they are now."""
+        for descriptor in self._names:
+            # Of a socket that was closed, it is gone already.
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(descriptor)
+        self._sockets = self._routers | self._outlets.sockets
         if self.zap is not None:
-            self._polled.append(self.zap.socket)
-        for socket in self._polled:
-            self.poller.register(socket, zmq.POLLIN)
+            self._sockets["zap"] = self.zap.socket
+        self._names = {socket.FD: name for name, socket in self._sockets.items()}
+        for descriptor in self._names:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        self._used = set(self._sockets)
+
+    def wait(self, timeout_s: float) -> Set[int]:
+        """Waits until there may be something to do.
+
+        Args:
+            timeout_s: At most so many seconds.
+
+        Returns:
+            The descriptors of :meth:`wake_by` that are ready.
+        """
+        ready = {descriptor for descriptor, _ in self._epoll.poll(timeout_s)}
+        for descriptor in ready & self._names.keys():
+            self._used.add(self._names[descriptor])
+        return ready
+
+    def waiting(self, name: str) -> bool:
+        """Whether a socket has something to read."""
+        if name not in self._used:
+            return False
+        if self._sockets[name].get(_EVENTS) & _POLLIN:
+            return True
+        self._used.discard(name)
+        return False
+
+    def any_waiting(self) -> bool:
+        """Whether any socket has something to read; only then :meth:`wait` may be left out."""
+        return any(self.waiting(name) for name in tuple(self._used))
 
     def send(self, channel: str, identity: bytes, frame: bytes) -> None:
         """Sends to a client without waiting."""
+        self._used.add(channel)
         try:
             self._routers[channel].send_multipart((identity, frame), zmq.DONTWAIT)
         except zmq.ZMQError:
             self.dropped += 1
 
     def look(self) -> bool:
-        """Answers who asks to come in, and takes subscriptions; whether there may be more."""
-        more = self.zap.answer() if self.zap is not None else False
-        return self._outlets.look() or more
+        """Answers who asks to come in, and takes a turn's subscriptions; whether there were any."""
+        if self.zap is not None and self.waiting("zap"):
+            self.zap.answer()
+        subscribed = [name for name in self._outlets.sockets if self.waiting(name)]
+        for name in subscribed:
+            self._outlets.look(name)
+        return bool(subscribed)
 
-    def receive(self, channel: str) -> Iterator[tuple[list[bytes], Grant, bool]]:
-        """A turn's messages of a socket, each with whose it is, and whether the turn ends with it.
+    def publish(self, topic: bytes, frame: bytes) -> None:
+        """Sends to all subscribers without waiting: a slow one loses messages."""
+        name = "market" if topic.startswith(b"md.") else "telemetry"
+        if self._outlets.publish(name, topic, frame):
+            self._used.add(name)
+
+    def receive(self, channel: str) -> Iterator[tuple[list[bytes], Grant]]:
+        """A turn's messages of a socket, each with whose it is.
 
         What comes over a connection whose key was revoked is dropped.
         """
+        if not self.waiting(channel):
+            return
         socket, keyed = self._routers[channel], self.keyring is not None
-        for place in range(MESSAGES_A_TURN):
+        for _ in range(MESSAGES_A_TURN):
             try:
                 identity = socket.recv(zmq.DONTWAIT)
             except zmq.Again:
@@ -140,7 +190,7 @@ class Doors:
             if grant is None:
                 self.strangers += 1
             else:
-                yield frames, grant, place == MESSAGES_A_TURN - 1
+                yield frames, grant
 
     def _grant(self, frame: zmq.Frame) -> Grant | None:
         """What the connection that a frame came over stands for at this moment."""
@@ -187,4 +237,5 @@ class Doors:
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Closes all sockets."""
+        self._epoll.close()
         self._context.destroy(linger_ms)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from bridge import protocol as p
-from bridge import records
 from engine.runtime.records import Flag
 
 REPLAY_MESSAGES = 4096
@@ -34,6 +34,14 @@ class Topic:
         self.seq += 1
         self.kept.append(frame)
         self._size += len(frame)
+        while len(self.kept) > REPLAY_MESSAGES or self._size > REPLAY_BYTES:
+            self._size -= len(self.kept.popleft())
+
+    def keep_all(self, frames: Sequence[bytes]) -> None:
+        """As :meth:`keep`, of one message after the other."""
+        self.seq += len(frames)
+        self.kept.extend(frames)
+        self._size += sum(map(len, frames))
         while len(self.kept) > REPLAY_MESSAGES or self._size > REPLAY_BYTES:
             self._size -= len(self.kept.popleft())
 
@@ -67,14 +75,18 @@ class Batch:
         self.ts = self.exch_ts = 0
         self.snapshot = self.conflated = False
 
-    def add(self, header: records.Header, row: records.DepthRow) -> None:
-        """Takes the next record of the batch."""
-        bids, asks = records.levels(row)
-        self.bids.update(bids)
-        self.asks.update(asks)
-        self.ts, self.exch_ts = header.ts, row.exch_ts
-        self.snapshot |= bool(header.flags & SNAPSHOT)
-        self.conflated |= bool(header.flags & CONFLATED)
+    def add(
+        self, flags: int, ts: int, exch_ts: int, bids: dict[float, float], asks: dict[float, float]
+    ) -> None:
+        """Takes the next record of the batch, as :func:`bridge.encoder.depths` gives it."""
+        if self.bids or self.asks:
+            self.bids.update(bids)
+            self.asks.update(asks)
+        else:
+            self.bids, self.asks = bids, asks
+        self.ts, self.exch_ts = ts, exch_ts
+        self.snapshot |= bool(flags & SNAPSHOT)
+        self.conflated |= bool(flags & CONFLATED)
 
     def merge(self, later: Batch) -> Batch:
         """One batch for two: the later one alone if it starts from an empty book."""

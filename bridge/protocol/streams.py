@@ -226,6 +226,16 @@ StreamMessage = (
     | EngineStatus
     | Log
 )
+"""What a stream consists of."""
+
+
+class Messages(Message, frozen=True):
+    """Several messages of one topic in one frame, in their order: each is what it would be alone."""
+
+    messages: list[StreamMessage]
+
+
+Published = StreamMessage | Messages
 """What is published."""
 
 

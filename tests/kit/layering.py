@@ -41,6 +41,8 @@ BRIDGE_SERVER_SIDE = {
     "link",
     "durable",
     "endpoints",
+    "encoder",
+    "layouts",
     "sockets",
     "zap",
     "outlets",

@@ -1,0 +1,196 @@
+"""Market records straight from the ring's memory: trades as the frames that the codec would make of them.
+
+A trade costs some 100 ns here and several microseconds by way of NumPy, a tuple and a struct. The codec
+(``bridge.codec.encode`` of ``bridge.protocol.Trade``) says what the bytes are; a test holds the two together.
+Levels of books become lists of pairs, since the bridge keeps every book itself.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from engine.core.types cimport EV_BUY
+from engine.runtime.records cimport DEPTH_LEVELS, SLOT_SIZE, DepthRecord, Event, Record
+
+from engine.core.errors import RingCorrupt
+
+cdef enum:
+    LONGEST_SYMBOL = 256
+    # Tag, two times, epoch, number, side, price and quantity.
+    FIXED = 96
+
+
+cdef inline uint64_t _swapped(uint64_t value) noexcept nogil:
+    cdef uint64_t out = 0
+    cdef int i
+    for i in range(8):
+        out = (out << 8) | ((value >> (8 * i)) & 0xff)
+    return out
+
+
+cdef inline unsigned char* _big(unsigned char* at, unsigned char code, uint64_t value, int size) noexcept nogil:
+    # msgpack is big-endian: the last `size` bytes of the number.
+    cdef uint64_t big = _swapped(value)
+    at[0] = code
+    memcpy(at + 1, <unsigned char*>&big + 8 - size, size)
+    return at + 1 + size
+
+
+cdef inline unsigned char* _unsigned(unsigned char* at, uint64_t value) noexcept nogil:
+    if value < 0x80:
+        at[0] = <unsigned char>value
+        return at + 1
+    if value <= 0xff:
+        return _big(at, 0xcc, value, 1)
+    if value <= 0xffff:
+        return _big(at, 0xcd, value, 2)
+    if value <= 0xffffffffu:
+        return _big(at, 0xce, value, 4)
+    return _big(at, 0xcf, value, 8)
+
+
+cdef inline unsigned char* _signed(unsigned char* at, int64_t value) noexcept nogil:
+    if value >= 0:
+        return _unsigned(at, <uint64_t>value)
+    if value >= -32:
+        at[0] = <unsigned char>(value & 0xff)
+        return at + 1
+    if value >= -128:
+        return _big(at, 0xd0, <uint64_t>value, 1)
+    if value >= -32768:
+        return _big(at, 0xd1, <uint64_t>value, 2)
+    if value >= -2147483648:
+        return _big(at, 0xd2, <uint64_t>value, 4)
+    return _big(at, 0xd3, <uint64_t>value, 8)
+
+
+cdef inline unsigned char* _float(unsigned char* at, double value) noexcept nogil:
+    cdef uint64_t bits
+    memcpy(&bits, &value, 8)
+    return _big(at, 0xcb, bits, 8)
+
+
+cdef int _checked(const unsigned char[:, ::1] slots, Py_ssize_t begin, Py_ssize_t end) except -1:
+    if slots.shape[1] != SLOT_SIZE or not 0 <= begin <= end <= slots.shape[0]:
+        raise ValueError(f"records {begin} to {end} of {slots.shape[0]} of {slots.shape[1]} bytes")
+    return 0
+
+
+def runs(const unsigned char[:, ::1] slots) -> list:
+    """Cuts a batch of market records into runs of one kind and instrument.
+
+    Args:
+        slots: Shape (n, 256).
+
+    Returns:
+        ``(kind, instrument, begin, end)`` each, in order.
+    """
+    cdef Py_ssize_t i, begin = 0, n = slots.shape[0]
+    cdef const Record* record
+    cdef uint16_t kind = 0, instrument = 0
+    cdef list out = []
+    _checked(slots, 0, n)
+    for i in range(n):
+        record = <const Record*>&slots[i, 0]
+        if i == begin:
+            kind, instrument = record.header.kind, record.header.instrument
+        elif record.header.kind != kind or record.header.instrument != instrument:
+            out.append((kind, instrument, begin, i))
+            begin, kind, instrument = i, record.header.kind, record.header.instrument
+    if n:
+        out.append((kind, instrument, begin, n))
+    return out
+
+
+def trades(
+    const unsigned char[:, ::1] slots, Py_ssize_t begin, Py_ssize_t end, uint64_t epoch, uint64_t seq,
+    bytes symbol not None,
+) -> list:
+    """Encodes TRADE records, each as the codec encodes a :class:`bridge.protocol.Trade`.
+
+    Args:
+        slots: Shape (n, 256).
+        begin: The first record.
+        end: One after the last.
+        epoch: Of the bridge.
+        seq: Number of the first one's message; the others count on.
+        symbol: The instrument's, encoded as a msgpack text.
+
+    Returns:
+        A frame each.
+    """
+    cdef unsigned char frame[FIXED + LONGEST_SYMBOL]
+    cdef unsigned char* at
+    cdef unsigned char* middle
+    cdef const Event* event
+    cdef const Record* record
+    cdef Py_ssize_t i
+    cdef list out = []
+    _checked(slots, begin, end)
+    if PyBytes_GET_SIZE(symbol) > LONGEST_SYMBOL:
+        raise ValueError(f"a symbol of {len(symbol)} bytes: at most {LONGEST_SYMBOL}")
+    memcpy(frame, b"\x98\xa5Trade", 7)
+    middle = _unsigned(frame + 7, epoch)
+    for i in range(begin, end):
+        record = <const Record*>&slots[i, 0]
+        event = &record.payload.market.event
+        at = _unsigned(middle, seq + <uint64_t>(i - begin))
+        memcpy(at, PyBytes_AS_STRING(symbol), PyBytes_GET_SIZE(symbol))
+        at = _signed(at + PyBytes_GET_SIZE(symbol), record.header.ts)
+        at = _signed(at, event.exch_ts)
+        if event.ev & EV_BUY:
+            memcpy(at, b"\xa3buy", 4)
+            at += 4
+        else:
+            memcpy(at, b"\xa4sell", 5)
+            at += 5
+        at = _float(_float(at, event.px), event.qty)
+        out.append(PyBytes_FromStringAndSize(<char*>frame, at - frame))
+    return out
+
+
+cdef dict _levels(const DepthRecord* depth, Py_ssize_t begin, Py_ssize_t end):
+    cdef dict out = {}
+    cdef Py_ssize_t i
+    for i in range(begin, end):
+        out[depth.levels[i].px] = depth.levels[i].qty
+    return out
+
+
+def depths(const unsigned char[:, ::1] slots, Py_ssize_t begin, Py_ssize_t end) -> list:
+    """Reads DEPTH records.
+
+    Args:
+        slots: Shape (n, 256).
+        begin: The first record.
+        end: One after the last.
+
+    Returns:
+        ``(flags, ts, exch_ts, bids, asks)`` each; the last two have quantities by price, in order.
+
+    Raises:
+        RingCorrupt: A record claims more levels than it has room for.
+    """
+    cdef const Record* record
+    cdef const DepthRecord* depth
+    cdef Py_ssize_t i
+    cdef uint32_t n_bids, n_asks
+    cdef list out = []
+    _checked(slots, begin, end)
+    for i in range(begin, end):
+        record = <const Record*>&slots[i, 0]
+        depth = &record.payload.depth
+        n_bids, n_asks = depth.n_bids, depth.n_asks
+        if n_bids + n_asks > DEPTH_LEVELS:
+            raise RingCorrupt(f"a depth record with {n_bids} bids and {n_asks} asks")
+        out.append(
+            (
+                record.header.flags,
+                record.header.ts,
+                depth.exch_ts,
+                _levels(depth, 0, n_bids),
+                _levels(depth, n_bids, n_bids + n_asks),
+            )
+        )
+    return out
