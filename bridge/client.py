@@ -17,7 +17,7 @@ import queue
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any
@@ -34,8 +34,56 @@ from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
 
 __all__ = ["Book", "Client", "ConnectionState", "OrderState", "connect"]
 
+_DONTWAIT = int(zmq.DONTWAIT)
 BATCH = 100
 """Messages taken from one socket before the others have their turn."""
+
+
+class _Watch:
+    """What the client's thread sleeps on: a pipe that wakes it, and the sockets there are.
+
+    Args:
+        wake: The pipe's descriptor.
+    """
+
+    def __init__(self, wake: int) -> None:
+        self._wake = wake
+        self._poll = select.poll()
+        self._poll.register(wake, select.POLLIN)
+        self._sockets: dict[str, Any] = {}
+        self._descriptors: dict[str, int] = {}
+        self._fresh = False
+
+    def follow(self, sockets: dict[str, Any]) -> None:
+        """Sees to it that these are watched, and no others."""
+        known = self._sockets
+        if len(known) == len(sockets) and all(known.get(name) is one for name, one in sockets.items()):
+            return
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+        self._sockets = dict(sockets)
+        self._descriptors = {name: socket.FD for name, socket in sockets.items()}
+        for descriptor in self._descriptors.values():
+            self._poll.register(descriptor, select.POLLIN)
+        # What came before they were watched is looked for once.
+        self._fresh = True
+
+    def wait(self, timeout_s: float) -> set[int]:
+        """Waits for something to read; the descriptors that have something."""
+        if self._fresh:
+            timeout_s = 0.0
+        return {descriptor for descriptor, _ in self._poll.poll(timeout_s * 1000)}
+
+    def names(self, ready: set[int], everything: bool) -> list[str]:
+        """The sockets to look at: all of them, or those that are ready, and lanes in any case."""
+        if everything or self._fresh:
+            self._fresh = False
+            return list(self._descriptors)
+        return [
+            name
+            for name, descriptor in self._descriptors.items()
+            if descriptor in ready or getattr(self._sockets[name], "waiting", False)
+        ]
 
 
 class Client(BaseClient, Operator):
@@ -277,39 +325,41 @@ class Client(BaseClient, Operator):
         with self._lock:
             self._session.start()
         next_tick = time.monotonic() + interval
-        more = False
+        more, watch = False, _Watch(self._wake_read)
         while not self._stopping:
-            poll = select.poll()
-            poll.register(self._wake_read, select.POLLIN)
             with self._lock:
-                for socket in self._transport.sockets.values():
-                    poll.register(socket.FD, select.POLLIN)
+                watch.follow(self._transport.sockets)
             idle = self._transport.arm() and not more
-            poll.poll(max(0.0, next_tick - time.monotonic()) * 1000 if idle else 0)
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
+            ready = watch.wait(max(0.0, next_tick - time.monotonic()) if idle else 0.0)
+            if self._wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
             with self._lock:
                 if not self._transport.disarm():
                     self._session.cut()
+                # A call of any kind may have swallowed what a descriptor had to say.
+                everything = more or self._again or self._wake_read in ready
                 self._again = False
-                more = self._drain()
+                more = self._drain(watch.names(ready, everything))
                 if time.monotonic() >= next_tick:
                     self._session.tick()
                     next_tick = time.monotonic() + interval
+                    more = True
                 more |= self._again
         self._finish()
 
-    def _drain(self) -> bool:
-        """Takes what the sockets hold, in turns; True if one of them may hold more."""
+    def _drain(self, names: Iterable[str]) -> bool:
+        """Takes what some sockets hold, in turns; True if one of them may hold more."""
         more = False
-        for name, socket in list(self._transport.sockets.items()):
+        for name in names:
+            socket = self._transport.sockets.get(name)
             count = 0
-            while self._transport.sockets.get(name) is socket:
+            while socket is not None and self._transport.sockets.get(name) is socket:
                 if count == BATCH:
                     more = True
                     break
                 try:
-                    frames = socket.recv_multipart(zmq.DONTWAIT)
+                    frames = socket.recv_multipart(_DONTWAIT)
                 except zmq.Again:
                     break
                 self._session.receive(name, frames)

@@ -85,9 +85,10 @@ class Inflow:
             if kind == Kind.FILL:
                 self._publisher.fill(header, records.FillRow(*row))
             else:
-                order = records.OrderRow(*row)
-                self._publisher.order(header, order)
+                order = records.OrderRow._make(row)
+                # Its owner first: the others only watch.
                 self._durability.order(order.journal_seq, partial(self._on_execution, header, order))
+                self._publisher.order(header, order)
         except (KeyError, RingCorrupt) as error:
             # A code without a name, or no such instrument: better one record less than no bridge.
             self.corrupt += 1

@@ -158,6 +158,12 @@ class LaneEnd:
         """As a socket's: readable when there may be something."""
         return self.lane.fd
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take."""
+        frames = self._frames
+        return bool(self._taken) or (frames is not None and len(frames.ring) > 0)
+
     def send(self, frame: bytes, flags: int = 0) -> None:
         """Sends a message of the order socket.
 
