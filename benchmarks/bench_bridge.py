@@ -3,12 +3,16 @@
 Run with ``python -m benchmarks.bench_bridge`` from the project's root. Round trip: a tick is put into the
 engine's ring, published, decided on by a Python strategy in another process, its order comes through the
 bridge's checks into the ring back, is acknowledged at once, and the clock stops when the strategy has the
-acknowledgement. Beside it two processes pass frames of the same three sizes over the same kinds of sockets
-(PUB to SUB, DEALER to ROUTER and back) with nothing around them, turn about in the same run. The engine's
-end of the rings is a loop in Python that spins; bridge and strategy are processes of their own.
+acknowledgement. Two strategies connect to the same ``ipc://`` endpoint of the same bridge: one as it is, and
+so over a lane of shared memory, one with ``lane=False`` over the sockets. Beside them two processes pass
+frames of the same three sizes over the same kinds of sockets (PUB to SUB, DEALER to ROUTER and back) with
+nothing around them, all three turn about in the same run. The engine's end of the rings sleeps on its bell,
+and answers with a prepared record, since it is not what is measured.
 
-Publishing: trades in the engine's ring, until every reader has the last; readers only count. Beside it
-pyzmq publishes ready frames of the same size to the same readers.
+Publishing: trades in the engine's ring, until every reader has the last. What waits together in a topic is
+published together, up to 32 messages in a frame; a message counts once a reader has decoded it and found that
+its number is the next. Beside it pyzmq publishes ready frames of the same size, one by one, to as many
+readers, which do nothing but count.
 """
 
 from __future__ import annotations
@@ -32,35 +36,108 @@ if not __package__:
 from bridge import codec
 from bridge import protocol as p
 from bridge.client import connect
-from engine.core.types import TRADE_EVENT
-from engine.runtime.records import Kind, market_record_dtype, record_dtype
+from engine.core.types import TRADE_EVENT, Status
+from engine.runtime.records import (
+    Flag,
+    Kind,
+    depth_record_dtype,
+    market_record_dtype,
+    order_record_dtype,
+    record_dtype,
+)
 from tests.kit.fake_engine import BridgeProcess, FakeEngine, wait_until
 
 SYMBOL = "BTCUSDT"
 PATIENT = {"heartbeat_misses": 500}
 TICK = codec.encode(p.Depth(1 << 60, 1000, SYMBOL, 1 << 60, 1 << 60, [(100.1, 1.0)], [(101.1, 2.0)]))
-ORDER = codec.encode(p.Submit(1 << 50, SYMBOL, "buy", 100.1, 0.001, seq=1000))
+ORDER = codec.encode(p.Submit(1 << 50, SYMBOL, "buy", 100.1, 0.01, seq=1000))
 ACK = bytes(270)
 """As long as an ``Execution``."""
+FINAL = codec.encode(p.Trade(1 << 60, 1 << 20, SYMBOL, 1 << 60, 1 << 60, "buy", -1.0, 0.5))
+SYMBOLS = {"lane": SYMBOL, "sockets": "ETHUSDT"}
 
 
-def strategy(endpoint: str, pipe: Connection) -> None:
+def _place(dtype: np.dtype, *path: str) -> slice:
+    """Where a field of a field lies in a record's bytes."""
+    at = 0
+    for name in path:
+        dtype, offset = dtype.fields[name][:2]  # type: ignore[index]
+        at += offset
+    return slice(at, at + dtype.itemsize)
+
+
+_PAYLOAD = _place(record_dtype, "payload").start
+_NUMBER = _place(order_record_dtype, "order", "client_order_id")
+_SLOT, _INSTRUMENT = (_place(record_dtype, name) for name in ("strategy", "instrument"))
+_KIND = _place(record_dtype, "kind")
+_ORDER_NUMBER = slice(_PAYLOAD + _NUMBER.start, _PAYLOAD + _NUMBER.stop)
+_EXCH_TS = _place(depth_record_dtype, "exch_ts")
+_TICK_TIME = slice(_PAYLOAD + _EXCH_TS.start, _PAYLOAD + _EXCH_TS.stop)
+_REQUEST = np.array(Kind.ORDER_REQUEST, record_dtype["kind"]).tobytes()
+
+
+class PromptEngine(FakeEngine):
+    """Acknowledges orders with prepared records, within some ten microseconds; all else as its base does."""
+
+    acknowledgement = b""
+
+    def prepare(self) -> None:
+        """From here on orders are acknowledged promptly; they are not kept."""
+        record, row = self._record(Kind.ORDER, order_record_dtype)
+        order = row["order"]
+        order["side"], order["qty"], order["leaves_qty"], order["price_tick"] = 1, 1, 1, 1001
+        order["order_id"], order["status"] = 1, Status.NEW
+        row["px"], row["qty"], row["leaves_qty"] = 100.1, 0.01, 0.01
+        self.acknowledgement = record.tobytes()
+
+    def tick(self, symbol: str) -> None:
+        """A depth update of two levels, with the time of now."""
+        number = self.number(symbol)
+        record, row = self._record(Kind.DEPTH, depth_record_dtype, number)
+        record["flags"] = Flag.LAST
+        row["n_bids"], row["n_asks"] = 1, 1
+        row["levels"][0, 0], row["levels"][0, 1] = (100.1, 1.0), (101.1, 2.0)
+        data = bytearray(record.tobytes())
+        data[_TICK_TIME] = time.monotonic_ns().to_bytes(8, "little")
+        self.rings["market_out"].push(data)
+
+    def _run(self) -> None:
+        orders, control = self.rings["orders_in"], self.rings["control_in"]
+        while not self._stop:
+            self.bell.wait([orders, control], 20_000_000)
+            while (record := orders.pop()) is not None:
+                if self.acknowledgement and record[_KIND] == _REQUEST:
+                    answer = bytearray(self.acknowledgement)
+                    for field in (_ORDER_NUMBER, _SLOT, _INSTRUMENT):
+                        answer[field] = record[field]
+                    self.rings["orders_out"].push(answer)
+                else:
+                    with self._lock:
+                        self._take("orders_in", np.frombuffer(record, record_dtype)[0])
+            if len(control):
+                with self._lock:
+                    for record in control.pop_many().view(record_dtype).reshape(-1):
+                        self._take("control_in", record)
+
+
+def strategy(endpoint: str, symbol: str, lane: bool, pipe: Connection) -> None:
     """Answers each tick with an order; sends back when the acknowledgement came."""
-    with connect(endpoint, role="trader", strategy_id="bench", symbols=[SYMBOL], **PATIENT) as client:
+    options = {"role": "trader", "strategy_id": symbol, "symbols": [symbol], "lane": lane}
+    with connect(endpoint, **options, **PATIENT) as client:
         began = 0
 
         def tick(topic: str, message: Any) -> None:
             nonlocal began
             if type(message) is p.Depth:
                 began = message.exch_ts
-                client.submit(SYMBOL, "buy", 100.1, 0.001)
+                client.submit(symbol, "buy", 100.1, 0.01)
 
         def acknowledged(execution: p.Execution) -> None:
             pipe.send_bytes((time.monotonic_ns() - began).to_bytes(8, "little"))
 
         client.on_message, client.on_execution = tick, acknowledged
-        client.subscribe_depth(SYMBOL)
-        wait_until(lambda: not client.stale(p.depth_topic(SYMBOL)))
+        client.subscribe_depth(symbol)
+        wait_until(lambda: not client.stale(p.depth_topic(symbol)))
         pipe.send_bytes(b"ready")
         pipe.recv_bytes()
 
@@ -85,62 +162,78 @@ def bare_peer(folder: str, pipe: Connection) -> None:
 
 
 def round_trips(rounds: int, each: int) -> dict[str, list[int]]:
-    """Nanoseconds of each trip, of ours and of the bare ones, taken in turns of ``each``."""
-    took: dict[str, list[int]] = {"bridge": [], "bare": []}
-    with tempfile.TemporaryDirectory() as folder, FakeEngine(Path(folder) / "rings") as engine:
+    """Nanoseconds of each trip over a lane, over sockets and of the bare ones, taken in turns of ``each``."""
+    took: dict[str, list[int]] = {"lane": [], "sockets": [], "bare": []}
+    with tempfile.TemporaryDirectory() as folder, PromptEngine(Path(folder) / "rings") as engine:
         endpoint = f"ipc://{folder}/s"
         bridge = BridgeProcess(engine, endpoint, **PATIENT)
-        ours, theirs = multiprocessing.Pipe()
-        child = multiprocessing.Process(target=strategy, args=(endpoint, theirs))
-        child.start()
+        ours = {}
+        for name, symbol in SYMBOLS.items():
+            ours[name], theirs = multiprocessing.Pipe()
+            arguments = (endpoint, symbol, name == "lane", theirs)
+            multiprocessing.Process(target=strategy, args=arguments, daemon=True).start()
         context = zmq.Context()
         ticks, orders = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
         ticks.bind(f"ipc://{folder}/bare-md")
         orders.bind(f"ipc://{folder}/bare-orders")
         here, there = multiprocessing.Pipe()
-        peer = multiprocessing.Process(target=bare_peer, args=(folder, there))
-        peer.start()
+        multiprocessing.Process(target=bare_peer, args=(folder, there), daemon=True).start()
         identity = orders.recv_multipart()[0]
-        ours.recv_bytes()
+        for pipe in ours.values():
+            pipe.recv_bytes()
+        engine.prepare()
         time.sleep(0.3)
-        for turn in range(rounds * each):
-            if turn // each % 2 == 0:
-                engine.now = time.monotonic_ns() - 1_000_000
-                engine.depth(SYMBOL, [(100.1, 1.0 + turn % 7)], [(101.1, 2.0)])
-                took["bridge"].append(int.from_bytes(ours.recv_bytes(), "little"))
-            else:
-                ticks.send_multipart(
-                    (b"md.BTCUSDT.depth", time.monotonic_ns().to_bytes(8, "little") + TICK[8:])
-                )
-                orders.recv_multipart()
-                orders.send_multipart((identity, ACK))
-                took["bare"].append(int.from_bytes(here.recv_bytes(), "little"))
-            time.sleep(0.001)
-        ours.send_bytes(b"end")
+        for turn in range(rounds * 3):
+            name = list(took)[turn % 3]
+            for _ in range(each):
+                if name == "bare":
+                    ticks.send_multipart(
+                        (b"md.BTCUSDT.depth", time.monotonic_ns().to_bytes(8, "little") + TICK[8:])
+                    )
+                    orders.recv_multipart()
+                    orders.send_multipart((identity, ACK))
+                else:
+                    engine.tick(SYMBOLS[name])
+                pipe = here if name == "bare" else ours[name]
+                took[name].append(int.from_bytes(pipe.recv_bytes(), "little"))
+                time.sleep(0.001)
+        for pipe in ours.values():
+            pipe.send_bytes(b"end")
         ticks.send_multipart((b"md.", b""))
-        child.join()
-        peer.join()
+        for child in multiprocessing.active_children():
+            child.join()
         bridge.kill()
         context.destroy(0)
     return took
 
 
-def reader(endpoint: str, pipe: Connection) -> None:
-    """Counts what comes until the last message; sends how many and when."""
+def reader(endpoint: str, pipe: Connection, decode: bool) -> None:
+    """Counts what comes until the last message; sends how many and when.
+
+    Args:
+        endpoint: A PUB or XPUB socket.
+        pipe: Where to.
+        decode: Whether to decode every message and look at its number, as a reader of the bridge must.
+    """
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.subscribe(b"md.")
     socket.connect(endpoint)
     pipe.send_bytes(b"ready")
-    count = 0
-    while True:
+    count, seq, done = 0, 0, False
+    while not done:
         frames = socket.recv_multipart()
-        if len(frames[1]) < 8:
-            break
-        count += 1
-        if b"\xcb" + np.array(-1.0, ">f8").tobytes() in frames[1]:
-            break
+        if not decode:
+            count += 1
+            done = frames[1] == FINAL
+            continue
+        _, message = codec.decode_stream(frames)
+        for one in message.messages if type(message) is p.Messages else (message,):
+            if one.seq == seq + 1 or not seq:
+                count += 1
+            seq = one.seq
+            done |= one.px == -1.0
     pipe.send((count, time.monotonic()))
     context.destroy(0)
 
@@ -157,7 +250,6 @@ def publishing(messages: int, readers: int) -> dict[str, float]:
         last = batch[:1].copy()
         last["payload"].view(market_record_dtype)["event"]["px"] = -1.0
         frame = codec.encode(p.Trade(1 << 60, 1 << 20, SYMBOL, 1 << 60, 1 << 60, "buy", 100.1, 0.5))
-        final = codec.encode(p.Trade(1 << 60, 1 << 20, SYMBOL, 1 << 60, 1 << 60, "buy", -1.0, 0.5))
         context = zmq.Context()
         bare = context.socket(zmq.PUB)
         bare.setsockopt(zmq.SNDHWM, 0)
@@ -166,7 +258,8 @@ def publishing(messages: int, readers: int) -> dict[str, float]:
             pipes = []
             for _ in range(readers):
                 ours, theirs = multiprocessing.Pipe()
-                multiprocessing.Process(target=reader, args=(endpoint, theirs), daemon=True).start()
+                arguments = (endpoint, theirs, name == "bridge")
+                multiprocessing.Process(target=reader, args=arguments, daemon=True).start()
                 ours.recv_bytes()
                 pipes.append(ours)
             time.sleep(0.5)
@@ -178,7 +271,7 @@ def publishing(messages: int, readers: int) -> dict[str, float]:
             else:
                 for _ in range(messages // len(batch) * len(batch)):
                     bare.send_multipart((b"md.BTCUSDT.trade", frame))
-                bare.send_multipart((b"md.BTCUSDT.trade", final))
+                bare.send_multipart((b"md.BTCUSDT.trade", FINAL))
             got = [pipe.recv() for pipe in pipes]
             rates[name] = min(count for count, _ in got) / (max(end for _, end in got) - began)
             rates[f"{name} received"] = min(count for count, _ in got) / (messages // 512 * 512 + 1)
@@ -207,8 +300,12 @@ def main() -> None:
         print(json.dumps({"round trip": spread, "publishing": rates}))
         return
     for q in ("median", "p99"):
-        ours, theirs = spread["bridge"][q], spread["bare"][q]
-        print(f"round trip, {q}: bridge {ours:.0f} us, bare {theirs:.0f} us, {ours / theirs:.2f}x")
+        bare = spread["bare"][q]
+        lane, sockets = spread["lane"][q], spread["sockets"][q]
+        print(
+            f"round trip, {q}: ipc {lane:.0f} us ({lane / bare:.2f}x), its sockets alone {sockets:.0f} us "
+            f"({sockets / bare:.2f}x), bare {bare:.0f} us"
+        )
     for readers, one in rates.items():
         print(
             f"publishing to {readers}: bridge {one['bridge']:,.0f} messages/s ({one['bridge received']:.0%} "

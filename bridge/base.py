@@ -41,6 +41,8 @@ class BaseClient:
         on_loss: What becomes of the own orders when this process is lost: ``cancel``, ``keep``, or
             ``reduce``, which keeps those that only make a position smaller.
         resume: Session of an earlier process (``welcome.session``) to go on with; empty begins a new one.
+        lane: Whether a client that trades over ipc moves to a lane of shared memory where the bridge offers
+            one. ``shm://`` as the endpoint insists on it.
 
     Raises:
         BridgeError: The key file cannot be used.
@@ -60,6 +62,7 @@ class BaseClient:
         key_file: str | Path | None = "",
         on_loss: p.OnLoss = "cancel",
         resume: str = "",
+        lane: bool = True,
     ) -> None:
         key = find_key(key_file)
         hello = p.Hello(
@@ -67,6 +70,8 @@ class BaseClient:
         )
         self._transport = self._make_transport()
         self._transport.key = key
+        # Lanes are few: who does not trade does without.
+        self._transport.lanes = lane and bool(strategy_id)
         self._session = Session(self._transport, endpoint or default_endpoint(), hello, heartbeat_misses)
         self.on_state: Callable[[ConnectionState, str], Any] = lambda state, detail: None
         self.on_message: Callable[[str, Any], Any] = lambda topic, message: None

@@ -31,6 +31,7 @@ class BridgeConfig:
         journal: File of the journal's buffer; empty where there is no journal.
         sessions: File of the traders' sessions; empty keeps them in memory, as long as the bridge lives.
         hold: Whether executions and answers to commands wait until their records are durable.
+        lanes: Whether clients on this machine may use shared memory; never where there are keys.
     """
 
     endpoint: str
@@ -47,6 +48,7 @@ class BridgeConfig:
     journal: str | Path = ""
     sessions: str | Path = ""
     hold: bool = False
+    lanes: bool = True
 
     def rearm_token(self) -> Callable[[], str] | None:
         """Reads the token that a re-arm must bring with it, at each; None if it needs none."""

@@ -130,7 +130,7 @@ def trades(
     _checked(slots, begin, end)
     if PyBytes_GET_SIZE(symbol) > LONGEST_SYMBOL:
         raise ValueError(f"a symbol of {len(symbol)} bytes: at most {LONGEST_SYMBOL}")
-    memcpy(frame, b"\x98\xa5Trade", 7)
+    memcpy(frame, b"\x99\xa5Trade", 7)
     middle = _unsigned(frame + 7, epoch)
     for i in range(begin, end):
         record = <const Record*>&slots[i, 0]

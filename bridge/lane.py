@@ -31,6 +31,8 @@ UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS = 1 << 13, 1 << 16, 1 << 16
 """Slots of the rings: half a megabyte to the bridge, four of answers and four of streams back."""
 SPIN_NS = 30_000
 """How long an end that has just had something to do looks for more before it sleeps."""
+TAKEN_S = 0.1
+"""How long the bridge has to take a lane that it is offered."""
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 """Of the memory: nobody can take it away under the other end."""
 ORDERS, SUBSCRIBE, UNSUBSCRIBE = 1, 2, 3
@@ -86,6 +88,8 @@ class Lane:
                 rings.append(ring)
             socket.send_fds(connection, [GREETING], files)
             self.bell = Bell.of_fd(connection.detach())
+        except CapacityError as error:
+            raise OSError(errno.ENOMEM, str(error)) from None
         finally:
             connection.close()
             for fd in files:
@@ -106,6 +110,17 @@ class Lane:
     def fd(self) -> int:
         """Readable when the bridge has rung; -1 once closed."""
         return self.bell.fd
+
+    def taken(self) -> bool:
+        """Waits for the bridge's word that it has the lane; False if it refuses, or says nothing."""
+        answer = select.poll()
+        answer.register(self.bell.fd, select.POLLIN)
+        if not answer.poll(TAKEN_S * 1000):
+            return False
+        try:
+            return bool(os.read(self.bell.fd, 1))
+        except OSError:
+            return False
 
     def send(self, tag: int, body: bytes) -> bool:
         """Sends without waiting; False if the ring is full."""

@@ -146,7 +146,10 @@ class Lanes:
         self._number += 1
         # No client of a socket can have it: what those choose themselves does not begin with 0.
         identity = b"\0lane" + self._number.to_bytes(8, "big")
-        self._lanes[identity] = _Lane(Bell.of_fd(connection.detach()), *rings)
+        bell = Bell.of_fd(connection.detach())
+        self._lanes[identity] = _Lane(bell, *rings)
+        # Who hears nothing uses the sockets.
+        bell.ring()
         self._by_fd[descriptor] = identity
 
     def _drop(self, identity: bytes, why: str) -> None:

@@ -1,4 +1,4 @@
-"""Ring records as ``struct`` formats, made of their dtypes: one record at a time, several times as fast as NumPy.
+"""Ring records as ``struct`` formats, made of their dtypes: for a record at a time, faster than NumPy.
 
 A turn of the bridge mostly has one record, and a call of NumPy's costs more than reading all of that.
 """

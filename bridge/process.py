@@ -87,6 +87,7 @@ def config_of_run(config: DaemonConfig, run: RunDir) -> BridgeConfig:
         journal=run.journal_buffer if config.journal.dir else "",
         sessions=run.sessions_file,
         hold=config.journal.acknowledge == "durable",
+        lanes=config.bridge.lanes,
     )
 
 

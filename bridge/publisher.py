@@ -8,24 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from bridge import codec, encoder, records
+from bridge import codec, records
 from bridge import protocol as p
-from bridge.streams import Book, order_ended
-from bridge.topics import Batch, Topic
+from bridge.market import Market
+from bridge.streams import order_ended
+from bridge.topics import Topic
 from engine.core.errors import RingCorrupt
-from engine.runtime.records import SLOT_BYTES, BlobJoiner, Flag, Kind
+from engine.runtime.records import BlobJoiner, Kind
 
 RECENT = {p.FILLS_TOPIC: 1000, p.LOG_TOPIC: 500}
-"""How much of its past a topic without a present state shows in a snapshot; trades show RECENT_TRADES."""
-RECENT_TRADES = 200
-LAST = int(Flag.LAST)
-DEPTH, TRADE = int(Kind.DEPTH), int(Kind.TRADE)
-TOGETHER, TOGETHER_BYTES = 32, 8192
-"""Messages that are published in one frame at most, and bytes after which it takes no more."""
-CHECKED_EVERY = 256
-"""Messages of a book after which one says how the whole book is to look."""
+"""How much of its past a topic of telemetry without a present state shows in a snapshot."""
 KEPT_NAMES = 64
 """Features, and signals, whose last one a snapshot of an instrument shows."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -54,23 +47,15 @@ class Publisher:
         self.names: dict[int, str] = {}
         self.sessions = 0
         self._send = send
-        self._symbols = [i.symbol for i in instruments]
-        depth = [p.depth_topic(s) for s in self._symbols]
-        trades = [p.trade_topic(s) for s in self._symbols]
-        features = [p.feature_topic(s) for s in self._symbols]
-        signals = [p.signal_topic(s) for s in self._symbols]
-        markets = (*depth, *trades, *features, *signals)
-        self._topics = {name: Topic(name) for name in (*markets, *p.TELEMETRY_TOPICS)}
-        self._markets = [self._topics[name] for name in markets]
-        self._depth = [self._topics[name] for name in depth]
-        self._trades = [self._topics[name] for name in trades]
-        self._books = [Book(s) for s in self._symbols]
-        self._texts = [codec.encode(s) for s in self._symbols]
-        self._told = [False] * len(self._symbols)
-        self._open = [Batch() for _ in self._symbols]
-        self._closed: dict[int, Batch] = {}
-        self._queued: list[bytes] = []
-        self._queued_topic: Topic | None = None
+        symbols = [i.symbol for i in instruments]
+        self._market = Market(epoch, symbols, send)
+        self.symbol = self._market.symbol
+        features = [p.feature_topic(s) for s in symbols]
+        signals = [p.signal_topic(s) for s in symbols]
+        told = [Topic(name) for name in (*features, *signals)]
+        self._markets = [*self._market.topics, *told]
+        others = [Topic(name) for name in p.TELEMETRY_TOPICS]
+        self._topics = {topic.name: topic for topic in (*self._markets, *others)}
         self._state: dict[str, dict[Any, Any]] = {
             name: {}
             for name in (
@@ -82,24 +67,12 @@ class Publisher:
                 *signals,
             )
         }
-        self._recent = {name: deque[Any](maxlen=length) for name, length in RECENT.items()} | {
-            name: deque[Any](maxlen=RECENT_TRADES) for name in trades
-        }
+        self._recent = {name: deque[Any](maxlen=length) for name, length in RECENT.items()}
         for topic in self._markets:
             topic.wanted = False
         self._subscribed: set[tuple[str, str]] = set()
         self._resynced: set[int] | None = None
         self._blobs = BlobJoiner()
-
-    def symbol(self, instrument: int) -> str:
-        """The symbol of an instrument.
-
-        Raises:
-            RingCorrupt: There is no such instrument.
-        """
-        if instrument >= len(self._symbols):
-            raise RingCorrupt(f"a record of instrument {instrument}, of {len(self._symbols)}")
-        return self._symbols[instrument]
 
     def name(self, slot: int) -> str:
         """The strategy in a slot."""
@@ -114,112 +87,7 @@ class Publisher:
             batch: Array of ``record_dtype``, shape (n,).
             conflate: Whether to merge all changes of a book in it, to be up to date again sooner.
         """
-        if len(batch) == 0:
-            return
-        if conflate:
-            batch, skipped = records.since_snapshot(batch)
-            for instrument in skipped:
-                self._open[instrument] = Batch()
-                self._open[instrument].conflated = True
-            for instrument, topic in enumerate(self._trades):
-                if not topic.wanted:
-                    batch, left_out = records.last_trades(batch, instrument, RECENT_TRADES)
-                    topic.count(left_out)
-        slots = batch.view(np.uint8).reshape(-1, SLOT_BYTES)
-        for kind, instrument, begin, end in encoder.runs(slots):
-            if kind == DEPTH:
-                self.symbol(instrument)
-                for flags, *row in encoder.depths(slots, begin, end):
-                    self._on_depth(instrument, flags, *row)
-                    if flags & LAST and not conflate:
-                        self._send_depth()
-            elif kind == TRADE:
-                self._on_trades(instrument, slots, begin, end)
-        self._send_depth()
-        self._flush()
-
-    def _on_trades(self, instrument: int, slots: np.ndarray, begin: int, end: int) -> None:
-        self.symbol(instrument)
-        topic = self._trades[instrument]
-        if not topic.wanted:
-            topic.count(end - begin)
-            # The last ones are seen in a snapshot.
-            begin = max(begin, end - RECENT_TRADES)
-        number = topic.seq - (end - begin) + 1 if not topic.wanted else topic.seq + 1
-        frames = encoder.trades(slots, begin, end, self.epoch, number, self._texts[instrument])
-        self._recent[topic.name].extend(frames[-RECENT_TRADES:])
-        if topic.wanted:
-            topic.keep_all(frames)
-            self._queue(topic, frames)
-
-    def _on_depth(
-        self,
-        instrument: int,
-        flags: int,
-        ts: int,
-        exch_ts: int,
-        bids: dict[float, float],
-        asks: dict[float, float],
-    ) -> None:
-        changes = self._open[instrument]
-        changes.add(flags, ts, exch_ts, bids, asks)
-        if not flags & LAST:
-            return
-        self._open[instrument] = Batch()
-        self._told[instrument] |= changes.snapshot
-        # Changes of a book that the resync has not told yet mean nothing.
-        if self._told[instrument]:
-            before = self._closed.get(instrument)
-            self._closed[instrument] = changes if before is None else before.merge(changes)
-
-    def _send_depth(self) -> None:
-        for instrument, changes in self._closed.items():
-            topic = self._depth[instrument]
-            seq, bids, asks = topic.seq + 1, list(changes.bids.items()), list(changes.asks.items())
-            book = self._books[instrument]
-            book.change(bids, asks, changes.snapshot)
-            book.seq, book.ts, book.exch_ts = seq, changes.ts, changes.exch_ts
-            if not topic.wanted:
-                topic.count()
-                continue
-            checksum = book.checksum() if seq % CHECKED_EVERY == 0 else 0
-            message = p.Depth(
-                self.epoch,
-                seq,
-                self._symbols[instrument],
-                changes.ts,
-                changes.exch_ts,
-                bids,
-                asks,
-                changes.snapshot,
-                changes.conflated,
-                checksum,
-            )
-            frame = codec.encode(message)
-            topic.keep(frame)
-            self._queue(topic, (frame,))
-        self._closed.clear()
-
-    def _queue(self, topic: Topic, frames: Sequence[bytes]) -> None:
-        """Publishes market data, messages of a topic that follow each other together."""
-        if topic is not self._queued_topic:
-            self._flush()
-            self._queued_topic = topic
-        self._queued.extend(frames)
-
-    def _flush(self) -> None:
-        frames, topic = self._queued, self._queued_topic
-        if topic is None:
-            return
-        self._queued, self._queued_topic = [], None
-        begin = 0
-        while begin < len(frames):
-            end, size = begin + 1, len(frames[begin])
-            while end < min(len(frames), begin + TOGETHER) and size < TOGETHER_BYTES:
-                size += len(frames[end])
-                end += 1
-            self._send(topic.frame, frames[begin] if end == begin + 1 else codec.together(frames[begin:end]))
-            begin = end
+        self._market.publish(batch, conflate)
 
     def telemetry(self, batch: Any) -> None:
         """Publishes records of ``telemetry_out``."""
@@ -410,17 +278,9 @@ class Publisher:
     def _present(self, topic: Topic) -> Iterable[Any]:
         if topic.name in self._state:
             return self._state[topic.name].values()
-        if topic in self._trades:
-            return map(msgspec.Raw, self._recent[topic.name])
         if topic.name in self._recent:
             return self._recent[topic.name]
-        instrument = self._depth.index(topic)
-        if not self._told[instrument]:
-            return ()
-        book = self._books[instrument]
-        bids, asks = book.levels(max(len(book.bids), len(book.asks)))
-        whole = p.Depth(self.epoch, topic.seq, book.symbol, book.ts, book.exch_ts, bids, asks, snapshot=True)
-        return (msgspec.structs.replace(whole, checksum=book.checksum()),)
+        return self._market.present(topic)
 
     def replay(self, request: p.ReplayRequest) -> p.Replay | p.Error:
         """The messages of a topic from a number on."""

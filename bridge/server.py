@@ -69,7 +69,9 @@ class Server:
         self.doors = doors = Doors(config.endpoint, keyring, symbols, self._subscribed)
         # Who needs a key shows it to a socket.
         self._lanes = Lanes(
-            "" if keyring else config.endpoint, partial(self._subscribed, source="lanes"), log
+            config.endpoint if config.lanes and not keyring else "",
+            partial(self._subscribed, source="lanes"),
+            log,
         )
         self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, self._publish)
         self.sessions = Sessions(self.publisher, self._welcome, self._send, config.heartbeat_misses)

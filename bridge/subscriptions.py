@@ -38,9 +38,14 @@ class Subscriptions:
                 self._ask(stream)
 
     def message(self, topic: str, message: Any) -> None:
-        """Takes a published message."""
+        """Takes what was published: a message, or several."""
         stream = self.streams.get(topic)
-        if stream is not None:
+        if stream is None:
+            return
+        if type(message) is p.Messages:
+            for one in message.messages:
+                self._deliver(stream, stream.message(one))
+        else:
             self._deliver(stream, stream.message(message))
 
     def answered(self, answer: p.Snapshot | p.Replay) -> None:

@@ -6,7 +6,7 @@ The driver chooses the ZeroMQ context, and so whether the sockets are asyncio's.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from socket import AF_UNIX, SOCK_STREAM
@@ -40,7 +40,7 @@ class ConnectionState(StrEnum):
 class Transport(Protocol):
     """The four sockets, as far as a session needs them."""
 
-    def open(self, base: str, channels: Iterable[str]) -> None:
+    def open(self, base: str, channels: Collection[str]) -> None:
         """Connects the order and control sockets that are named."""
 
     def open_streams(self, market: str, telemetry: str) -> None:
@@ -87,6 +87,7 @@ class SocketTransport:
 
     Attributes:
         key: What the sockets prove to the server; None where it has no keys.
+        lanes: Whether to use a lane of shared memory where the bridge of an ipc endpoint offers one.
     """
 
     def __init__(self, context: zmq.Context[Any]) -> None:
@@ -94,32 +95,43 @@ class SocketTransport:
         self.key: ClientKey | None = None
         self.sockets: dict[str, Any] = {}
         self.trouble = ""
+        self.lanes = False
         self._leash: UnixSocket | None = None
         self._lane: Lane | None = None
 
-    def open(self, base: str, channels: Iterable[str]) -> None:
-        """Connects the order and control sockets that are named."""
+    def open(self, base: str, channels: Collection[str]) -> None:
+        """Connects the order and control sockets that are named, or a lane in place of the first."""
         self.close()
-        if base.startswith("shm://"):
-            self._open_lane(p.lane_path(base))
+        self.trouble = ""
+        insists = base.startswith("shm://")
+        if insists or (self.lanes and self.key is None and "orders" in channels):
+            refused = self._open_lane(p.lane_path(base))
+            self.trouble = refused if insists else ""
         for channel in channels:
-            if channel == "orders" and base.startswith("shm://"):
-                if self._lane is not None:
-                    self.sockets[channel] = self._lane.ends[channel]
-            else:
+            if channel == "orders" and self._lane is not None:
+                self.sockets[channel] = self._lane.ends[channel]
+            elif channel != "orders" or not insists:
                 self._connect(channel, zmq.DEALER, p.socket_endpoint(base, channel))
 
-    def _open_lane(self, path: str) -> None:
-        # Its rings are the engine's, which no other client has to load.
-        from bridge.lane import Lane
-
-        self.trouble = ""
+    def _open_lane(self, path: str) -> str:
+        """Asks for a lane; why there is none, or empty."""
+        if not path:
+            return "no place on this machine"
         try:
-            self._lane = Lane(path)
+            # Its rings are the engine's, which no other client has to load, or to have.
+            from bridge.lane import Lane
+        except ImportError as error:
+            return f"no lanes without the compiled core: {error}"
+        try:
+            lane = Lane(path)
         except OSError as error:
-            self.trouble = f"{path}: {error.strerror}"
-        else:
-            self._lane_opened(self._lane)
+            return f"{path}: {error.strerror}"
+        if not lane.taken():
+            lane.close()
+            return f"{path}: the bridge gives no lane"
+        self._lane = lane
+        self._lane_opened(lane)
+        return ""
 
     def arm(self) -> bool:
         """Before waiting for what is in :attr:`sockets`: False if a lane has something already."""

@@ -78,6 +78,7 @@ class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         heartbeat_misses: Silent intervals of 100 ms after which a client counts as gone.
         grace_s: How long after a restart of the bridge its traders have to come back.
         max_memory_mb: Memory at which the bridge is ended and started anew, because somebody floods it.
+        lanes: Whether traders over ipc may use shared memory in place of sockets.
     """
 
     endpoint: str = ""
@@ -85,6 +86,7 @@ class BridgeSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     heartbeat_misses: Annotated[int, Meta(ge=1, le=6000)] = 3
     grace_s: Annotated[float, Meta(ge=0, le=600)] = 1.0
     max_memory_mb: Annotated[int, Meta(ge=256, le=1 << 20)] = 1024
+    lanes: bool = True
 
 
 class FeedSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

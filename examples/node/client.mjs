@@ -198,7 +198,11 @@ export class Client {
   }
 
   async #readStream(subscriber) {
-    for await (const [topic, frame] of subscriber) this.streams.get(topic.toString("ascii"))?.message(read(frame));
+    for await (const [topic, frame] of subscriber) {
+      const stream = this.streams.get(topic.toString("ascii"));
+      const message = read(frame);
+      for (const one of message[0] === "Messages" ? message[1] : [message]) stream?.message(one);
+    }
   }
 
   #beat() {

@@ -55,10 +55,13 @@ def lose(client, wanted):
     def lossy(channel, frames):
         if channel in ("market", "telemetry"):
             topic, message = codec.decode_stream(frames)
-            if (topic, message.seq) not in lost and wanted(topic, message.seq):
-                lost.add((topic, message.seq))
-                return
-        receive(channel, frames)
+            for one in message.messages if type(message) is p.Messages else (message,):
+                if (topic, one.seq) not in lost and wanted(topic, one.seq):
+                    lost.add((topic, one.seq))
+                else:
+                    receive(channel, (frames[0], codec.encode(one)))
+        else:
+            receive(channel, frames)
 
     session.receive = lossy
     return lost

@@ -43,6 +43,7 @@ BRIDGE_SERVER_SIDE = {
     "endpoints",
     "encoder",
     "layouts",
+    "market",
     "sockets",
     "zap",
     "outlets",

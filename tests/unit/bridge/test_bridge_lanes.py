@@ -109,6 +109,7 @@ def test_an_end_that_sleeps_is_rung(bridge, lane):
     poll = zmq.Poller()
     poll.register(bridge.lanes.fileno(), zmq.POLLIN)
     bridge.until(lambda: len(bridge.lanes) == 1)
+    assert lane.taken()
     assert bridge.lanes.arm()
     assert not poll.poll(0)
     lane.ends["orders"].send(b"x")

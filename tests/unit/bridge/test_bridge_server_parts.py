@@ -14,7 +14,8 @@ from bridge.config import BridgeConfig
 from bridge.control import REPLY_TICKS, Control
 from bridge.external import Invalid, units_of
 from bridge.intake import Intakes
-from bridge.publisher import CHECKED_EVERY, KEPT_NAMES, RECENT_TRADES
+from bridge.market import CHECKED_EVERY, RECENT_TRADES
+from bridge.publisher import KEPT_NAMES
 from bridge.streams import Book
 from bridge.topics import REPLAY_BYTES, REPLAY_MESSAGES, Topic
 from engine.core.errors import RingCorrupt
@@ -199,6 +200,12 @@ def depth_batch(*levels, snapshot=False, last=True, instrument=0):
     return batch
 
 
+def singles(topic, frame):
+    """The messages of a frame, each alone."""
+    message = codec.decode_stream((topic, frame))[1]
+    return message.messages if type(message) is p.Messages else [message]
+
+
 @pytest.mark.parametrize("conflate", [False, True])
 def test_conflated_books_end_the_same(conflate):
     parts = Parts()
@@ -213,7 +220,7 @@ def test_conflated_books_end_the_same(conflate):
         depth_batch((5.0, 5.5), last=False),
     ]
     parts.publisher.market(np.concatenate(batches), conflate)
-    sent = [codec.decode_stream(frames)[1] for frames in parts.published]
+    sent = [one for topic, frame in parts.published for one in singles(topic, frame)]
     assert len(sent) == (2 if conflate else 6)
     assert {m.conflated for m in sent if m.symbol == "BTCUSDT"} == {conflate}
     assert not [m for m in sent if m.symbol == "ETH" and m.conflated]
@@ -261,8 +268,10 @@ def test_what_nobody_wants_is_counted_and_shown_in_snapshots(conflate):
     parts.publisher.market(trade_batch(500), conflate)
     parts.publisher.market(trade_batch(3, instrument=1), conflate)
     parts.publisher.market(depth_batch((1.0, 1.0), snapshot=True), conflate)
-    assert [topic for topic, _ in parts.published] == [b"md.ETH.trade"] * 3
-    snapshot = parts.publisher.snapshot(p.SnapshotRequest(1, "md.BTCUSDT"))
+    assert [topic for topic, _ in parts.published] == [b"md.ETH.trade"]
+    assert [one.seq for one in singles(*parts.published[0])] == [1, 2, 3]
+    answer = parts.publisher.snapshot(p.SnapshotRequest(1, "md.BTCUSDT"))
+    snapshot = codec.decode_server([codec.encode(answer)])
     assert snapshot.seqs == {f"md.BTCUSDT.{k}": n for k, n in COUNTED}
     trades = [m for m in snapshot.messages if type(m) is p.Trade]
     assert [t.seq for t in trades] == list(range(501 - RECENT_TRADES, 501))
@@ -274,7 +283,7 @@ def test_what_nobody_wants_is_counted_and_shown_in_snapshots(conflate):
     replay = p.ReplayRequest(1, "md.BTCUSDT.trade", 500)
     assert not parts.publisher.replay(replay).complete
     parts.publisher.market(trade_batch(1))
-    assert [m[0] for m in parts.published[3:]] == [b"md.BTCUSDT.trade"]
+    assert [m[0] for m in parts.published[1:]] == [b"md.BTCUSDT.trade"]
     assert parts.publisher.replay(p.ReplayRequest(1, "md.BTCUSDT.trade", 501)).complete
 
 
@@ -364,8 +373,11 @@ def test_units_refused(value):
 
 
 def test_corrupt_records_are_named():
+    batch = depth_batch((1.0, 1.0))
+    row = batch["payload"].view(depth_record_dtype)
+    row["n_bids"], row["n_asks"] = 13, 1
     with pytest.raises(RingCorrupt, match="13 bids and 1 asks"):
-        records.levels(records.DepthRow(13, 1, 0, [0.0] * 26))
+        Parts().publisher.market(batch)
     with pytest.raises(RingCorrupt, match="kind 6"):
         records.blob(Kind.REPLY, {"request_id": "x"})
     with pytest.raises(RingCorrupt, match="instrument 9"):
