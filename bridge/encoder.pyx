@@ -5,9 +5,8 @@ A trade costs some 100 ns here and several microseconds by way of NumPy, a tuple
 Levels of books become lists of pairs, since the bridge keeps every book itself.
 """
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from engine.core.types cimport EV_BUY

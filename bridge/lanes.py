@@ -108,7 +108,7 @@ class Lanes:
             return
         self._armed = False
         for lane in self._lanes.values():
-            lane.bell.disarm((lane.up.ring,))
+            lane.bell.disarm((lane.up.ring,), False)
 
     def look(self) -> None:
         """Takes new lanes and finds those whose client is gone."""
@@ -117,6 +117,8 @@ class Lanes:
                 self._accept()
             elif descriptor in self._new:
                 self._greet(descriptor)
+            elif events == select.EPOLLIN:
+                self._lanes[self._by_fd[descriptor]].bell.disarm(())
             elif events & (select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLERR):
                 self._ending.add(self._by_fd[descriptor])
 
@@ -175,8 +177,10 @@ class Lanes:
             Whether there may be more.
         """
         more = False
-        for identity, lane in list(self._lanes.items()):
+        for identity, lane in tuple(self._lanes.items()):
             try:
+                if not self._ending and not len(lane.up.ring):
+                    continue
                 messages = lane.up.take(MESSAGES_A_TURN)
             except RingCorrupt as error:
                 self._drop(identity, str(error))

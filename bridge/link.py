@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from bridge.layouts import writer
-from bridge.records import as_records
 from engine.core.ring import Bell, Ring
 from engine.core.types import Status
 from engine.runtime.records import Kind, blob_records, header_dtype, order_record_dtype, record_dtype
@@ -18,7 +17,7 @@ INCOMING = ("control_out", "orders_out", "telemetry_out", "market_out")
 """Rings that the bridge drains, the most urgent first."""
 OUTGOING = ("orders_in", "control_in")
 """Rings that the bridge fills."""
-NOTHING = np.empty(0, record_dtype)
+NOTHING = np.empty((0, record_dtype.itemsize), np.uint8)
 _REQUEST = writer(
     [
         "kind", "instrument", "strategy", "length", "order.client_order_id", "order.price_tick", "order.qty",
@@ -68,9 +67,9 @@ class EngineLink:
         return cls(rings, Bell.named(bell))
 
     def take(self, name: str, most: int) -> np.ndarray:
-        """Takes records out of one of the incoming rings: ``record_dtype``, shape (n,), n <= ``most``."""
+        """Takes records out of one of the incoming rings: their bytes, shape (n, 256), n <= ``most``."""
         ring = self._rings[name]
-        return as_records(ring.pop_many(most)) if len(ring) else NOTHING
+        return ring.pop_many(most) if len(ring) else NOTHING
 
     def backlog(self, name: str) -> int:
         """Records that wait in one of the incoming rings."""
@@ -80,9 +79,13 @@ class EngineLink:
         """Asks for the bell; False when a ring has something already."""
         return self.bell.arm(self.incoming)
 
-    def disarm(self) -> None:
-        """No bell is needed any more."""
-        self.bell.disarm(self.incoming)
+    def disarm(self, rung: bool) -> None:
+        """No bell is needed any more.
+
+        Args:
+            rung: Whether it has rung.
+        """
+        self.bell.disarm(self.incoming, rung)
 
     def waiting(self) -> bool:
         """Whether an incoming ring holds anything."""

@@ -66,12 +66,13 @@ class Market:
         """Publishes records of ``market_out``.
 
         Args:
-            batch: Array of ``record_dtype``, shape (n,).
+            batch: Array of ``record_dtype``, shape (n,), or the bytes of such, shape (n, 256).
             conflate: Whether to merge all changes of a book in it, to be up to date again sooner.
         """
         if len(batch) == 0:
             return
         if conflate:
+            batch = records.as_records(batch)
             batch, skipped = records.since_snapshot(batch)
             for instrument in skipped:
                 self._open[instrument] = Batch()
@@ -80,7 +81,7 @@ class Market:
                 if not topic.wanted:
                     batch, left_out = records.last_trades(batch, instrument, RECENT_TRADES)
                     topic.count(left_out)
-        slots = batch.view(np.uint8).reshape(-1, SLOT_BYTES)
+        slots = batch if batch.ndim == 2 else batch.view(np.uint8).reshape(-1, SLOT_BYTES)
         for kind, instrument, begin, end in encoder.runs(slots):
             if kind == DEPTH:
                 self.symbol(instrument)

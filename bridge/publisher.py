@@ -19,6 +19,8 @@ from engine.runtime.records import BlobJoiner, Kind
 
 RECENT = {p.FILLS_TOPIC: 1000, p.LOG_TOPIC: 500}
 """How much of its past a topic of telemetry without a present state shows in a snapshot."""
+ASKED_TICKS = 20
+"""Heartbeat intervals for which messages are kept after a snapshot, whether or not somebody subscribes."""
 KEPT_NAMES = 64
 """Features, and signals, whose last one a snapshot of an instrument shows."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -260,7 +262,17 @@ class Publisher:
         elif not on:
             self._subscribed.discard((prefix, source))
         for topic in meant:
-            topic.wanted = on or any(topic.name.startswith(wanted) for wanted, _ in self._subscribed)
+            topic.wanted = on or self._is_wanted(topic)
+
+    def _is_wanted(self, topic: Topic) -> bool:
+        return topic.asked > 0 or any(topic.name.startswith(wanted) for wanted, _ in self._subscribed)
+
+    def tick(self) -> None:
+        """One heartbeat interval: who has taken a snapshot has subscribed by now, or never will."""
+        for topic in self._markets:
+            if topic.asked:
+                topic.asked -= 1
+                topic.wanted = self._is_wanted(topic)
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -269,6 +281,7 @@ class Publisher:
         topics = [t for name, t in self._topics.items() if name.startswith(request.topic)]
         if request.topic in self._topics:
             topics = [self._topics[request.topic]]
+            topics[0].asked, topics[0].wanted = ASKED_TICKS, True
         if not topics:
             return p.Error("unknown_topic", f"no topic begins with {request.topic!r}", request.request_id)
         messages = [message for topic in topics for message in self._present(topic)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Iterator
+from struct import Struct
 from typing import Any, Literal
 
 import msgspec
@@ -59,6 +60,7 @@ SIDE: dict[int, p.Side] = {1: "buy", -1: "sell"}
 
 _HEADER_FIELDS = list(header_dtype.names)
 _HEADER = len(Header._fields)
+_KIND = Struct("=H").unpack_from
 # Of each kind: how a record is read, and how many fields of its payload are those of one record in it.
 _READERS = {
     int(kind): (reader(header_dtype, dtype).unpack_from, _HEADER + inner)
@@ -75,29 +77,28 @@ def runs(records: np.ndarray) -> Iterator[tuple[int, list[Header], Any]]:
     """Cuts a batch of anything but market data into runs of one kind.
 
     Args:
-        records: Array of ``record_dtype``, shape (n,).
+        records: Array of ``record_dtype``, shape (n,), or the bytes of such, shape (n, 256).
 
     Yields:
-        Kind, headers, and the payloads: a list of tuples, or the slots themselves where they are blobs.
+        Kind, headers, and the payloads: a list of tuples, or the records themselves where they are blobs.
     """
-    if len(records) == 0:
-        return
-    kinds = records["kind"].tolist()
-    begin = 0
-    while begin < len(kinds):
-        kind, end = kinds[begin], begin + 1
-        while end < len(kinds) and kinds[end] == kind:
+    begin, n = 0, len(records)
+    while begin < n:
+        (kind,), end = _KIND(records, begin * SLOT_BYTES), begin + 1
+        while end < n and _KIND(records, end * SLOT_BYTES)[0] == kind:
             end += 1
-        part = records[begin:end]
-        begin = end
+        first, last = begin * SLOT_BYTES, end * SLOT_BYTES
         known = _READERS.get(kind)
         if known is None:
+            part = as_records(records[begin:end])
+            begin = end
             yield kind, [Header(*row) for row in part[_HEADER_FIELDS].tolist()], part
             continue
+        begin = end
         read, after = known
         headers, rows = [], []
-        for place in range(0, len(part) * SLOT_BYTES, SLOT_BYTES):
-            values = read(part, place)
+        for place in range(first, last, SLOT_BYTES):
+            values = read(records, place)
             headers.append(Header._make(values[:_HEADER]))
             inner = values[_HEADER:after]
             rows.append((inner, *values[after:]) if inner else values[after:])

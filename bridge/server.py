@@ -94,8 +94,9 @@ class Server:
         self.sessions.on_refused = self._refused
         doors.wake_by(link.bell.fd)
         self._leashes = Leashes(config.endpoint, self.sessions.held, self.sessions.lost)
-        doors.wake_by(self._leashes.fileno())
-        doors.wake_by(self._lanes.fileno())
+        self._leashes_fd, self._lanes_fd = self._leashes.fileno(), self._lanes.fileno()
+        doors.wake_by(self._leashes_fd)
+        doors.wake_by(self._lanes_fd)
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
         self._next_tick = time.monotonic() + self._interval
@@ -109,7 +110,7 @@ class Server:
             BridgeError: One of them got in or got something, or was not refused.
         """
         if (keyring := self.doors.keyring) is not None:
-            try_doors(self.config.endpoint, keyring.public, self.doors.look, self.doors.publish)
+            try_doors(self.config.endpoint, keyring.public, self.doors.look_everywhere, self.doors.publish)
             # These were our own.
             self.doors.refused()
 
@@ -172,8 +173,9 @@ class Server:
 
     def _receive(self, channel: str) -> None:
         """Takes a turn's messages of a socket."""
-        for frames, grant in self.doors.receive(channel):
-            self.sessions.receive(channel, frames, grant)
+        if self.doors.waiting(channel):
+            for frames, grant in self.doors.receive(channel):
+                self.sessions.receive(channel, frames, grant)
 
     def _at_the_door(self) -> None:
         """Lets in, and puts out."""
@@ -207,14 +209,16 @@ class Server:
         if wait and not self.doors.any_waiting() and self._lanes.arm(others):
             armed = self._link.arm() or self.durability.full
         ready = self.doors.wait(wait if armed else 0.0)
-        if armed or self._link.bell.fd in ready:
-            self._link.disarm()
+        rung = self._link.bell.fd in ready
+        if armed or rung:
+            self._link.disarm(rung)
         self._lanes.disarm()
         self.durability.release()
-        if self._leashes.fileno() in ready:
-            self._leashes.look()
-        if self._lanes.fileno() in ready:
-            self._lanes.look()
+        if len(ready) > rung:
+            if self._leashes_fd in ready:
+                self._leashes.look()
+            if self._lanes_fd in ready:
+                self._lanes.look()
         self._at_the_door()
         self._receive("control")
         self.inflow.replies()
@@ -235,16 +239,19 @@ class Server:
         telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
         if len(telemetry):
             self.publisher.telemetry(telemetry)
-        behind = self._link.backlog("market_out") > MARKET_BACKLOG
+        backlog = self._link.backlog("market_out")
+        if not backlog:
+            return len(telemetry) == RECORDS_A_TURN
+        behind = backlog > MARKET_BACKLOG
         market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
-        if len(market):
-            self.publisher.market(market, conflate=behind)
+        self.publisher.market(market, conflate=behind)
         return len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
 
     def _beat(self) -> None:
         """A whole heartbeat interval has passed."""
         self.attempts.tick(self.doors.refused())
         self._said.tick()
+        self.publisher.tick()
         self.control.tick()
         self.router.tick()
         self.durability.tick()

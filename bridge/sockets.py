@@ -152,6 +152,11 @@ class Doors:
         except zmq.ZMQError:
             self.dropped += 1
 
+    def look_everywhere(self) -> None:
+        """As :meth:`look`, without :meth:`wait` before it."""
+        self._used.update(self._sockets)
+        self.look()
+
     def look(self) -> bool:
         """Answers who asks to come in, and takes a turn's subscriptions; whether there were any."""
         if self.zap is not None and self.waiting("zap"):
@@ -172,8 +177,6 @@ class Doors:
 
         What comes over a connection whose key was revoked is dropped.
         """
-        if not self.waiting(channel):
-            return
         socket, keyed = self._routers[channel], self.keyring is not None
         for _ in range(MESSAGES_A_TURN):
             try:

@@ -218,6 +218,8 @@ class Stream:
         self.epoch = snapshot.epoch
         self.seq = snapshot.seqs.get(self.topic, 0)
         self.want = None
+        # It may have overtaken the subscription: soon looks whether something came in between.
+        self._silent = TAIL_TICKS - 1
         return [snapshot, *self._release()]
 
     def replay(self, replay: p.Replay) -> list[Any]:

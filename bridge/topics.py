@@ -18,7 +18,11 @@ SNAPSHOT, CONFLATED = int(Flag.SNAPSHOT), int(Flag.CONFLATED)
 class Topic:
     """One stream's number, and what it keeps for replays: the newest messages up to REPLAY_BYTES.
 
-    While nobody subscribes, messages are only counted: whoever comes takes a snapshot.
+    While nobody subscribes, messages are only counted: whoever comes takes a snapshot. Who takes one may have
+    a subscription on the way, over another socket, so from there on they are kept for a while.
+
+    Attributes:
+        asked: Heartbeat intervals for which messages are still kept because of a snapshot.
     """
 
     def __init__(self, name: str) -> None:
@@ -26,6 +30,7 @@ class Topic:
         self.frame = name.encode()
         self.seq = 0
         self.wanted = True
+        self.asked = 0
         self.kept: deque[bytes] = deque()
         self._size = 0
 

@@ -163,17 +163,19 @@ cdef class Bell:
         cdef uint32_t n = ring_handles(rings, handles)
         return spsc_arm(handles, n)
 
-    def disarm(self, rings) -> None:
+    def disarm(self, rings, bint drain=True) -> None:
         """Ends what :meth:`arm` began and empties the descriptor.
 
         Args:
             rings: The rings given to :meth:`arm`.
+            drain: Whether to empty the descriptor; who knows that nobody has rung saves a system call.
         """
         cdef SpscRing* handles[MAX_BELL_RINGS]
         cdef uint32_t i, n = ring_handles(rings, handles)
         for i in range(n):
             spsc_set_sleeping(handles[i], 0)
-        bell_drain(self.fd)
+        if drain:
+            bell_drain(self.fd)
 
     def close(self) -> None:
         """Closes the descriptors; a FIFO's file stays until :meth:`unlink`."""
