@@ -1,8 +1,8 @@
 """Build of the compiled core.
 
-Every ``.pyx`` below ``engine/`` and ``bridge/`` becomes one extension, and Cython's own code for memory views one
-more that they share: compiled into each of them it took half of the build. Generated C goes to ``build/``, never into
-the tree. Three environment switches change the build:
+Every ``.pyx`` below ``engine/`` and ``bridge/`` becomes one extension, and Cython's own code for memory views
+one more that they share: compiled into each of them it took half of the build. Generated C goes to
+``build/``, never into the tree. Three environment switches change the build:
 
 * ``RINGBOOK_DEBUG=1``: no optimisation, assertions and ``check_invariants()`` after every step.
 * ``RINGBOOK_SKIP_CORE=1``: no extensions at all; ``make`` installs so, then builds the core in place once.
