@@ -17,7 +17,7 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import zmq
 
@@ -31,12 +31,36 @@ UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS = 1 << 13, 1 << 16, 1 << 16
 """Slots of the rings: half a megabyte to the bridge, four of answers and four of streams back."""
 SPIN_NS = 30_000
 """How long an end that has just had something to do looks for more before it sleeps."""
+MOST_LEFT_OUT = 256
+"""Times that looking is left out, at most, after it was in vain again and again."""
 TAKEN_S = 0.1
 """How long the bridge has to take a lane that it is offered."""
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 """Of the memory: nobody can take it away under the other end."""
 ORDERS, SUBSCRIBE, UNSUBSCRIBE = 1, 2, 3
 """Tags of what a client sends; what it gets is told apart by the ring."""
+
+
+class Lookout:
+    """Looks at rings for a while before sleeping, as long as that pays.
+
+    It takes a core that whoever is to fill the rings may need. So after each time in vain it is left out,
+    twice as often as the last time; once it pays it is done every time again.
+    """
+
+    def __init__(self) -> None:
+        self._left_out = self._leave_out = 0
+
+    def look(self, rings: Sequence[Ring]) -> bool:
+        """Whether one of the rings has something, or has it soon enough."""
+        if self._leave_out:
+            self._leave_out -= 1
+            return False
+        if spin(rings, SPIN_NS):
+            self._left_out = 0
+            return True
+        self._left_out = self._leave_out = min(2 * self._left_out + 1, MOST_LEFT_OUT)
+        return False
 
 
 def memory(name: str, slots: int) -> tuple[int, Ring]:
@@ -104,6 +128,7 @@ class Lane:
             "orders": LaneEnd(self, Frames(answers)),
             "market": LaneEnd(self, Frames(streams)),
         }
+        self._lookout = Lookout()
         self._busy = self._armed = False
 
     @property
@@ -129,7 +154,7 @@ class Lane:
 
     def arm(self) -> bool:
         """Looks for a while if something came lately, then asks to be rung; False if a ring has something."""
-        if self._busy and spin(self._rings, SPIN_NS):
+        if self._busy and self._lookout.look(self._rings):
             return False
         self._busy = False
         self._armed = self.bell.arm(self._rings)

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bridge import protocol as p
-from bridge.lane import ORDERS, SPIN_NS, SUBSCRIBE, UNSUBSCRIBE, greeting
+from bridge.lane import ORDERS, SUBSCRIBE, UNSUBSCRIBE, Lookout, greeting
 from bridge.unix import accept, listen, other_end
 from engine.core.errors import RingCorrupt
-from engine.core.frames import Frames, spin
+from engine.core.frames import Frames
 from engine.core.ring import Bell, Ring
 
 MAX_LANES = 28
@@ -70,6 +70,7 @@ class Lanes:
         self._by_topic: dict[bytes, list[tuple[bytes, _Lane]]] = {}
         self._ending: set[bytes] = set()
         self._number = 0
+        self._lookout = Lookout()
         self._busy = self._armed = False
         self._listener = listen(p.lane_path(base))
         if self._listener is not None:
@@ -96,7 +97,7 @@ class Lanes:
         if not self._lanes:
             return True
         rings = [lane.up.ring for lane in self._lanes.values()]
-        if self._busy and spin((*rings, *others), SPIN_NS):
+        if self._busy and self._lookout.look((*rings, *others)):
             return False
         self._busy = False
         self._armed = next(iter(self._lanes.values())).bell.arm(rings)

@@ -3,6 +3,7 @@
 import array
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import resource
@@ -15,7 +16,7 @@ import zmq
 
 from bridge import protocol as p
 from bridge.errors import BridgeError
-from bridge.lane import GREETING, ORDERS, SUBSCRIBE, UNSUBSCRIBE, Lane, memory
+from bridge.lane import GREETING, MOST_LEFT_OUT, ORDERS, SUBSCRIBE, UNSUBSCRIBE, Lane, Lookout, memory
 from bridge.lanes import MAX_LANES, Lanes
 from engine.core.ring import Ring
 
@@ -291,3 +292,22 @@ def test_without_a_directory_there_are_none(tmp_path):
         Lanes(f"ipc://{tmp_path}/missing", lambda *_: None, LOG)
     with pytest.raises(OSError):
         Lane(p.lane_path(f"ipc://{tmp_path}"))
+
+
+def test_looking_in_vain_is_left_out_more_and_more_until_it_pays(monkeypatch):
+    finds, looked = [False] * 9 + [True] * 3 + [False] * 3, []
+
+    def spin(rings, spin_ns):
+        looked.append(turn)
+        return finds[len(looked) - 1]
+
+    monkeypatch.setattr("bridge.lane.spin", spin)
+    lookout = Lookout()
+    turn = 0
+    while len(looked) < len(finds):
+        lookout.look(())
+        turn += 1
+    gaps = [two - one for one, two in itertools.pairwise(looked)]
+    # It is done again after 1, 3, 7, ... turns without; at most after so many.
+    in_vain = [min(2**n, MOST_LEFT_OUT + 1) for n in range(1, 10)]
+    assert gaps == [*in_vain, 1, 1, 1, 2, 4]
