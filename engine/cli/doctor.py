@@ -232,7 +232,8 @@ def check_daemon(run: RunDir) -> Iterator[Finding]:
     if recorder := report.get("recorder"):
         lost = recorder["error"] or recorder["left_out"] or recorder["behind_s"] > RECORDER_BEHIND_S
         remedy = "look at the store; what is recorded waits in the spool" if lost else ""
-        yield Finding("recorder", "warning" if lost else "ok", describe_recorder(recorder), remedy)
+        said = describe_recorder(recorder).removeprefix("recorder ")
+        yield Finding("recorder", "warning" if lost else "ok", said, remedy)
     yield Finding("daemon", "ok", f"pid {pid}, {report['state']}, trading {trading}")
 
 

@@ -41,6 +41,9 @@ def query_arguments(parser: argparse.ArgumentParser) -> None:
     _store_argument(parser)
     parser.add_argument("--format", choices=FORMATS, default="table", help="(default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="as --format json")
+    parser.add_argument(
+        "--write", action="store_true", help="also statements that change the store, such as DROP or OPTIMIZE"
+    )
     parser.epilog = (
         "examples:\n"
         '  ringbook query "SELECT strategy, count() AS fills, sum(qty) AS qty FROM fills GROUP BY strategy"\n'
@@ -51,8 +54,13 @@ def query_arguments(parser: argparse.ArgumentParser) -> None:
 
 def query(args: argparse.Namespace) -> int:
     """Runs a statement and prints what it gave."""
+    from engine.storage.statements import only_reads
     from engine.storage.store import open_store
 
+    if not args.sql.strip(" \t\r\n;"):
+        raise ConfigError('SQL: there is none; try "SELECT * FROM fills LIMIT 5"')
+    if not args.write and not only_reads(args.sql):
+        raise ConfigError("SQL: not one statement that only reads; --write lets others change the store")
     with open_store(args.store, create=False) as store:
         found = store.query(args.sql)
     write = {"table": _table, "csv": _csv, "json": _json}["json" if args.json else args.format]

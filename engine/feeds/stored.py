@@ -61,7 +61,7 @@ class StoredSource(EventSource):
             finally:
                 self._store.close()
         except StoreError as error:
-            raise DataError(str(error), file=url) from None
+            raise DataError(str(error).removeprefix(f"{url}: "), file=url) from None
 
     @property
     def rows(self) -> int:

@@ -21,7 +21,7 @@ COURSE = 600
 MARKS = 1500
 """Fills that are marked in the price's chart at most; of more, evenly many are left out."""
 
-APART = ("c1", "c4", "c2", "c3")
+APART = ("c1", "c2", "c4", "c3")
 """Colours of strategies and instruments that are shown beside each other."""
 
 FATE_WORDS = {

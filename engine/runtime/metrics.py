@@ -153,7 +153,7 @@ def describe_recorder(recorder: dict[str, Any]) -> str:
     """How far the recorder is, for people."""
     text = (
         f"recorder {recorder['behind_s']:.1f} s behind; {recorder['rows']} rows stored, "
-        f"{recorder['batches']} batches wait ({recorder['bytes'] / 1e6:.1f} MB)"
+        f"batches that wait: {recorder['batches']} ({recorder['bytes'] / 1e6:.1f} MB)"
     )
     if recorder["left_out"]:
         text += f"; NO ROOM: {recorder['left_out']} market rows left out"

@@ -94,6 +94,8 @@ class ServerStore(Store):
         self._guard = threading.Lock()
         # Columns without an array type of their own are told in a warning for every block.
         logging.getLogger("clickhouse_driver.columns.service").setLevel(logging.ERROR)
+        # What goes wrong is raised; the driver would tell it a second time, with a traceback.
+        logging.getLogger("clickhouse_driver.connection").setLevel(logging.CRITICAL)
         self._home = False
         self.dialect: Dialect = dialect(_version(str(self.query("SELECT version()").scalar())))
         self._home = True

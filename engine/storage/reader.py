@@ -94,7 +94,7 @@ class MarketReader:
         self._counts = counted["n"].astype(np.int64) if len(counted) else np.empty(0, np.int64)
         self.rows = int(self._counts.sum())
         if not self.rows:
-            raise StoreError(f"{store.url} has no rows of {symbol} in run {run_id} at that time")
+            raise StoreError(f"{store.url}: no rows of {symbol} in run {run_id} at that time")
 
     def chunks(self, start: int = 0) -> Iterator[np.ndarray]:
         """Reads it once.

@@ -1,6 +1,8 @@
-"""What both engines that speak ClickHouse's SQL do alike: tables made and brought up to date."""
+"""What both engines that speak ClickHouse's SQL have alike: how tables are made, and which SQL only reads."""
 
 from __future__ import annotations
+
+import re
 
 from engine.core.errors import StoreError
 from engine.storage.schema import (
@@ -73,3 +75,20 @@ def _make_views(store: Store, changed: bool, versioned: bool) -> None:
 
 def _plain(kind: str) -> str:
     return kind.replace(" ", "")
+
+
+_QUIET = re.compile(r"'(?:\\.|''|[^'\\])*'|\"[^\"]*\"|`[^`]*`|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_READS = re.compile(r"[\s(]*(select|with|show|describe|desc|explain|exists)\b", re.IGNORECASE)
+_CHANGES = re.compile(r"\binsert\s+into\b|\binto\s+outfile\b", re.IGNORECASE)
+
+
+def only_reads(sql: str) -> bool:
+    """Whether SQL is one statement that changes nothing: a guard against slips, not against malice.
+
+    Args:
+        sql: What somebody has typed.
+    """
+    # What is quoted or remarked means nothing here.
+    bare = _QUIET.sub(" x ", sql) if _QUIET.search(sql) else sql
+    bare = re.sub(r"^(\s*x\s+)+", "", bare).strip().rstrip(";")
+    return bool(_READS.match(bare)) and ";" not in bare and not _CHANGES.search(bare)

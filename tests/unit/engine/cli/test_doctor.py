@@ -128,7 +128,7 @@ def test_a_recorder_that_falls_behind_is_a_warning(run, monkeypatch, wrong, said
     recorder |= {"behind_s": 0.5, "behind_records": 3} | wrong
     report = {"state": "running", "recorder": recorder}
     monkeypatch.setattr("engine.runtime.metrics.read", lambda run: report)
-    [(level, message, remedy)] = [one for one in found(run) if one[1].startswith("recorder")]
+    [(level, message, remedy)] = [one for one in found(run) if "s behind; 7 rows" in one[1]]
     assert (level, bool(remedy)) == (("warning", True) if wrong else ("ok", False))
     assert said in message
 

@@ -40,6 +40,30 @@ def said(capsys, *words: str) -> str:
     return capsys.readouterr().out
 
 
+def test_a_query_that_would_change_the_store_is_refused(url, capsys):
+    with open_store(url) as store:
+        store.insert("fills", {"id": [1], "time": [NOON], "symbol": "B", "run_id": "r", "strategy": "s"})
+    for sql in ("DROP TABLE fills", "SELECT 1; DROP TABLE fills", " ; "):
+        assert main(["query", sql]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert said(capsys, "query", "SELECT count(*) AS n FROM fills", "--format", "csv").splitlines()[-1] == "1"
+
+
+def test_a_query_may_change_the_store_where_it_is_told_to(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("chdb", reason="the extra 'embedded' is not installed")
+    monkeypatch.setenv("RINGBOOK_STORE", f"chdb://{tmp_path}/store")
+    with open_store() as store:
+        store.insert("fills", {"id": [1], "time": [NOON], "symbol": "B", "run_id": "r", "strategy": "s"})
+    said(capsys, "query", "TRUNCATE TABLE fills", "--write")
+    assert said(capsys, "query", "SELECT count(*) AS n FROM fills", "--format", "csv").splitlines()[-1] == "0"
+
+
+def test_a_server_that_is_away_is_one_line(capfd):
+    pytest.importorskip("clickhouse_driver", reason="the extra 'clickhouse' is not installed")
+    assert main(["query", "SELECT 1", "--store", "clickhouse://127.0.0.1:1/x"]) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
 def test_a_table_csv_and_json_say_the_same(url, capsys):
     with open_store(url) as store:
         fills = {"id": [1, 2], "time": [NOON, NOON + 1], "symbol": "BTC", "run_id": "r", "strategy": "mm"}

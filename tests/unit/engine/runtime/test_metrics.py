@@ -89,7 +89,10 @@ def test_a_journal_in_trouble_is_said_plainly(run, state, said):
 def test_how_far_the_recorder_is_is_said_plainly():
     said = {"seq": 9, "batches": 2, "bytes": 2_500_000, "rows": 70, "failures": 0, "left_out": 0, "error": ""}
     said |= {"behind_s": 1.25, "behind_records": 3}
-    assert metrics.describe_recorder(said) == "recorder 1.2 s behind; 70 rows stored, 2 batches wait (2.5 MB)"
+    assert (
+        metrics.describe_recorder(said)
+        == "recorder 1.2 s behind; 70 rows stored, batches that wait: 2 (2.5 MB)"
+    )
     assert metrics.describe_recorder({**said, "left_out": 5}).endswith("NO ROOM: 5 market rows left out")
     assert metrics.describe_recorder({**said, "error": "away"}).endswith("THE STORE REFUSES: away")
 
