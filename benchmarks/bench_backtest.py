@@ -7,6 +7,9 @@ recording. Everything is timed from events in memory to results, setting up and 
 hftbacktest and on ``engine.backtest.hbt`` with nothing changed but the package, and both with the depth
 that is named. Ours checks every row and keeps every fill and the last million order messages; theirs does
 neither. ``runner`` cases run our own market maker in ``BacktestRunner`` against theirs.
+
+Each case runs on one thread, as theirs does, and as it is by default: with a second thread that prepares the
+recording ahead, where there is more than one processor.
 """
 
 from __future__ import annotations
@@ -62,17 +65,20 @@ DEPTHS = {"vector": ROI, "hash map": None}
 GRID = {"grid_num": 5, "grid_interval": 4, "half_spread": 1.0}
 
 
-def polled(package, asset, events, roi, params) -> int:
+THREADS = {"1 thread": 1, "default": None}
+
+
+def polled(package, asset, events, roi, params, threads=None) -> int:
     """Runs the compiled market maker in a polled backtest; returns the number of events."""
-    run_market_maker(asset, events, roi, record=False, package=package, **params)
+    run_market_maker(asset, events, roi, record=False, package=package, threads=threads, **params)
     return len(events)
 
 
-def runner(asset, events, params) -> int:
+def runner(asset, events, params, threads=None) -> int:
     """Runs our market maker in our runner; returns the number of events."""
     strategy = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker", params=params)
     config = BacktestConfig(assets=[asset], strategies=[strategy])
-    return BacktestRunner().run(config, {asset.symbol: events}).events
+    return BacktestRunner(threads=threads).run(config, {asset.symbol: events}).events
 
 
 def cases(feed: str, asset: AssetConfig, events, sizes: dict):
@@ -97,14 +103,18 @@ def cases(feed: str, asset: AssetConfig, events, sizes: dict):
 
 def main() -> None:
     """Runs all cases and prints them."""
-    args = arguments("Backtest of a market maker: Ringbook against hftbacktest.")
+    args = arguments("Backtest of a market maker: Ringbook against hftbacktest.", cases=True)
     results = []
     for feed, (capture, asset, sizes) in FEEDS.items():
         if not (DATA / capture).is_file():
             sys.exit(f"the recording is not there: {DATA / capture}")
         events = convert(DATA / capture).events
-        for case, ours, theirs in cases(feed, asset, events, sizes):
-            results.append(compare(case, ("ringbook", ours), ("hftbacktest", theirs), args.rounds))
+        for name, ours, theirs in cases(feed, asset, events, sizes):
+            for how, threads in THREADS.items():
+                case = f"{name}, {how}"
+                if all(text in case for text in args.case):
+                    run = partial(ours, threads=threads)
+                    results.append(compare(case, ("ringbook", run), ("hftbacktest", theirs), args.rounds))
     report("backtest", results, as_json=args.json)
 
 

@@ -50,16 +50,18 @@ def session() -> np.ndarray:
     return events
 
 
-def ours(events: np.ndarray, params: dict) -> int:
+def ours(events: np.ndarray, params: dict, threads: int | None = None) -> int:
     """Runs our market maker; returns the number of events."""
     strategy = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker", params=params)
     config = BacktestConfig(assets=[ASSET], strategies=[strategy])
-    return BacktestRunner().run(config, {ASSET.symbol: events}).events
+    return BacktestRunner(threads=threads).run(config, {ASSET.symbol: events}).events
 
 
-def polled(events: np.ndarray, roi: tuple[float, float] | None, params: dict) -> int:
+def polled(
+    events: np.ndarray, roi: tuple[float, float] | None, params: dict, threads: int | None = None
+) -> int:
     """Runs hftbacktest's strategy with ours in its place; returns the number of events."""
-    run_market_maker(ASSET, events, roi, record=False, package=hbt, **params)
+    run_market_maker(ASSET, events, roi, record=False, package=hbt, threads=threads, **params)
     return len(events)
 
 
@@ -71,7 +73,7 @@ def theirs(events: np.ndarray, roi: tuple[float, float] | None, params: dict) ->
 
 def main() -> None:
     """Runs all cases and prints them."""
-    args = arguments("Market by order: Ringbook against hftbacktest.")
+    args = arguments("Market by order: Ringbook against hftbacktest.", cases=True)
     if not RECORDING.is_file():
         sys.exit(f"the recording is not there: {RECORDING}")
     events = session()
@@ -84,8 +86,11 @@ def main() -> None:
                 ("hbt", partial(polled, events, roi, params)),
                 ("runner", partial(ours, events, params)),
             ):
-                case = f"{face}, CME, poll {poll} ms, {depth}"
-                results.append(compare(case, ("ringbook", run), other, args.rounds))
+                for how, threads in {"1 thread": 1, "default": None}.items():
+                    case = f"{face}, CME, poll {poll} ms, {depth}, {how}"
+                    if all(text in case for text in args.case):
+                        contender = ("ringbook", partial(run, threads=threads))
+                        results.append(compare(case, contender, other, args.rounds))
     report("l3", results, as_json=args.json)
 
 

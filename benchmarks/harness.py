@@ -97,19 +97,30 @@ def compare(case: str, ours: tuple[str, Run], theirs: tuple[str, Run], rounds: i
     )
 
 
-def arguments(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
+def arguments(
+    description: str, argv: Sequence[str] | None = None, *, cases: bool = False
+) -> argparse.Namespace:
     """The command line that every benchmark has.
 
     Args:
         description: What the benchmark compares.
         argv: The arguments; ``sys.argv[1:]`` by default.
+        cases: Whether single cases can be asked for.
 
     Returns:
-        ``rounds`` and ``json``.
+        ``rounds`` and ``json``, and ``case`` with ``cases``: parts of names, of which a case has to have all.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=7, help="rounds to measure (default 7)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    if cases:
+        parser.add_argument(
+            "--case",
+            action="append",
+            default=[],
+            metavar="TEXT",
+            help="only cases named so; repeat to narrow",
+        )
     args = parser.parse_args(argv)
     if args.rounds < 1:
         parser.error("--rounds must be 1 or more")

@@ -58,6 +58,7 @@ def build(
     events: np.ndarray,
     roi: tuple[float, float] | None = None,
     package: ModuleType = hftbacktest,
+    threads: int | None = None,
 ):
     """Makes a polled backtest.
 
@@ -66,7 +67,9 @@ def build(
         events: The data.
         roi: Lower and upper price of its vector book; without it, its hash map book.
         package: ``hftbacktest``, or ``engine.backtest.hbt``, which has the same interface.
+        threads: How many the latter may use.
     """
+    how = {} if package is hftbacktest else {"threads": threads}
     peer = package.BacktestAsset().data(events)
     if asset.asset == "inverse":
         peer.inverse_asset(asset.contract_size)
@@ -79,9 +82,9 @@ def build(
     getattr(peer, asset.fee_model)(asset.maker_fee, asset.taker_fee)
     peer.tick_size(asset.tick_size).lot_size(asset.lot_size)
     if roi is None:
-        return package.HashMapMarketDepthBacktest([peer])
+        return package.HashMapMarketDepthBacktest([peer], **how)
     peer.roi_lb(roi[0]).roi_ub(roi[1])
-    return package.ROIVectorMarketDepthBacktest([peer])
+    return package.ROIVectorMarketDepthBacktest([peer], **how)
 
 
 def finish(hbt, fills: np.ndarray, n: int) -> PeerResult:
@@ -107,6 +110,7 @@ def run_market_maker(
     *,
     record: bool = True,
     package: ModuleType = hftbacktest,
+    threads: int | None = None,
     **params: float,
 ) -> PeerResult:
     """Runs the market maker in a polled backtest.
@@ -117,10 +121,11 @@ def run_market_maker(
         roi: As :func:`build`.
         record: Whether to record the fills, which costs another look at each order at each poll.
         package: As :func:`build`.
+        threads: As :func:`build`.
         **params: Parameters of the market maker that differ from the defaults.
     """
     values = MARKET_MAKER_DEFAULTS | params
-    hbt = build(asset, events, roi, package)
+    hbt = build(asset, events, roi, package, threads)
     fills = np.zeros(max(len(events), 1024) if record else 1, fill_dtype)
     n = market_maker(hbt, *values.values(), fills, record)
     return finish(hbt, fills, n)

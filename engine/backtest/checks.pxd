@@ -42,11 +42,13 @@ cdef extern from *:
     #define ROW_WHOLE 6755399441055744.0
     #define ROW_SIEVED_TICKS 1e15
     /* A row is a cache line, and the hardware's own read-ahead stops at each page of 64 rows. */
-    #define row_fetch(event) __builtin_prefetch((const char *)(event) + 64 * 64)
+    #define row_ahead(event) ((const void *)((const char *)(event) + 64 * 64))
+    #define row_fetch(event) __builtin_prefetch(row_ahead(event))
     """
     const uint64_t ROW_TIME_LIMIT
     const double ROW_WHOLE
     const double ROW_SIEVED_TICKS
+    const void* row_ahead(const Event* event) noexcept nogil
     void row_fetch(const Event* event) noexcept nogil
 
 

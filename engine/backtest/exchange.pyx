@@ -7,7 +7,6 @@ from libc.string cimport memset
 from engine.backtest.arrival cimport arrive
 from engine.backtest.assets cimport instrument_from_config
 from engine.backtest.bus cimport bus_free, bus_init, bus_pop, bus_push
-from engine.backtest.checks cimport row_fetch
 from engine.backtest.custom cimport model_code
 from engine.backtest.exchange_l3 cimport orders_check, orders_row, orders_run
 from engine.backtest.fees cimport fees_from_config
@@ -25,19 +24,20 @@ from engine.backtest.resting cimport NIL, best_moved, level_changed, respond, re
 from engine.backtest.tape cimport (
     TAPE_AHEAD,
     TAPE_ASK,
-    TAPE_BLOCK,
     TAPE_KEEP,
     TAPE_OTHER,
     TAPE_SHIFT,
     TAPE_TRADE,
     TAPE_UNSEEN,
     VENUE,
+    Fetch,
     TapeRow,
     cursor_event,
     cursor_move,
     tape_event,
+    tape_fetch,
 )
-from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_free, l2_init
+from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_fetch, l2_free, l2_init
 from engine.book.l3 cimport l3_free
 from engine.book.ladder cimport ladder_rare
 from engine.book.queues cimport l3_own_init
@@ -213,7 +213,7 @@ cdef int exchange_row(Exchange* ex) noexcept nogil:
 cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     """Shows the venue all rows strictly before ``limit``; if ``stop``, up to one that makes it answer."""
     cdef const TapeRow* row
-    cdef const Event* ahead
+    cdef Fetch fetch
     cdef uint64_t answers = ex.responses.pushed
     cdef int ask, code
     if ex.by_order:
@@ -222,12 +222,12 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
         return liquidity_run(ex, limit, stop)
     while ex.rows.ts < limit:
         row = ex.rows.row
-        # What is packed next comes from memory while this block is worked through.
-        ahead = tape_event(ex.rows.block, row) + TAPE_BLOCK
+        # What is needed next comes from memory while this block is worked through.
+        fetch = tape_fetch(ex.rows, row)
         # The mark behind a block's last row is later than any limit.
         while row.ts[VENUE] < limit:
-            row_fetch(ahead)
-            ahead += 1
+            l2_fetch(fetch.place)
+            fetch.place += fetch.step
             _l2_fetch(&ex.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             ask = row.code & TAPE_ASK
             if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << VENUE):

@@ -17,7 +17,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from engine.backtest.exchange cimport Exchange
 from engine.backtest.order cimport SimOrder
-from engine.backtest.tape cimport Cursor, Source
+from engine.backtest.source cimport Source
+from engine.backtest.tape cimport Cursor
 from engine.book.l2 cimport L2Book
 from engine.book.l3 cimport l3_follow
 from engine.book.ladder cimport ladder_rare

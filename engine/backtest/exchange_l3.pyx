@@ -6,12 +6,12 @@ from libc.stdint cimport INT64_MIN, int64_t, uint32_t, uint64_t
 from engine.backtest.exchange cimport Exchange, own_slot
 from engine.backtest.order cimport SimOrder
 from engine.backtest.resting cimport execute, own_insert, own_remove, respond
+from engine.backtest.source cimport Source
 from engine.backtest.tape cimport (
     LOCAL,
     TAPE_UNSEEN,
     VENUE,
     Cursor,
-    Source,
     TapeBlock,
     TapeRow,
     cursor_event,

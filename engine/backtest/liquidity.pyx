@@ -3,7 +3,6 @@
 from libc.stdint cimport INT64_MIN, int64_t, uint32_t, uint64_t
 
 from engine.backtest.arrival cimport MARKET_REACH
-from engine.backtest.checks cimport row_fetch
 from engine.backtest.exchange cimport Exchange, OwnSide, own_slot
 from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport queue_new
@@ -11,18 +10,19 @@ from engine.backtest.resting cimport NIL, execute, fill_resting, level_changed, 
 from engine.backtest.tape cimport (
     TAPE_AHEAD,
     TAPE_ASK,
-    TAPE_BLOCK,
     TAPE_KEEP,
     TAPE_OTHER,
     TAPE_SHIFT,
     TAPE_TRADE,
     TAPE_UNSEEN,
     VENUE,
+    Fetch,
     TapeRow,
     cursor_move,
     tape_event,
+    tape_fetch,
 )
-from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply
+from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_fetch
 from engine.book.ladder cimport (
     Ladder,
     ladder_any_below,
@@ -230,17 +230,17 @@ cdef inline int _row(Exchange* ex, const TapeRow* row) noexcept nogil:
 
 cdef int liquidity_run(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     cdef const TapeRow* row
-    cdef const Event* ahead
+    cdef Fetch fetch
     cdef uint64_t answers = ex.responses.pushed
     cdef int code
     while ex.rows.ts < limit:
         row = ex.rows.row
-        # What is packed next comes from memory while this block is worked through.
-        ahead = tape_event(ex.rows.block, row) + TAPE_BLOCK
+        # What is needed next comes from memory while this block is worked through.
+        fetch = tape_fetch(ex.rows, row)
         # The mark behind a block's last row is later than any limit.
         while row.ts[VENUE] < limit:
-            row_fetch(ahead)
-            ahead += 1
+            l2_fetch(fetch.place)
+            fetch.place += fetch.step
             _l2_fetch(&ex.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
             if not row.code & TAPE_UNSEEN << VENUE:
                 code = _row(ex, row)

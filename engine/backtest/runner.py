@@ -17,6 +17,7 @@ from engine.backtest.files import CHUNK_ROWS
 from engine.backtest.recorder import Recorder
 from engine.backtest.result import BacktestResult, result_of
 from engine.backtest.scheduler import Scheduler
+from engine.backtest.source import check_threads
 from engine.core.errors import ConfigError, DataError
 from engine.kernel import Kernel
 from engine.risk.limits import RiskLimits
@@ -67,10 +68,13 @@ class BacktestRunner:
         runs: Where what the run came to is kept; it has equity samples then, whatever the configuration says.
         chunk_rows: Rows of a recording that are in memory at a time (there are a few such chunks an asset);
             results do not depend on it. Failures, invariants and progress are looked at after each.
+        threads: 1 does everything when it is needed; with 2 a thread of its own prepares the recordings ahead
+            while the run lasts. None is 2 where this process may use more than one processor and a recording
+            is long enough. Results do not depend on it.
 
     Raises:
-        ConfigError: ``on_error`` is neither, ``chunk_rows`` is not positive, or there is no directory to
-            resume from.
+        ConfigError: ``on_error`` is neither, ``chunk_rows`` is not positive, ``threads`` is neither 1 nor 2,
+            or there is no directory to resume from.
     """
 
     def __init__(
@@ -85,7 +89,9 @@ class BacktestRunner:
         every: int = CHECKPOINT_ROWS,
         resume: bool = False,
         runs: KeepsRuns | None = None,
+        threads: int | None = None,
     ) -> None:
+        check_threads(threads)
         if chunk_rows is not None and chunk_rows < 1:
             raise ConfigError(f"chunk_rows {chunk_rows} is not positive")
         if on_error not in ("stop", "raise"):
@@ -101,6 +107,7 @@ class BacktestRunner:
         self._resume = resume
         self._runs = runs
         self._chunk_rows = chunk_rows
+        self._threads = threads
 
     def run(
         self,
@@ -162,8 +169,12 @@ class BacktestRunner:
             config.max_orders,
             config.equity_sample_ns or (0 if self._runs is None else self._runs.sample_ns),
             self._stepwise,
+            self._threads,
         )
-        first, last = self._replay(kernel, recorder, scheduler, total, checkpoints)
+        try:
+            first, last = self._replay(kernel, recorder, scheduler, total, checkpoints)
+        finally:
+            scheduler.close()
         return result_of(
             config,
             kernel,

@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t
 from engine.backtest.exchange cimport Exchange
 from engine.backtest.local cimport Local
 from engine.backtest.recorder cimport Recorder
+from engine.backtest.source cimport Packer
 from engine.kernel cimport Kernel
 
 
@@ -32,6 +33,7 @@ cdef class Scheduler:
     cdef int64_t sample_interval
     cdef int64_t next_sample
     cdef int64_t next_due        # of the next sample or funding payment
+    cdef Packer packer
     cdef list sources            # of each asset
     cdef list latencies
     cdef list rates              # funding of each asset

@@ -36,7 +36,8 @@ from engine.backtest.local cimport (
 from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.queue cimport QUEUE_L3_FIFO
 from engine.backtest.recorder cimport Recorder
-from engine.backtest.tape cimport LOCAL, VENUE, Source
+from engine.backtest.source cimport Packer, Source
+from engine.backtest.tape cimport LOCAL, VENUE
 from engine.core.codes cimport ERR_MODEL, OK
 from engine.core.errors import raise_for_code
 from engine.core.types cimport Order
@@ -66,6 +67,7 @@ cdef class Scheduler:
         max_orders: Room for resting orders in each venue.
         sample_interval: Nanoseconds between equity samples; 0 takes none.
         stepwise: Merge event by event instead of in batches; the results are the same.
+        threads: How many it may use, see :class:`~engine.backtest.source.Packer`; the results are the same.
     """
 
     def __cinit__(
@@ -77,6 +79,7 @@ cdef class Scheduler:
         int max_orders,
         int64_t sample_interval=0,
         bint stepwise=False,
+        threads=1,
     ):
         self.kernel = kernel
         self.recorder = recorder
@@ -90,6 +93,7 @@ cdef class Scheduler:
         self.custom = []
         self.rates = []
         cdef int n = len(assets)
+        self.packer = Packer(n, threads)
         self.venues = <Exchange*>PyMem_Malloc(n * sizeof(Exchange))
         self.locals = <Local*>PyMem_Malloc(n * sizeof(Local))
         if not (self.venues and self.locals):
@@ -102,8 +106,9 @@ cdef class Scheduler:
         cdef Latencies latencies = Latencies(asset)
         cdef FundingRates rates = FundingRates(asset)
         cdef CustomModels custom
+        cdef bint by_order = models.queue.kind == QUEUE_L3_FIFO
         cdef Source source = Source(
-            chunks, asset.tick_size, asset.lot_size, asset.latency_offset, models.queue.kind == QUEUE_L3_FIFO
+            chunks, asset.tick_size, asset.lot_size, asset.latency_offset, by_order, self.packer
         )
         models.latency = latencies.model
         custom = seat_models(asset, asset.symbol, &models)
@@ -224,6 +229,10 @@ cdef class Scheduler:
             code = self.drain()
         if code != OK:
             self.blame(code)
+
+    def close(self):
+        """Ends the thread that packs recordings ahead, if there is one."""
+        self.packer.close()
 
     def check_invariants(self):
         """Raises InvariantError unless each venue is consistent."""

@@ -16,6 +16,12 @@ What it costs
     it from a near cache, as long as they are not many thousand rows apart; whoever runs them far in one go
     does that in steps (``cursor_horizon``). A block that both sides have passed is used again.
 
+Who packs
+    Whoever needs a block that is not there packs it. A helper (ahead.h) may have done so before, TAPE_LEAD
+    blocks ahead of the side that leads and one chunk of events: then a row costs a side only its bytes from
+    the other core's cache. What is packed does not depend on who does it, and what has been found out ahead
+    (a faulty row, the end, how far the chunk reaches) nobody is told before a side has come to it.
+
 The bad case
     A side that runs far ahead of the other: every block between them is kept. Prices that are no whole number
     of ticks (trades may have them) cost a division each. A row that cannot be used: everything before it is
@@ -24,14 +30,23 @@ The bad case
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
-from engine.backtest.checks cimport Clocks
+from engine.backtest.checks cimport Clocks, row_ahead
 from engine.book.roll cimport OrderRoll, RollChange
 from engine.core.types cimport Event
+
+
+cdef extern from "ahead.h" nogil:
+    struct Ahead:
+        pass
+    # Reads what another thread publishes, with all that it has written before.
+    TapeBlock* tape_behind "ahead_acquire" (TapeBlock** place)
 
 
 cdef enum:
     TAPE_BLOCK = 128             # rows in a block
     TAPE_AHEAD = 8               # how far ahead a loop may look at rows' codes, whatever they are
+    TAPE_LEAD = 32               # blocks that a helper packs ahead: they fit a core's own cache
+    TAPE_OVER = 2
     VENUE = 0                    # the sides
     LOCAL = 1
 
@@ -54,9 +69,12 @@ cdef struct TapeRow:
 
 
 cdef struct TapeBlock:
-    TapeBlock* next              # later in time, or in the list of free ones
+    TapeBlock* next              # later in time, or in a list of free ones
     const Event* rows            # the events that were packed
+    int64_t number               # from 1
     int64_t chunk                # whose they are
+    int64_t chunk_end            # the time of that chunk's last row, if all are in order
+    int64_t given                # rows of all chunks up to that one
     int64_t last_ts[2]           # nothing in it is later
     uint32_t n
     uint32_t passed              # bits of the sides that need it no more
@@ -74,41 +92,80 @@ cdef struct Cursor:
     int side                     # VENUE or LOCAL
 
 
-cdef struct Tape:
+# What packs blocks, changed by whoever holds the helper's lock.
+cdef struct Packing:
     const Event* rows            # the chunk that is being packed
     int64_t n_rows
     int64_t at
     int64_t chunk
+    int64_t chunk_end
+    int64_t given                # rows of all chunks so far
+    const Event* next_rows       # the chunk behind it, or NULL
+    int64_t next_n
+    bint no_more                 # there is none behind that
+    int last_code                # OK, or why not
     TapeBlock* newest
-    TapeBlock* free
+    TapeBlock* spare             # free blocks
     Clocks clocks
+    int64_t rows_packed
+    int fault                    # the Fault of checks.pxd
+    int64_t fault_row            # in the chunk
+    bint over                    # all blocks are packed
+    int code                     # OK, or why there are no more
+    bint apart                   # each side has its own roll; else the venue's is that of both
+    OrderRoll rolls[2]
+
+
+cdef struct Tape:
     double tick_size
     double lot_size
     double ticks_per_px
     double lots_per_qty
     double min_qty               # the least that rounds to a lot
     int64_t latency_offset       # added to all local times
-    int code                     # OK, or why there are no more rows
-    int fault                    # the Fault of checks.pxd
-    int64_t fault_row            # in the chunk
-    bint ended                   # all rows have been packed
-    int64_t packed               # how many have been
     bint by_order
-    bint apart                   # each side has its own roll; else the venue's is that of both
-    OrderRoll rolls[2]
-    # Makes the next chunk the current one; false at the end or after an error, which it sets as code.
-    bint (*more)(Tape* tape) noexcept nogil
+    Ahead* ahead                 # whose helper packs, or NULL
+    # Gives the tape its next chunk (tape_offer), or says that there is none (tape_offer_none).
+    void (*more)(Tape* tape) noexcept nogil
     void* owner
-    Cursor cursors[2]
     TapeRow mark                 # what a cursor at the end points at
+    char gap1[128]               # no cache line of one thread's is another's
+    Packing packing
+    char gap2[128]
+    # Both threads look at these.
+    int64_t made                 # blocks packed
+    int stuck                    # nothing can be packed: there is no next chunk yet, or it is TAPE_OVER
+    int wants                    # a next chunk can be offered
+    TapeBlock* returned          # blocks that nobody needs any more
+    char gap3[128]
+    int64_t reached              # the number of the block that the leading side has come to
+    char gap4[128]
+    # What the sides have come to.
+    Cursor cursors[2]
+    int64_t reached_end          # of the chunk there
+    int64_t given                # rows of the chunks up to there
+    int64_t last_ts              # of the last row that either side has in reach
+    bint ended                   # a side has come to the end,
+    int code                     # for this reason: OK, or an error
 
 
 # by_order: keep a roll of the orders. ERR_BAD_SIZE, ERR_NO_MEMORY.
 cdef int tape_init(Tape* tape, double tick_size, double lot_size, bint by_order) noexcept nogil
 cdef void tape_start(Tape* tape) noexcept nogil
+# Gives a tape its next chunk, or says why there is none: OK, or an error. Once it wants one, or cannot go on.
+cdef void tape_offer(Tape* tape, const Event* rows, int64_t n) noexcept nogil
+cdef void tape_offer_none(Tape* tape, int code) noexcept nogil
+# A helper for so many tapes, which is a thread from tape_help's first call on; NULL without memory.
+cdef Ahead* helper_new(int tapes) noexcept nogil
+# Has the helper pack a tape's blocks ahead, from now on.
+cdef void tape_help(Tape* tape, Ahead* ahead) noexcept nogil
+# Ends the helper's thread. Its tapes go on without.
+cdef void helper_stop(Ahead* ahead) noexcept nogil
+cdef bint helper_runs(const Ahead* ahead) noexcept nogil
+cdef void helper_free(Ahead* ahead) noexcept nogil
 cdef void tape_free(Tape* tape) noexcept nogil
 cdef void cursor_next(Cursor* cursor) noexcept nogil
-cdef int tape_check(const Tape* tape) noexcept nogil
+cdef int tape_check(Tape* tape) noexcept nogil
 
 
 cdef inline void cursor_move(Cursor* cursor, const TapeRow* row) noexcept nogil:
@@ -134,7 +191,7 @@ cdef inline const RollChange* tape_change(const TapeBlock* block, const TapeRow*
 cdef inline uint64_t cursor_place(const Cursor* cursor) noexcept nogil:
     """The place of what joins a queue now: behind all that the rows before the current one put there."""
     if cursor.ts == INT64_MAX:
-        return <uint64_t>cursor.tape.packed << TAPE_PLACE
+        return <uint64_t>cursor.tape.packing.rows_packed << TAPE_PLACE
     return <uint64_t>(cursor.block.first + (cursor.row - cursor.block.packed)) << TAPE_PLACE
 
 
@@ -148,14 +205,25 @@ cdef inline int64_t cursor_horizon(const Cursor* cursor) noexcept nogil:
     return cursor.block.last_ts[cursor.side] if cursor.ts != INT64_MAX else INT64_MAX
 
 
-# What feeds a tape from Python: arrays, or whatever gives one after the other.
-cdef class Source:
-    cdef Tape tape
-    cdef object chunks           # iterator of (events, name, first row)
-    cdef list held               # (number, view, name, first row) of the chunks still needed
-    cdef object error            # what the iterator raised
-    cdef readonly int64_t rows   # given to the tape so far
-    cdef int64_t chunk_end       # the time of the last row given, if all are in order
-    cdef bint has_sizes
-    cdef void give(self) noexcept
-    cdef int64_t horizon(self) noexcept
+# What a loop over rows asks for from memory meanwhile: the events that will be packed next, or what a helper has
+# packed of the next block.
+cdef struct Fetch:
+    const char* place
+    size_t step
+
+
+cdef inline Fetch tape_fetch(const Cursor* cursor, const TapeRow* row) noexcept nogil:
+    """Of the row a block behind a row; a row further, a step further."""
+    cdef Fetch fetch
+    cdef TapeBlock* following
+    if cursor.tape.ahead == NULL:
+        fetch.place = <const char*>row_ahead(tape_event(cursor.block, row) + TAPE_BLOCK)
+        fetch.step = sizeof(Event)
+        return fetch
+    following = tape_behind(&cursor.block.next)
+    fetch.place = <const char*>row
+    fetch.step = 0
+    if following != NULL:
+        fetch.place = <const char*>(&following.packed[0] + (row - cursor.block.packed))
+        fetch.step = sizeof(TapeRow)
+    return fetch

@@ -135,6 +135,16 @@ def backtest_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the whole traceback of a strategy or model that raises",
     )
+    _threads_argument(parser)
+
+
+def _threads_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="1, or 2 to prepare recordings ahead; by default 2 where there are processors; same results",
+    )
 
 
 def _latency_arguments(asset: argparse._ArgumentGroup) -> None:
@@ -205,6 +215,7 @@ def _runner(args: argparse.Namespace, show: bool, runs: Runs | None) -> Backtest
         every=CHECKPOINT_ROWS if args.every is None else args.every,
         resume=args.resume,
         runs=runs,
+        threads=args.threads,
     )
 
 

@@ -74,7 +74,8 @@ def run_task(task: Task) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(prefix="ringbook-sweep-") as scratch:
             runs = Runs(task.keep or scratch)
-            result = BacktestRunner(runs=runs).run(config, data)
+            # Every processor has a point of its own to work on.
+            result = BacktestRunner(runs=runs, threads=1).run(config, data)
             run = runs.last
             told |= {"config_hash": run.about["config_hash"], "result_hash": run.about["result_hash"]}
             told |= {"run": run.id if task.keep else None, "metrics": summary(run.metrics())}

@@ -304,6 +304,8 @@ cdef int64_t call_market(Session* session, int64_t asset) except -1 nogil:
 cdef int64_t call_close(Session* session) except -1 nogil:
     _not_closed(session)
     session.closed = True
+    with gil:
+        (<object>session.owner).release()
     return 0
 
 

@@ -33,7 +33,8 @@ from engine.backtest.hbt.views cimport array_of, depth_of, orders_of, state_of
 from engine.backtest.latency cimport Latencies
 from engine.backtest.models.seat cimport CustomModels, seat_models
 from engine.backtest.queue cimport QUEUE_L3_FIFO
-from engine.backtest.tape cimport LOCAL, VENUE, Source
+from engine.backtest.source cimport Packer, Source
+from engine.backtest.tape cimport LOCAL, VENUE
 from engine.book.l2 cimport L2Book, L2Change, l2_apply, l2_init
 from engine.core.codes cimport OK
 from engine.core.types cimport EV_KIND_MASK, EVENT_DEPTH_SNAPSHOT, SIDE_BUY, SIDE_SELL, Event
@@ -118,24 +119,28 @@ cdef class Backtest:
     Args:
         assets: ``BacktestAsset`` of each, at least one; asset numbers are their places.
         compat: None for what is right; ``"2.4"`` repeats what hftbacktest 2.4 does wrong (docs/parity.md).
+        threads: 1 does everything when it is needed; with 2 a thread of its own prepares the recordings ahead,
+            until ``close`` or the end of the object. None, the default, is 2 where this process may use more
+            than one processor and a recording is long enough. Results do not depend on it.
 
     Raises:
-        ConfigError: A model cannot be, or ``compat`` names no version.
+        ConfigError: A model cannot be, ``compat`` names no version, or ``threads`` is neither 1 nor 2.
         DataError: A recording or snapshot cannot be used.
     """
 
-    def __cinit__(self, assets, compat=None):
+    def __cinit__(self, assets, compat=None, threads=None):
         self.sources = []
         self.kept = []
         self.custom = []
         memset(&self.session, 0, sizeof(Session))
         self.session.owner = <void*>self
 
-    def __init__(self, assets, compat=None):
+    def __init__(self, assets, compat=None, threads=None):
         assets = check_assets(assets, compat, self.roi)
         if self.markets is not None:
             raise RuntimeError("a backtest is made once")
         self.markets = Markets(len(assets))
+        self.packer = Packer(len(assets), threads)
         self.session.clock.markets = self.markets.first
         for index, asset in enumerate(assets):
             self._add(index, asset, compat == "2.4")
@@ -148,7 +153,7 @@ cdef class Backtest:
         cdef CustomModels custom
         cdef bint by_order = models.queue.kind == QUEUE_L3_FIFO
         cdef Source source = Source(
-            asset.chunks(), asset.tick_size, asset.lot_size, asset.latency_offset, by_order
+            asset.chunks(), asset.tick_size, asset.lot_size, asset.latency_offset, by_order, self.packer
         )
         cdef Latencies latencies = Latencies(asset, faithful)
         cdef FundingRates rates = FundingRates(asset)
@@ -176,6 +181,15 @@ cdef class Backtest:
             snapshot = rows
             raise_for_code(_apply_snapshot(&market.book, snapshot), f"asset {index}, initial snapshot")
             raise_for_code(_apply_snapshot(&market.venue.book, snapshot), f"asset {index}, initial snapshot")
+
+    @property
+    def threads(self) -> int:
+        """How many it uses now."""
+        return self.packer.threads
+
+    def release(self):
+        """Ends the thread that prepares recordings ahead, if there is one."""
+        self.packer.close()
 
     def check_data(self):
         """Raises what is wrong with the recordings, as far as they have been read."""
@@ -450,5 +464,5 @@ cdef class HashMapMarketDepthBacktest(Backtest):
 cdef class ROIVectorMarketDepthBacktest(Backtest):
     """A backtest whose depth also gives ranges of quantities as arrays. Arguments as for :class:`Backtest`."""
 
-    def __cinit__(self, assets, compat=None):
+    def __cinit__(self, assets, compat=None, threads=None):
         self.roi = True

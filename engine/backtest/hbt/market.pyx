@@ -25,6 +25,7 @@ from engine.backtest.tape cimport (
     TAPE_SHIFT,
     TAPE_TRADE,
     TAPE_UNSEEN,
+    VENUE,
     TapeBlock,
     TapeRow,
     cursor_move,
@@ -126,7 +127,10 @@ cdef inline void _note_feed(Market* market, const TapeBlock* block, const TapeRo
     while row != block.packed:
         row -= 1
         if not row.code & (TAPE_UNSEEN << LOCAL):
-            market.feed_exch_ts = tape_event(block, row).exch_ts
+            # Of a row that the venue sees the event need not be looked at, which may be in no near cache.
+            market.feed_exch_ts = row.ts[VENUE]
+            if row.code & (TAPE_UNSEEN << VENUE):
+                market.feed_exch_ts = tape_event(block, row).exch_ts
             market.feed_local_ts = row.ts[LOCAL]
             market.fed = market.has_feed = True
             return
