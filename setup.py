@@ -28,7 +28,7 @@ SHARED = "engine.core._cyutility"
 FLAVOUR = f"{'debug' if DEBUG else 'release'} {SANITIZE}".strip()
 
 compile_args = ["-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-unreachable-code"]
-link_args: list[str] = ["-pthread"]
+link_args: list[str] = []
 macros = [("CYTHON_USE_MODULE_STATE", "0")]
 if DEBUG:
     compile_args += ["-O0", "-g", "-UNDEBUG"]
@@ -66,7 +66,7 @@ def extensions() -> list[Extension]:
             Extension(
                 ".".join(relative.with_suffix("").parts),
                 [str(relative)],
-                include_dirs=["engine/core", "engine/journal", "engine/backtest"],
+                include_dirs=["engine/core", "engine/journal"],
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
                 define_macros=macros,
