@@ -18,13 +18,14 @@ EXAMPLE = """examples:
   ringbook report 3f9a --json
   ringbook report ~/journals --html          # the newest run of a daemon's journals
   ringbook report session.npz --strategy mm  # what 'ringbook backtest --out' or engine.result wrote
+  ringbook report 'store:?run=3f9a' --pdf    # out of the store alone; or clickhouse://HOST/DATABASE?run=3f9a
 
 RUN is the beginning of a kept run's name or 'last' ('ringbook runs list' shows them), a run's directory, a
-session's file, or a folder of journals. A page loads nothing from anywhere and is light or dark; the PDF
-is the page as it is printed. docs/reports.md says what each number is.
+session's file, a folder of journals, or a run in a store. A page loads nothing from anywhere and is light or
+dark; the PDF is the page as it is printed. docs/reports.md says what each number is.
 """
 
-SOURCE = "name of a run, 'last', its directory, a session's file, or a folder of journals"
+SOURCE = "name of a run, 'last', its directory, a session's file, a folder of journals, or store:?run=NAME"
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,13 +108,18 @@ def read(
         ConfigError: There is no such run.
         RingbookError: What is there cannot be read.
     """
+    from engine.feeds.stored import is_stored
     from engine.reports.report import Report
     from engine.reports.session import load
     from engine.research.runs import Runs
 
     path = Path(source).expanduser()
     facts: dict[str, str] = {}
-    if path.is_file():
+    if is_stored(source):
+        from engine.research.fetched import fetch
+
+        session, stem, facts = fetch(source)
+    elif path.is_file():
         session, stem = load(path), path.stem
     elif path.is_dir() and not (path / "run.json").is_file():
         from engine.runtime.recorded import session_of
