@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 
 from engine.core.errors import StoreError
-from engine.storage.columns import DTYPES, Columns, by_day, length
+from engine.storage.columns import DTYPES, Columns, by_day, length, prepare
 from engine.storage.schema import MAYBE_MONEY, MONEY, TABLES, TEXT, WORD, Table
 
 STORED = "stored.json"
@@ -350,10 +350,15 @@ def _read(path: Path, number: int) -> Batch:
         if name in head.columns and not isinstance(known, list):
             columns[name] = np.array(known, dtype=object)
             continue
-        size = next(sizes)
+        size = next(sizes, None)
+        if size is None:
+            # Written by an earlier Ringbook: columns are only ever added at a table's end.
+            continue
         piece = memoryview(rest)[at : at + size]
         at += size
         columns[name] = _decode(kind, known, piece, head.rows)
+    if len(columns) < len(table.kinds):
+        columns = prepare(table, {"id": columns["id"]}) | columns
     return Batch(number, table, head.run_id, columns, head.place, path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -225,3 +226,19 @@ def test_a_store_that_cannot_be_opened_is_tried_again_and_said_once(tmp_path, ca
         assert [writer.step() for _ in range(4)] == [False, False, False, True]
     assert waits == [0.1, 0.2, 0.5]
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_batch_of_an_earlier_ringbook_gets_the_columns_that_were_added_since(tmp_path, monkeypatch):
+    orders = TABLES["orders"]
+    assert orders.columns[-1].name == "tick_to_trade_ns"
+    values = {"id": [1, 2], "time": [NOON, NOON + 1], "symbol": "B", "run_id": "r", "latency_ns": [5, 6]}
+    with monkeypatch.context() as earlier:
+        earlier.setitem(TABLES, "orders", replace(orders, columns=orders.columns[:-1]))
+        spool = Spool(tmp_path)
+        spool.add("orders", "r", prepare(TABLES["orders"], values))
+        spool.close()
+    found = Spool(tmp_path).first().columns
+    wanted = prepare(orders, values)
+    assert found.keys() == wanted.keys()
+    for name, column in wanted.items():
+        assert found[name].tolist() == column.tolist(), name
