@@ -38,6 +38,9 @@ from engine.storage.store import Result, Store, table_named
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 
+ADDED = {"orders": ("tick_to_trade_ns",)}
+"""Columns that files of earlier versions lack."""
+
 
 class ParquetStore(Store):
     """A directory with a folder a table.
@@ -127,10 +130,16 @@ class ParquetStore(Store):
         import polars
 
         files = sorted((self._dir / table.name).glob("*/*.parquet"))
+        types = _types(polars)
+        schema = {column.name: types[column.kind] for column in table.columns}
         if not files:
-            types = _types(polars)
-            return polars.LazyFrame(schema={column.name: types[column.kind] for column in table.columns})
-        return polars.scan_parquet(files)
+            return polars.LazyFrame(schema=schema)
+        added = ADDED.get(table.name)
+        if added is None:
+            return polars.scan_parquet(files)
+        # As ClickHouse has it: rows from before a column was added have its empty value.
+        found = polars.scan_parquet(files, schema=schema, missing_columns="insert")
+        return found.with_columns(polars.col(*added).fill_null(0))
 
 
 def _types(polars: Any) -> dict[str, Any]:

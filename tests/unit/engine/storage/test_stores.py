@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -12,7 +13,7 @@ from engine.core.errors import StoreError, StoreUnavailable
 from engine.storage.schema import DAY_NS, TABLES, VIEWS
 from engine.storage.store import open_store
 from tests.kit.clickhouse_server import free_port
-from tests.kit.stores import NOON, market_rows
+from tests.kit.stores import NOON, market_rows, store_of
 
 
 def fill(**more) -> dict:
@@ -166,3 +167,16 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(tmp_path):
     with pytest.raises(StoreError, match="no store is there"):
         open_store(f"chdb://{tmp_path / 'none'}", create=False)
     assert not (tmp_path / "none").exists()
+
+
+def test_files_of_an_earlier_version_are_read_with_those_of_this_one(tmp_path, monkeypatch):
+    orders = TABLES["orders"]
+    row = {"time": [NOON], "symbol": "B", "run_id": "r"}
+    with store_of("parquet", tmp_path) as store:
+        with monkeypatch.context() as earlier:
+            earlier.setitem(TABLES, "orders", replace(orders, columns=orders.columns[:-1]))
+            store.insert("orders", {**row, "id": [1]})
+        assert store.query("SELECT id, tick_to_trade_ns FROM orders").rows() == [(1, 0)]
+        store.insert("orders", {**row, "id": [2], "tick_to_trade_ns": [70]})
+        assert store.query("SELECT id, tick_to_trade_ns FROM orders ORDER BY id").rows() == [(1, 0), (2, 70)]
+        assert store.present("orders", "r", 1, 2, NOON, NOON).tolist() == [1, 2]
