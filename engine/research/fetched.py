@@ -127,7 +127,10 @@ def _accounts(samples: np.ndarray, strategies: list[str], assets: list[AssetConf
 
 
 def _ticks(orders: np.ndarray, changes: Result) -> np.ndarray:
-    took = changes["tick_to_trade_ns"].astype(np.int64) if len(changes) else np.empty(0, np.int64)
+    if "tick_to_trade_ns" not in changes.names or len(changes) == 0:
+        # Nothing has been written since the store was an earlier Ringbook's.
+        return np.empty(0, tick_dtype)
+    took = changes["tick_to_trade_ns"].astype(np.int64)
     chosen = is_request(orders) & (took > 0)
     found = np.zeros(int(chosen.sum()), tick_dtype)
     for name in ("ts", "order_id", "instrument", "strategy", "req"):

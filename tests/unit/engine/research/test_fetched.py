@@ -81,3 +81,16 @@ def test_a_run_that_is_not_there_is_named_with_those_that_are(tmp_path, monkeypa
         fetch(f"{url}?run=zz")
     assert main(["report", f"{url}?run=zz"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_store_of_an_earlier_version_has_no_tick_to_trade(tmp_path):
+    pytest.importorskip("chdb", reason="the extra 'embedded' is not installed")
+    run = two_strategies(tmp_path / "runs")
+    with store_of("chdb", tmp_path) as store:
+        store.create()
+        put(store, run)
+        store.query("ALTER TABLE orders DROP COLUMN tick_to_trade_ns")
+        url = store.url
+    session, _, _ = fetch(f"{url}?run={run.id}")
+    assert len(session.ticks) == 0
+    assert len(session.orders) == len(run.session().orders)
