@@ -18,6 +18,7 @@ cdef extern from "ahead.h" nogil:
     void ahead_wake(Ahead* ahead)
     void ahead_lock(Ahead* ahead)
     void ahead_unlock(Ahead* ahead)
+    void ahead_forgive(Ahead* ahead)
     void ahead_stop(Ahead* ahead)
     void ahead_free(Ahead* ahead)
     bint ahead_running(const Ahead* ahead)
@@ -202,6 +203,7 @@ cdef void _unlock_offered(Tape* tape) noexcept nogil:
     _set_flag(&tape.stuck, False)
     if tape.ahead != NULL:
         ahead_unlock(tape.ahead)
+        ahead_forgive(tape.ahead)
         ahead_wake(tape.ahead)
 
 

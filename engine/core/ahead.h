@@ -19,6 +19,7 @@
 
 #define AHEAD_SPINS 2000
 #define AHEAD_PATIENCE 2
+#define AHEAD_CALM 16
 #define AHEAD_STACK (256 << 10)
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -51,7 +52,8 @@ typedef struct Ahead {
     /* Whether there may be one, without the lock: 1, 0, or -1 when there will never be one again. */
     int (*ready)(const void *job);
     int started;
-    int waits;                  /* how often somebody slept for the lock */
+    int waits;                  /* how often somebody slept for the lock, less what has been forgiven */
+    int calm;
     int running;                /* there is a helper; only the thread that owns the run looks at it */
     int asleep;
     int stop;
@@ -225,6 +227,15 @@ static void ahead_lock(Ahead *a) {
     a->waits++;
     if (a->waits > AHEAD_PATIENCE)
         ahead_store(&a->stop, 1);
+}
+
+/* Called now and then as the jobs go on: a long run forgives a helper that is seldom without its processor. */
+static void ahead_forgive(Ahead *a) {
+    if (++a->calm < AHEAD_CALM)
+        return;
+    a->calm = 0;
+    if (a->waits > 0)
+        a->waits--;
 }
 
 static void ahead_unlock(Ahead *a) {
