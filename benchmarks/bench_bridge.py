@@ -230,6 +230,8 @@ def reader(endpoint: str, pipe: Connection, decode: bool) -> None:
             continue
         _, message = codec.decode_stream(frames)
         for one in message.messages if type(message) is p.Messages else (message,):
+            if type(one) is not p.Trade:
+                continue
             if one.seq == seq + 1 or not seq:
                 count += 1
             seq = one.seq

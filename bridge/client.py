@@ -56,8 +56,7 @@ class _Watch:
 
     def follow(self, sockets: dict[str, Any]) -> None:
         """Sees to it that these are watched, and no others."""
-        known = self._sockets
-        if len(known) == len(sockets) and all(known.get(name) is one for name, one in sockets.items()):
+        if sockets == self._sockets:
             return
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
@@ -354,6 +353,12 @@ class Client(BaseClient, Operator):
         for name in names:
             socket = self._transport.sockets.get(name)
             count = 0
+            if hasattr(socket, "take"):
+                for frames in (taken := socket.take(BATCH)):
+                    if self._transport.sockets.get(name) is socket:
+                        self._session.receive(name, frames)
+                more |= len(taken) == BATCH
+                continue
             while socket is not None and self._transport.sockets.get(name) is socket:
                 if count == BATCH:
                     more = True

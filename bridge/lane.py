@@ -218,6 +218,17 @@ class LaneEnd:
         if option in (zmq.SUBSCRIBE, zmq.UNSUBSCRIBE):
             self.lane.send(SUBSCRIBE if option == zmq.SUBSCRIBE else UNSUBSCRIBE, value)
 
+    def take(self, most: int) -> list[list[bytes]]:
+        """Takes messages, at most so many, each as :meth:`recv_multipart` does."""
+        if not self.waiting:
+            return []
+        self.lane.has_more()
+        messages = [*self._taken]
+        self._taken.clear()
+        if self._frames is not None:
+            messages += self._frames.take(most - len(messages))
+        return [[head, body] if head else [body] for _, head, body in messages]
+
     def recv_multipart(self, flags: int = 0) -> list[bytes]:
         """Takes a message; one of a stream has its topic in front.
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from bridge.layouts import writer
-from engine.core.ring import Bell, Ring
+from engine.core.ring import Bell, Ring, filled
 from engine.core.types import Status
 from engine.runtime.records import Kind, blob_records, header_dtype, order_record_dtype, record_dtype
 
 INCOMING = ("control_out", "orders_out", "telemetry_out", "market_out")
 """Rings that the bridge drains, the most urgent first."""
+CONTROL_OUT, ORDERS_OUT, TELEMETRY_OUT, MARKET_OUT = (1 << place for place in range(len(INCOMING)))
 OUTGOING = ("orders_in", "control_in")
 """Rings that the bridge fills."""
 NOTHING = np.empty((0, record_dtype.itemsize), np.uint8)
@@ -74,6 +75,10 @@ class EngineLink:
     def backlog(self, name: str) -> int:
         """Records that wait in one of the incoming rings."""
         return len(self._rings[name])
+
+    def filled(self) -> int:
+        """Which incoming rings hold something: :data:`CONTROL_OUT` and its like, or-ed."""
+        return filled(self.incoming)
 
     def arm(self) -> bool:
         """Asks for the bell; False when a ring has something already."""

@@ -62,6 +62,8 @@ class Outlets:
         topics = [make(symbol) for symbol in symbols for make in TOPICS]
         self._known = frozenset(topic.encode() for topic in ("", "md.", "tm.", *p.TELEMETRY_TOPICS, *topics))
         self._prefixes: set[bytes] = set()
+        # The sockets that anybody has subscribed to since they were made.
+        self._subscribed_to: set[str] = set()
         self._bytes = 0
         self._by_key: Counter[str] = Counter()
         for name in ("market", "telemetry"):
@@ -87,7 +89,7 @@ class Outlets:
 
     def publish(self, name: str, topic: bytes, frame: bytes) -> bool:
         """Sends to all subscribers of a socket without waiting; False if it is known to have none."""
-        if name == "market" and not self._prefixes:
+        if name not in self._subscribed_to:
             return False
         socket = self.sockets[name]
         socket.send(topic, _FIRST)
@@ -113,9 +115,12 @@ class Outlets:
         if on == (prefix in self._prefixes):
             return
         if on:
+            self._subscribed_to.add("market")
             self._prefixes.add(prefix)
         else:
             self._prefixes.discard(prefix)
+            if not self._prefixes:
+                self._subscribed_to.discard("market")
         if prefix not in self._known:
             self._cost(prefix, 1 if on else -1, self._grant(frame) if on else None)
         if len(prefix) <= MAX_TOPIC:
@@ -130,6 +135,7 @@ class Outlets:
             # Never counted down: anybody can unsubscribe from what he has not subscribed to.
             self._cost(prefix, 1, grant)
         if grant is not None and len(prefix) <= MAX_TOPIC and grant.sees(prefix.decode("latin-1")):
+            self._subscribed_to.add("telemetry")
             self.sockets["telemetry"].setsockopt(zmq.SUBSCRIBE, prefix)
         else:
             self.refused += 1
@@ -167,6 +173,7 @@ class Outlets:
         for prefix in self._prefixes:
             self._subscribed(prefix.decode("latin-1"), False)
         self._prefixes.clear()
+        self._subscribed_to.clear()
         self._by_key.clear()
         self._bytes = 0
 

@@ -24,7 +24,7 @@ from bridge.intake import Intakes
 from bridge.keyring import Keyring
 from bridge.lanes import Lanes
 from bridge.leash import Leashes
-from bridge.link import EngineLink
+from bridge.link import CONTROL_OUT, MARKET_OUT, ORDERS_OUT, TELEMETRY_OUT, EngineLink
 from bridge.publisher import Publisher
 from bridge.roles import Grant
 from bridge.router import Router
@@ -219,13 +219,26 @@ class Server:
                 self._leashes.look()
             if self._lanes_fd in ready:
                 self._lanes.look()
-        self._at_the_door()
-        self._receive("control")
-        self.inflow.replies()
-        more = self.inflow.orders()
-        self._receive("orders")
+        knocks = self.doors.knocks
+        if knocks:
+            self._at_the_door()
+            self._receive("control")
+        filled = self._link.filled()
+        if filled & CONTROL_OUT:
+            self.inflow.replies()
+        more = bool(filled & ORDERS_OUT) and self.inflow.orders()
+        if knocks:
+            self._receive("orders")
         more |= self._lanes.receive(self._on_lane)
-        more |= self._publish_records()
+        if filled & TELEMETRY_OUT:
+            telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
+            self.publisher.telemetry(telemetry)
+            more |= len(telemetry) == RECORDS_A_TURN
+        if filled & MARKET_OUT:
+            behind = self._link.backlog("market_out") > MARKET_BACKLOG
+            market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
+            self.publisher.market(market, conflate=behind)
+            more |= len(market) == RECORDS_A_TURN
         if time.monotonic() >= self._next_tick:
             # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
             self._next_tick = time.monotonic() + self._interval
@@ -233,19 +246,6 @@ class Server:
             if self.sessions.tick():
                 self._beat()
         return more
-
-    def _publish_records(self) -> bool:
-        """Takes a turn's telemetry and market data; whether there may be more."""
-        telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
-        if len(telemetry):
-            self.publisher.telemetry(telemetry)
-        backlog = self._link.backlog("market_out")
-        if not backlog:
-            return len(telemetry) == RECORDS_A_TURN
-        behind = backlog > MARKET_BACKLOG
-        market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
-        self.publisher.market(market, conflate=behind)
-        return len(telemetry) == RECORDS_A_TURN or len(market) == RECORDS_A_TURN
 
     def _beat(self) -> None:
         """A whole heartbeat interval has passed."""

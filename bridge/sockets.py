@@ -131,6 +131,11 @@ class Doors:
             self._used.add(self._names[descriptor])
         return ready
 
+    @property
+    def knocks(self) -> bool:
+        """Whether it is worth looking at any socket, or at the keys."""
+        return bool(self._used) or self.keyring is not None
+
     def waiting(self, name: str) -> bool:
         """Whether a socket has something to read."""
         if name not in self._used:
@@ -142,7 +147,7 @@ class Doors:
 
     def any_waiting(self) -> bool:
         """Whether any socket has something to read; only then :meth:`wait` may be left out."""
-        return any(self.waiting(name) for name in tuple(self._used))
+        return bool(self._used) and any(self.waiting(name) for name in tuple(self._used))
 
     def send(self, channel: str, identity: bytes, frame: bytes) -> None:
         """Sends to a client without waiting."""
