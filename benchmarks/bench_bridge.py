@@ -6,8 +6,9 @@ bridge's checks into the ring back, is acknowledged at once, and the clock stops
 acknowledgement. Two strategies connect to the same ``ipc://`` endpoint of the same bridge: one as it is, and
 so over a lane of shared memory, one with ``lane=False`` over the sockets. Beside them two processes pass
 frames of the same three sizes over the same kinds of sockets (PUB to SUB, DEALER to ROUTER and back) with
-nothing around them, all three turn about in the same run. The engine's end of the rings sleeps on its bell,
-and answers with a prepared record, since it is not what is measured.
+nothing around them, all three turn about in the same run. The engine's end of the rings
+(``peers/prompt.pyx``, built here) sleeps on its bell and answers with a prepared record, in compiled code as
+the engine does.
 
 Publishing: trades in the engine's ring, until every reader has the last. What waits together in a topic is
 published together, up to 32 messages in a frame; a message counts once a reader has decoded it and found that
@@ -33,6 +34,7 @@ import zmq
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.bench_strategy import build
 from bridge import codec
 from bridge import protocol as p
 from bridge.client import connect
@@ -67,17 +69,12 @@ def _place(dtype: np.dtype, *path: str) -> slice:
 
 
 _PAYLOAD = _place(record_dtype, "payload").start
-_NUMBER = _place(order_record_dtype, "order", "client_order_id")
-_SLOT, _INSTRUMENT = (_place(record_dtype, name) for name in ("strategy", "instrument"))
-_KIND = _place(record_dtype, "kind")
-_ORDER_NUMBER = slice(_PAYLOAD + _NUMBER.start, _PAYLOAD + _NUMBER.stop)
 _EXCH_TS = _place(depth_record_dtype, "exch_ts")
 _TICK_TIME = slice(_PAYLOAD + _EXCH_TS.start, _PAYLOAD + _EXCH_TS.stop)
-_REQUEST = np.array(Kind.ORDER_REQUEST, record_dtype["kind"]).tobytes()
 
 
 class PromptEngine(FakeEngine):
-    """Acknowledges orders with prepared records, within some ten microseconds; all else as its base does."""
+    """Acknowledges orders in compiled code, as the engine does; all else as its base does."""
 
     acknowledgement = b""
 
@@ -102,22 +99,19 @@ class PromptEngine(FakeEngine):
         self.rings["market_out"].push(data)
 
     def _run(self) -> None:
+        import prompt
+
         orders, control = self.rings["orders_in"], self.rings["control_in"]
         while not self._stop:
-            self.bell.wait([orders, control], 20_000_000)
-            while (record := orders.pop()) is not None:
-                if self.acknowledgement and record[_KIND] == _REQUEST:
-                    answer = bytearray(self.acknowledgement)
-                    for field in (_ORDER_NUMBER, _SLOT, _INSTRUMENT):
-                        answer[field] = record[field]
-                    self.rings["orders_out"].push(answer)
-                else:
-                    with self._lock:
-                        self._take("orders_in", np.frombuffer(record, record_dtype)[0])
-            if len(control):
-                with self._lock:
-                    for record in control.pop_many().view(record_dtype).reshape(-1):
-                        self._take("control_in", record)
+            if self.acknowledgement:
+                answer = self.acknowledgement
+                prompt.answer(self.bell, orders, control, self.rings["orders_out"], answer, 20_000_000)
+            else:
+                self.bell.wait([orders, control], 20_000_000)
+            with self._lock:
+                for name in ("control_in", "orders_in"):
+                    for record in self.rings[name].pop_many().view(record_dtype).reshape(-1):
+                        self._take(name, record)
 
 
 def strategy(endpoint: str, symbol: str, lane: bool, pipe: Connection) -> None:
@@ -295,6 +289,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    build("prompt")
     took = round_trips(options.rounds, options.trips)
     spread = {name: percentiles(values) for name, values in took.items()}
     rates = {readers: publishing(options.messages, readers) for readers in (1, 10)}

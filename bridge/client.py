@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -31,58 +30,13 @@ from bridge.iterators import END, Messages
 from bridge.operator import Operator
 from bridge.streams import Book, OrderState
 from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
+from bridge.watch import Watch
 
 __all__ = ["Book", "Client", "ConnectionState", "OrderState", "connect"]
 
 _DONTWAIT = int(zmq.DONTWAIT)
 BATCH = 100
 """Messages taken from one socket before the others have their turn."""
-
-
-class _Watch:
-    """What the client's thread sleeps on: a pipe that wakes it, and the sockets there are.
-
-    Args:
-        wake: The pipe's descriptor.
-    """
-
-    def __init__(self, wake: int) -> None:
-        self._wake = wake
-        self._poll = select.poll()
-        self._poll.register(wake, select.POLLIN)
-        self._sockets: dict[str, Any] = {}
-        self._descriptors: dict[str, int] = {}
-        self._fresh = False
-
-    def follow(self, sockets: dict[str, Any]) -> None:
-        """Sees to it that these are watched, and no others."""
-        if sockets == self._sockets:
-            return
-        self._poll = select.poll()
-        self._poll.register(self._wake, select.POLLIN)
-        self._sockets = dict(sockets)
-        self._descriptors = {name: socket.FD for name, socket in sockets.items()}
-        for descriptor in self._descriptors.values():
-            self._poll.register(descriptor, select.POLLIN)
-        # What came before they were watched is looked for once.
-        self._fresh = True
-
-    def wait(self, timeout_s: float) -> set[int]:
-        """Waits for something to read; the descriptors that have something."""
-        if self._fresh:
-            timeout_s = 0.0
-        return {descriptor for descriptor, _ in self._poll.poll(timeout_s * 1000)}
-
-    def names(self, ready: set[int], everything: bool) -> list[str]:
-        """The sockets to look at: all of them, or those that are ready, and lanes in any case."""
-        if everything or self._fresh:
-            self._fresh = False
-            return list(self._descriptors)
-        return [
-            name
-            for name, descriptor in self._descriptors.items()
-            if descriptor in ready or getattr(self._sockets[name], "waiting", False)
-        ]
 
 
 class Client(BaseClient, Operator):
@@ -324,7 +278,7 @@ class Client(BaseClient, Operator):
         with self._lock:
             self._session.start()
         next_tick = time.monotonic() + interval
-        more, watch = False, _Watch(self._wake_read)
+        more, watch = False, Watch(self._wake_read)
         while not self._stopping:
             with self._lock:
                 watch.follow(self._transport.sockets)

@@ -112,8 +112,6 @@ class Lane:
                 rings.append(ring)
             socket.send_fds(connection, [GREETING], files)
             self.bell = Bell.of_fd(connection.detach())
-        except CapacityError as error:
-            raise OSError(errno.ENOMEM, str(error)) from None
         finally:
             connection.close()
             for fd in files:
