@@ -20,7 +20,10 @@ class Decider(Strategy):
 
     def on_book(self, ctx, book):
         best = book.best_bid_tick, book.best_ask_tick, (book.best_bid_qty or 0.0) > (book.best_ask_qty or 0.0)
-        if None not in best and best != self._best:
+        if None in best:
+            # A market of which the first rows have come: outside the engine they may come one by one.
+            return
+        if best != self._best:
             self._decide(ctx, book, "book", Side.BUY if self._best and best > self._best else Side.SELL)
         self._best = best
 
