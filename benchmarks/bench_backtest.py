@@ -8,8 +8,7 @@ hftbacktest and on ``engine.backtest.hbt`` with nothing changed but the package,
 that is named. Ours checks every row and keeps every fill and the last million order messages; theirs does
 neither. ``runner`` cases run our own market maker in ``BacktestRunner`` against theirs.
 
-Each case runs on one thread, as theirs does, and as it is by default: with a second thread that prepares the
-recording ahead, where there is more than one processor.
+Each case runs on one thread, as theirs does, and with a second one that prepares the recording ahead.
 """
 
 from __future__ import annotations
@@ -65,16 +64,16 @@ DEPTHS = {"vector": ROI, "hash map": None}
 GRID = {"grid_num": 5, "grid_interval": 4, "half_spread": 1.0}
 
 
-THREADS = {"1 thread": 1, "default": None}
+THREADS = {"1 thread": 1, "2 threads": 2}
 
 
-def polled(package, asset, events, roi, params, threads=None) -> int:
+def polled(package, asset, events, roi, params, threads=1) -> int:
     """Runs the compiled market maker in a polled backtest; returns the number of events."""
     run_market_maker(asset, events, roi, record=False, package=package, threads=threads, **params)
     return len(events)
 
 
-def runner(asset, events, params, threads=None) -> int:
+def runner(asset, events, params, threads=1) -> int:
     """Runs our market maker in our runner; returns the number of events."""
     strategy = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker", params=params)
     config = BacktestConfig(assets=[asset], strategies=[strategy])

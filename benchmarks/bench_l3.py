@@ -50,16 +50,14 @@ def session() -> np.ndarray:
     return events
 
 
-def ours(events: np.ndarray, params: dict, threads: int | None = None) -> int:
+def ours(events: np.ndarray, params: dict, threads: int = 1) -> int:
     """Runs our market maker; returns the number of events."""
     strategy = StrategyConfig(id="mm", cls="engine.strategy.native:MarketMaker", params=params)
     config = BacktestConfig(assets=[ASSET], strategies=[strategy])
     return BacktestRunner(threads=threads).run(config, {ASSET.symbol: events}).events
 
 
-def polled(
-    events: np.ndarray, roi: tuple[float, float] | None, params: dict, threads: int | None = None
-) -> int:
+def polled(events: np.ndarray, roi: tuple[float, float] | None, params: dict, threads: int = 1) -> int:
     """Runs hftbacktest's strategy with ours in its place; returns the number of events."""
     run_market_maker(ASSET, events, roi, record=False, package=hbt, threads=threads, **params)
     return len(events)
@@ -86,7 +84,7 @@ def main() -> None:
                 ("hbt", partial(polled, events, roi, params)),
                 ("runner", partial(ours, events, params)),
             ):
-                for how, threads in {"1 thread": 1, "default": None}.items():
+                for how, threads in {"1 thread": 1, "2 threads": 2}.items():
                     case = f"{face}, CME, poll {poll} ms, {depth}, {how}"
                     if all(text in case for text in args.case):
                         contender = ("ringbook", partial(run, threads=threads))

@@ -58,7 +58,7 @@ def build(
     events: np.ndarray,
     roi: tuple[float, float] | None = None,
     package: ModuleType = hftbacktest,
-    threads: int | None = None,
+    threads: int = 1,
 ):
     """Makes a polled backtest.
 
@@ -110,7 +110,7 @@ def run_market_maker(
     *,
     record: bool = True,
     package: ModuleType = hftbacktest,
-    threads: int | None = None,
+    threads: int = 1,
     **params: float,
 ) -> PeerResult:
     """Runs the market maker in a polled backtest.

@@ -69,8 +69,7 @@ class BacktestRunner:
         chunk_rows: Rows of a recording that are in memory at a time (there are a few such chunks an asset);
             results do not depend on it. Failures, invariants and progress are looked at after each.
         threads: 1 does everything when it is needed; with 2 a thread of its own prepares the recordings ahead
-            while the run lasts. None is 2 where this process may use more than one processor and a recording
-            is long enough. Results do not depend on it.
+            while the run lasts. Results do not depend on it.
 
     Raises:
         ConfigError: ``on_error`` is neither, ``chunk_rows`` is not positive, ``threads`` is neither 1 nor 2,
@@ -89,7 +88,7 @@ class BacktestRunner:
         every: int = CHECKPOINT_ROWS,
         resume: bool = False,
         runs: KeepsRuns | None = None,
-        threads: int | None = None,
+        threads: int = 1,
     ) -> None:
         check_threads(threads)
         if chunk_rows is not None and chunk_rows < 1:

@@ -13,7 +13,6 @@ from engine.backtest.tape cimport Ahead, Tape
 # Who packs the tapes of a run: whoever needs them, or a helper ahead of them.
 cdef class Packer:
     cdef Ahead* ahead            # NULL: no helper
-    cdef int64_t least           # rows of a first chunk that are worth one
     cdef void help(self, Tape* tape)
     cpdef close(self)
 

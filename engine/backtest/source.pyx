@@ -1,7 +1,5 @@
 """Feeding tapes from Python; source.pxd says who packs them."""
 
-import os
-
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t
 
@@ -30,20 +28,10 @@ from engine.core.types cimport Event
 from engine.backtest.checks import FAULTS
 from engine.core.errors import ConfigError, DataError, raise_for_code
 
-# Starting a thread takes as long as packing so many rows.
-cdef enum:
-    WORTH_A_THREAD = 1 << 14
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check_threads(threads) -> None:
-    """Raises ConfigError unless ``threads`` is None, 1 or 2."""
-    if threads is not None and (isinstance(threads, bool) or threads not in (1, 2)):
-        raise ConfigError(f"threads {threads!r} is neither 1 nor 2, nor None")
+    """Raises ConfigError unless ``threads`` is 1 or 2."""
+    if isinstance(threads, bool) or threads not in (1, 2):
+        raise ConfigError(f"threads {threads!r} is neither 1 nor 2")
 
 
 cdef class Packer:
@@ -51,15 +39,13 @@ cdef class Packer:
 
     Args:
         tapes: How many there are.
-        threads: 1 packs them when they are needed; with 2 a thread does so ahead. None is 2 where this process
-            may use more than one processor, and a recording is long enough to be worth it.
+        threads: 1 packs them when they are needed; with 2 a thread does so ahead.
     """
 
-    def __cinit__(self, int tapes, threads=None):
+    def __cinit__(self, int tapes, threads=1):
         check_threads(threads)
-        if threads == 1 or (threads is None and processors() < 2):
+        if threads == 1:
             return
-        self.least = WORTH_A_THREAD if threads is None else 0
         self.ahead = helper_new(tapes)
         if self.ahead == NULL:
             raise MemoryError
@@ -69,8 +55,8 @@ cdef class Packer:
             helper_free(self.ahead)
 
     cdef void help(self, Tape* tape):
-        """Has a tape packed ahead if that is worth it; its first chunk has been given."""
-        if self.ahead != NULL and tape.packing.next_n >= self.least and not tape.packing.no_more:
+        """Has a tape packed ahead, unless nothing is in it; its first chunk has been given."""
+        if self.ahead != NULL and not tape.packing.no_more:
             tape_help(tape, self.ahead)
 
     @property

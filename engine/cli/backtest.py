@@ -142,8 +142,9 @@ def _threads_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=int,
+        default=1,
         metavar="N",
-        help="1, or 2 to prepare recordings ahead; by default 2 where there are processors; same results",
+        help="1 (default), or 2 to prepare recordings ahead on another processor; same results",
     )
 
 

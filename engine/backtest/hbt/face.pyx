@@ -120,22 +120,21 @@ cdef class Backtest:
         assets: ``BacktestAsset`` of each, at least one; asset numbers are their places.
         compat: None for what is right; ``"2.4"`` repeats what hftbacktest 2.4 does wrong (docs/parity.md).
         threads: 1 does everything when it is needed; with 2 a thread of its own prepares the recordings ahead,
-            until ``close`` or the end of the object. None, the default, is 2 where this process may use more
-            than one processor and a recording is long enough. Results do not depend on it.
+            until ``close`` or the end of the object. Results do not depend on it.
 
     Raises:
         ConfigError: A model cannot be, ``compat`` names no version, or ``threads`` is neither 1 nor 2.
         DataError: A recording or snapshot cannot be used.
     """
 
-    def __cinit__(self, assets, compat=None, threads=None):
+    def __cinit__(self, assets, compat=None, threads=1):
         self.sources = []
         self.kept = []
         self.custom = []
         memset(&self.session, 0, sizeof(Session))
         self.session.owner = <void*>self
 
-    def __init__(self, assets, compat=None, threads=None):
+    def __init__(self, assets, compat=None, threads=1):
         assets = check_assets(assets, compat, self.roi)
         if self.markets is not None:
             raise RuntimeError("a backtest is made once")
@@ -464,5 +463,5 @@ cdef class HashMapMarketDepthBacktest(Backtest):
 cdef class ROIVectorMarketDepthBacktest(Backtest):
     """A backtest whose depth also gives ranges of quantities as arrays. Arguments as for :class:`Backtest`."""
 
-    def __cinit__(self, assets, compat=None, threads=None):
+    def __cinit__(self, assets, compat=None, threads=1):
         self.roi = True
