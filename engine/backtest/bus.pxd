@@ -9,6 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from engine.backtest.order cimport SimOrder
 from engine.core.codes cimport OK
+from engine.core.image cimport Image
 
 
 cdef struct OrderBus:
@@ -26,6 +27,8 @@ cdef int bus_init(OrderBus* bus, uint32_t capacity, bint grows) noexcept nogil
 cdef void bus_free(OrderBus* bus) noexcept nogil
 # Makes room for twice as many, if the bus grows. ERR_FULL, ERR_NO_MEMORY.
 cdef int bus_grow(OrderBus* bus) noexcept nogil
+# Moves what is on its way, out or in.
+cdef void bus_image(OrderBus* bus, Image* image) noexcept nogil
 # When the first order of that id arrives; INT64_MAX if none is on its way.
 cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id) noexcept nogil
 

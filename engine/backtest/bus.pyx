@@ -4,7 +4,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from engine.backtest.order cimport SimOrder
-from engine.core.codes cimport ERR_FULL, ERR_NO_MEMORY, OK
+from engine.core.codes cimport ERR_FULL, ERR_IMAGE_OTHER, ERR_NO_MEMORY, OK
+from engine.core.image cimport Image, image_count, image_fault, image_match, image_move
 
 
 cdef int bus_init(OrderBus* bus, uint32_t capacity, bint grows) noexcept nogil:
@@ -57,3 +58,24 @@ cdef int64_t bus_arrival(const OrderBus* bus, uint64_t order_id) noexcept nogil:
         if bus.orders[i & bus.mask].order_id == order_id:
             return bus.times[i & bus.mask]
     return INT64_MAX
+
+
+cdef void bus_image(OrderBus* bus, Image* image) noexcept nogil:
+    cdef uint64_t size = image_count(image, <uint64_t>bus.mask + 1, <uint64_t>1 << 31)
+    cdef uint32_t i
+    image_match(image, bus.grows)
+    while image.code == OK and bus.mask + 1 < size:
+        image_fault(image, bus_grow(bus))
+    if image.code == OK and bus.mask + 1 != size:
+        image_fault(image, ERR_IMAGE_OTHER)
+    image_move(image, &bus.head, sizeof(uint32_t))
+    image_move(image, &bus.tail, sizeof(uint32_t))
+    image_move(image, &bus.pushed, sizeof(uint64_t))
+    image_move(image, &bus.next_ts, sizeof(int64_t))
+    if image.code == OK and bus.tail - bus.head > bus.mask + 1:
+        image_fault(image, ERR_IMAGE_OTHER)
+    if image.code != OK:
+        return
+    for i in range(bus.tail - bus.head):
+        image_move(image, &bus.orders[(bus.head + i) & bus.mask], sizeof(SimOrder))
+        image_move(image, &bus.times[(bus.head + i) & bus.mask], sizeof(int64_t))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +26,7 @@ from engine.backtest.recorder import Recorder
 from engine.core.errors import CheckpointError, ConfigError
 from engine.core.settings import config_hash
 from engine.kernel import Kernel
+from engine.strategy.holdings import Pickler, Unpickler, restore
 from engine.strategy.script import call_dtype
 
 FORMAT = 1
@@ -156,7 +156,7 @@ class Checkpoints:
         script.record()
         parts = kernel.parts()
         for name, state in self._state.items():
-            _restore(parts["strategy", name], state)
+            restore(parts["strategy", name], state)
 
     def due(self, events: int) -> bool:
         """Whether the next checkpoint is due, with so many rows read."""
@@ -217,54 +217,22 @@ class Checkpoints:
                 states[name] = parts[kind, name].__getstate__()
                 # Said of the one that it is about.
                 try:
-                    _Pickler(io.BytesIO(), parts).dump(states[name])
+                    Pickler(io.BytesIO(), parts).dump(states[name])
                 except Exception as error:
                     text = f"strategy {name} holds what cannot be kept: {type(error).__name__}: {error}"
                     raise CheckpointError(
                         f"{text}; __getstate__ and __setstate__ can leave it out"
                     ) from error
-        _Pickler(file, parts).dump((kernel.script.texts, states))
+        Pickler(file, parts).dump((kernel.script.texts, states))
         return file.getvalue()
 
     def _load_state(self, kernel: Kernel, saved: Place) -> tuple[list[Any], dict[str, Any]]:
         path = self._directory / saved.state
         try:
             with open(path, "rb") as file:
-                return _Unpickler(file, kernel.parts()).load()
+                return Unpickler(file, kernel.parts()).load()
         except Exception as error:
             raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
-
-
-class _Pickler(pickle.Pickler):
-    """Keeps what belongs to the kernel by name: the other run has its own."""
-
-    def __init__(self, file: IO[bytes], parts: dict[tuple[str, str], object]) -> None:
-        super().__init__(file)
-        self._names = {id(part): name for name, part in parts.items()}
-
-    def persistent_id(self, obj: Any) -> tuple[str, str] | None:
-        return self._names.get(id(obj))
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], parts: dict[tuple[str, str], object]) -> None:
-        super().__init__(file)
-        self._parts = parts
-
-    def persistent_load(self, pid: tuple[str, str]) -> object:
-        return self._parts[pid]
-
-
-def _restore(strategy: Any, state: Any) -> None:
-    """What ``copy`` and ``pickle`` do with a state."""
-    if hasattr(strategy, "__setstate__"):
-        strategy.__setstate__(state)
-        return
-    values, slots = state if isinstance(state, tuple) else (state, None)
-    strategy.__dict__.clear()
-    strategy.__dict__.update(values or {})
-    for name, value in (slots or {}).items():
-        setattr(strategy, name, value)
 
 
 def _sync(file: IO[bytes]) -> None:

@@ -33,6 +33,7 @@ from engine.book.l2 cimport L2Book
 from engine.book.ladder cimport Ladder
 from engine.book.queues cimport L3Book
 from engine.core.idmap cimport IdTable
+from engine.core.image cimport Image
 from engine.core.types cimport Event, Instrument, Order
 
 
@@ -108,6 +109,8 @@ cdef int venues_run(Exchange* first, size_t stride, int n, int64_t* bound, int* 
 cdef int exchange_send(Exchange* ex, const SimOrder* request, int64_t now) noexcept nogil
 cdef int exchange_take(Exchange* ex, const Order* request, int64_t now) noexcept nogil
 cdef int exchange_check(const Exchange* ex) noexcept nogil
+# Moves a venue that is pushed, out or in; ERR_NO_IMAGE of one with models of the user's own, or market by order.
+cdef void exchange_image(Exchange* ex, Image* image) noexcept nogil
 
 
 cdef inline uint32_t own_slot(int64_t key) noexcept nogil:

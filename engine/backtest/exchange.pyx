@@ -6,11 +6,11 @@ from libc.string cimport memset
 
 from engine.backtest.arrival cimport arrive
 from engine.backtest.assets cimport instrument_from_config
-from engine.backtest.bus cimport bus_free, bus_init, bus_pop, bus_push
+from engine.backtest.bus cimport bus_free, bus_image, bus_init, bus_pop, bus_push
 from engine.backtest.custom cimport model_code
 from engine.backtest.exchange_l3 cimport orders_check, orders_row, orders_run
 from engine.backtest.fees cimport fees_from_config
-from engine.backtest.latency cimport latency_constant, latency_entry
+from engine.backtest.latency cimport latency_constant, latency_entry, latency_image
 from engine.backtest.liquidity cimport (
     liquidity_check,
     liquidity_event,
@@ -37,12 +37,13 @@ from engine.backtest.tape cimport (
     tape_event,
     tape_fetch,
 )
-from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_fetch, l2_free, l2_init
+from engine.book.l2 cimport L2Change, _l2_fetch, _l2_put, l2_apply, l2_fetch, l2_free, l2_image, l2_init
 from engine.book.l3 cimport l3_free
-from engine.book.ladder cimport ladder_rare
+from engine.book.ladder cimport ladder_image, ladder_rare
 from engine.book.queues cimport l3_own_init
-from engine.core.codes cimport ERR_NO_MEMORY, OK
-from engine.core.idmap cimport idmap_free, idmap_init
+from engine.core.codes cimport ERR_NO_IMAGE, ERR_NO_MEMORY, OK
+from engine.core.idmap cimport idmap_free, idmap_image, idmap_init
+from engine.core.image cimport Image, image_count, image_fault, image_match, image_move, image_same
 from engine.core.ticks cimport to_tick
 from engine.core.types cimport (
     EV_BUY,
@@ -371,3 +372,36 @@ cdef int exchange_check(const Exchange* ex) noexcept nogil:
     if code == OK and ex.consumes:
         code = liquidity_check(ex)
     return code
+
+
+cdef void exchange_image(Exchange* ex, Image* image) noexcept nogil:
+    cdef int side
+    if ex.by_order or ex.model_fault != NULL:
+        image_fault(image, ERR_NO_IMAGE)
+    image_same(image, &ex.instrument.tick_size, sizeof(double))
+    image_same(image, &ex.instrument.lot_size, sizeof(double))
+    image_same(image, &ex.instrument.contract_size, sizeof(double))
+    image_match(image, ex.instrument.asset_kind)
+    image_match(image, ex.queue.kind)
+    image_match(image, ex.fees.kind)
+    image_match(image, ex.fill_kind)
+    image_match(image, ex.consumes)
+    image_match(image, ex.capacity)
+    latency_image(&ex.entry, image)
+    latency_image(&ex.response, image)
+    image_move(image, &ex.free, sizeof(uint32_t))
+    ex.fresh = <uint32_t>image_count(image, ex.fresh, ex.capacity)
+    image_move(image, ex.orders, ex.fresh * sizeof(SimOrder))
+    image_move(image, &ex.n_orders, sizeof(uint32_t))
+    idmap_image(&ex.ids, image)
+    for side in range(2):
+        image_match(image, ex.own[side].sign)
+        image_move(image, &ex.own[side], sizeof(ex.own[side]))
+    bus_image(&ex.requests, image)
+    bus_image(&ex.responses, image)
+    l2_image(&ex.book, image)
+    for side in range(2):
+        if ex.consumes:
+            ladder_image(&ex.taken[side], image)
+    if image.loading and image.code == OK:
+        image_fault(image, exchange_check(ex))

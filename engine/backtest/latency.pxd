@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t
 
 from engine.backtest.custom cimport CustomLatency, custom_entry, custom_response
 from engine.backtest.order cimport SimOrder
+from engine.core.image cimport Image
 from engine.core.types cimport STATUS_CANCELED, STATUS_REPLACED
 
 
@@ -37,6 +38,9 @@ cdef struct LatencyModel:
     int64_t response_at
     CustomLatency custom         # when it is the kind
 
+
+# Moves where a model is in its rows, out or in; ERR_NO_IMAGE of the user's own.
+cdef void latency_image(LatencyModel* model, Image* image) noexcept nogil
 
 cdef int64_t interpolated_entry(LatencyModel* model, int64_t now) noexcept nogil
 cdef int64_t interpolated_response(LatencyModel* model, int64_t now) noexcept nogil

@@ -1,11 +1,13 @@
 """Latency models by name, and interpolation between recorded latencies."""
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 from libc.string cimport memset
 
 import numpy as np
 
 from engine.backtest.order cimport SimOrder
+from engine.core.codes cimport ERR_NO_IMAGE
+from engine.core.image cimport Image, image_fault, image_match, image_move
 from engine.core.types cimport STATUS_NEW
 
 from engine.backtest.files import ArrayFile
@@ -26,6 +28,19 @@ cdef LatencyModel latency_constant(int64_t entry, int64_t modify, int64_t cancel
     model.cancel_ns = cancel
     model.response_ns = response
     return model
+
+
+cdef void latency_image(LatencyModel* model, Image* image) noexcept nogil:
+    if model.kind == LATENCY_CUSTOM:
+        image_fault(image, ERR_NO_IMAGE)
+    image_match(image, model.kind)
+    image_match(image, <uint64_t>model.entry_ns)
+    image_match(image, <uint64_t>model.modify_ns)
+    image_match(image, <uint64_t>model.cancel_ns)
+    image_match(image, <uint64_t>model.response_ns)
+    image_match(image, <uint64_t>model.n_rows)
+    image_move(image, &model.entry_at, sizeof(int64_t))
+    image_move(image, &model.response_at, sizeof(int64_t))
 
 
 cdef class Latencies:

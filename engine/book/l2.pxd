@@ -18,6 +18,7 @@ from engine.book.ladder cimport (
     ladder_spill_set,
 )
 from engine.core.codes cimport ERR_BAD_QTY, ERR_BAD_TICK, OK
+from engine.core.image cimport Image
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK, round_half_away
 from engine.core.types cimport (
     EV_BUY,
@@ -89,6 +90,8 @@ cdef uint32_t l2_count(const L2Book* book, int side) noexcept nogil
 # Of the levels at or beyond the best; the same wherever the windows are.
 cdef uint64_t l2_hash(const L2Book* book) noexcept nogil
 cdef int l2_check(const L2Book* book) noexcept nogil
+# Moves the book, out or in.
+cdef void l2_image(L2Book* book, Image* image) noexcept nogil
 # The least quantity that rounds to a lot, and the greatest that a book takes.
 cdef double l2_min_qty(double lot_size) noexcept nogil
 cdef double l2_max_qty(double lot_size) noexcept nogil

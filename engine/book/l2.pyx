@@ -11,6 +11,7 @@ from engine.book.ladder cimport (
     ladder_clear,
     ladder_clear_upto,
     ladder_free,
+    ladder_image,
     ladder_init,
     ladder_levels,
     ladder_mix,
@@ -19,6 +20,7 @@ from engine.book.ladder cimport (
     ladder_visible,
 )
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_FULL, ERR_INVARIANT, ERR_NO_MEMORY
+from engine.core.image cimport Image, image_fault, image_move, image_same
 from engine.core.types cimport (
     EV_EXCH,
     EV_LOCAL,
@@ -205,6 +207,18 @@ cdef int l2_check(const L2Book* book) noexcept nogil:
     if ladder_check(&book.ladders[0]) != OK:
         return ERR_INVARIANT
     return ladder_check(&book.ladders[1])
+
+
+cdef void l2_image(L2Book* book, Image* image) noexcept nogil:
+    image_same(image, &book.tick_size, sizeof(double))
+    image_same(image, &book.lot_size, sizeof(double))
+    image_move(image, &book.best_bid_tick, sizeof(int64_t))
+    image_move(image, &book.best_ask_tick, sizeof(int64_t))
+    image_move(image, &book.ts, sizeof(int64_t))
+    ladder_image(&book.ladders[0], image)
+    ladder_image(&book.ladders[1], image)
+    if image.loading and image.code == OK:
+        image_fault(image, l2_check(book))
 
 
 # --- Python's face -------------------------------------------------------------------------------

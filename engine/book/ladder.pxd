@@ -24,6 +24,7 @@ The bad case
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from engine.core.image cimport Image
 from engine.core.ticks cimport INVALID_MIN_TICK
 
 
@@ -75,6 +76,8 @@ cdef uint32_t ladder_levels(const Ladder* ladder, uint32_t n, int64_t* keys, dou
 # How many levels are at or below the best, and a hash of them under `key ^ mirror`.
 cdef uint64_t ladder_visible(const Ladder* ladder, int64_t mirror, uint64_t* hashed) noexcept nogil
 cdef int ladder_check(const Ladder* ladder) noexcept nogil
+# Moves all levels, where they lie, out or in.
+cdef void ladder_image(Ladder* ladder, Image* image) noexcept nogil
 
 # The out-of-line parts of the inline functions below.
 cdef double ladder_spill_get(const Ladder* ladder, int64_t key) noexcept nogil

@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from engine.core.codes cimport ERR_FULL, ERR_INVARIANT, ERR_NO_MEMORY, OK
+from engine.core.image cimport Image, image_count, image_fault, image_match, image_move, image_sparse
 from engine.core.ticks cimport INVALID_MAX_TICK
 
 
@@ -411,3 +412,39 @@ cdef int ladder_check(const Ladder* ladder) noexcept nogil:
     if <uint64_t>(ladder.best - ladder.base) > ladder.mask and n_spilled * 2 < LADDER_SPILL_MAX:
         return ERR_INVARIANT
     return OK
+
+
+# --- written down ---------------------------------------------------------------------------------
+
+cdef bint _spill_of(Ladder* ladder, uint64_t capacity) noexcept nogil:
+    """An empty spill of that many slots."""
+    cdef SpilledLevel* fresh
+    if capacity < SPILL_FIRST or capacity & (capacity - 1):
+        return False
+    if capacity != ladder.spill_mask + 1:
+        fresh = <SpilledLevel*>calloc(capacity, sizeof(SpilledLevel))
+        if fresh == NULL:
+            return False
+        free(ladder.spill)
+        ladder.spill, ladder.spill_mask = fresh, capacity - 1
+    return True
+
+
+cdef void _spill_image(Ladder* ladder, Image* image) noexcept nogil:
+    cdef uint64_t capacity = image_count(image, ladder.spill_mask + 1, 4 * LADDER_SPILL_MAX)
+    if image.loading and image.code == OK and not _spill_of(ladder, capacity):
+        image_fault(image, ERR_NO_MEMORY)
+    image_sparse(image, ladder.spill, ladder.spill_mask + 1, sizeof(SpilledLevel))
+    image_move(image, &ladder.spill_count, sizeof(uint64_t))
+    image_move(image, &ladder.spill_top, sizeof(int64_t))
+
+
+cdef void ladder_image(Ladder* ladder, Image* image) noexcept nogil:
+    image_match(image, ladder.mask)
+    image_move(image, &ladder.base, sizeof(int64_t))
+    image_move(image, &ladder.best, sizeof(int64_t))
+    image_move(image, &ladder.bound, sizeof(int64_t))
+    image_sparse(image, ladder.qty, ladder.mask + 1, sizeof(double))
+    image_sparse(image, ladder.words, (ladder.mask + 1) >> 6, sizeof(uint64_t))
+    image_sparse(image, ladder.summary, ladder.summary_mask + 1, sizeof(uint64_t))
+    _spill_image(ladder, image)

@@ -18,6 +18,9 @@ cdef enum ResultCode:
     ERR_BAD_SIZE = 24
     ERR_NO_SPACE = 25
     ERR_JOURNAL_HALTED = 26
+    ERR_IMAGE_CUT = 27
+    ERR_IMAGE_OTHER = 28
+    ERR_NO_IMAGE = 29
     # 40-59: books
     ERR_BAD_TICK = 40
     ERR_BAD_QTY = 41

@@ -113,6 +113,14 @@ class CannotResume(JournalError):
     """An unfinished run cannot be gone on with; the message says why, and how to begin another."""
 
 
+class ImageError(RingbookError):
+    """State that was written down cannot be read back here: cut, damaged, or of another build or configuration."""
+
+
+class NotKept(RingbookError):
+    """Something of a run's state cannot be written down; the message says what."""
+
+
 class JournalLocked(JournalError):
     """Another process writes the journal in that directory."""
 
@@ -138,6 +146,9 @@ _BY_CODE: dict[int, tuple[type[RingbookError], str]] = {
     24: (CapacityError, "bad size"),
     25: (CapacityError, "the temporary directory has no room for the log of a run"),
     26: (JournalError, "the journal's disk has failed: nothing may be taken any more"),
+    27: (ImageError, "the image ends too early"),
+    28: (ImageError, "the image is of something of another shape"),
+    29: (NotKept, "its state cannot be written down"),
     40: (DataError, "price is not a tick of the book"),
     41: (DataError, "quantity is not a number of lots"),
     42: (InvariantError, "invariant broken"),

@@ -9,6 +9,7 @@ grow with churn. Bad case: keys made to collide; they cost a scan, never a wrong
 from libc.stdint cimport uint32_t, uint64_t
 
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_FULL, ERR_ORDER_ID_EXIST, OK
+from engine.core.image cimport Image
 
 
 cdef extern from *:
@@ -37,6 +38,8 @@ cdef int idmap_init(IdTable* table, uint32_t items) noexcept nogil
 cdef void idmap_free(IdTable* table) noexcept nogil
 cdef void idmap_clear(IdTable* table) noexcept nogil
 cdef int idmap_check(const IdTable* table) noexcept nogil
+# Moves all entries, out or in.
+cdef void idmap_image(IdTable* table, Image* image) noexcept nogil
 
 
 cdef inline uint32_t idmap_home(const IdTable* table, uint64_t key) noexcept nogil:

@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from engine.core.codes cimport ERR_INVARIANT, ERR_NO_MEMORY
+from engine.core.image cimport Image, image_fault, image_move, image_sparse
 
 from engine.core.errors import CapacityError, InvariantError, raise_for_code
 
@@ -50,6 +51,13 @@ cdef int idmap_check(const IdTable* table) noexcept nogil:
                 return ERR_INVARIANT
             at = (at + 1) & table.mask
     return OK if used == table.used and used <= table.limit else ERR_INVARIANT
+
+
+cdef void idmap_image(IdTable* table, Image* image) noexcept nogil:
+    image_sparse(image, table.slots, <uint64_t>table.mask + 1, sizeof(IdSlot))
+    image_move(image, &table.used, sizeof(uint32_t))
+    if image.loading and image.code == OK:
+        image_fault(image, idmap_check(table))
 
 
 @cython.final

@@ -9,6 +9,7 @@ from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
 from engine.core.codes cimport ERR_INVARIANT, OK
+from engine.core.image cimport Image
 
 
 cdef enum:
@@ -43,6 +44,8 @@ cdef struct Slab:
 cdef int pool_init(Slab* pool, uint32_t capacity, uint64_t record_size) noexcept nogil
 cdef void pool_free_all(Slab* pool) noexcept nogil
 cdef int pool_check(const Slab* pool) noexcept nogil
+# Moves all records and who is free, out or in.
+cdef void pool_image(Slab* pool, Image* image) noexcept nogil
 
 
 # A zeroed record's handle, or 0 when the pool is full.

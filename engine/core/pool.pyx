@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_NO_MEMORY
+from engine.core.image cimport Image, image_fault, image_match, image_move, image_sparse
 
 from engine.core.errors import CapacityError, InvariantError, raise_for_code
 
@@ -50,6 +51,16 @@ cdef int pool_check(const Slab* pool) noexcept nogil:
     if live != pool.used or live + listed != pool.capacity:
         return ERR_INVARIANT
     return OK
+
+
+cdef void pool_image(Slab* pool, Image* image) noexcept nogil:
+    image_match(image, pool.record_size)
+    image_sparse(image, pool.records, <uint64_t>pool.capacity + 1, pool.record_size)
+    image_move(image, pool.next, (<uint64_t>pool.capacity + 1) * sizeof(uint32_t))
+    image_move(image, &pool.free_head, sizeof(uint32_t))
+    image_move(image, &pool.used, sizeof(uint32_t))
+    if image.loading and image.code == OK:
+        image_fault(image, pool_check(pool))
 
 
 @cython.final

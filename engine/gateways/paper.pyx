@@ -10,6 +10,7 @@ from engine.backtest.exchange cimport (
     exchange_check,
     exchange_event,
     exchange_free,
+    exchange_image,
     exchange_init,
     exchange_requests,
     exchange_take,
@@ -21,6 +22,7 @@ from engine.backtest.order cimport order_to_kernel
 from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport OK
 from engine.core.errors import ConfigError, raise_for_code
+from engine.core.image cimport Image, image_match
 from engine.core.types cimport Event, Order
 from engine.gateways.venue cimport (
     ITEM_LOCAL_MARKET,
@@ -89,6 +91,12 @@ cdef class Paper(Venue):
         """Raises InvariantError unless each venue is consistent."""
         for i in range(self.n_instruments):
             raise_for_code(exchange_check(&self.venues[i]), f"paper venue of instrument {i}")
+
+    cdef void image(self, Image* image) noexcept nogil:
+        cdef uint16_t i
+        image_match(image, self.n_instruments)
+        for i in range(self.n_instruments):
+            exchange_image(&self.venues[i], image)
 
     cdef int venue_market(self, uint16_t instrument, const Event* event) noexcept nogil:
         return exchange_event(&self.venues[instrument], event)

@@ -8,6 +8,7 @@ fills at any speed. Asking costs one virtual call an item; everything else is th
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
+from engine.core.image cimport Image
 from engine.core.types cimport Event, Order
 from engine.kernel cimport Kernel, Output
 
@@ -57,6 +58,8 @@ cdef class Venue:
     cdef bint venue_pending(self, int64_t* ts, int64_t* key) noexcept nogil
     # Does what `venue_next` said.
     cdef int venue_step(self, VenueStep* step) noexcept nogil
+    # Moves all its state between two steps, out or in; ERR_NO_IMAGE of one that cannot.
+    cdef void image(self, Image* image) noexcept nogil
 
 
 # What the kernel puts out besides requests goes to `emitted`, market data that it has been given to `seen`, and `sent`
@@ -64,7 +67,7 @@ cdef class Venue:
 # recorder.
 cdef class VenueDriver:
     cdef Kernel kernel
-    cdef Venue venue
+    cdef readonly Venue venue
     cdef bint counting               # outputs are counted and hashed
     cdef readonly uint64_t n_outputs
     cdef readonly uint64_t outputs_hash

@@ -3,7 +3,8 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint16_t, uint32_t, uint64_t
 
 from engine.backtest.local cimport kernel_report, kernel_request
-from engine.core.codes cimport ERR_BAD_EVENT, ERR_INVALID_REQUEST, OK
+from engine.core.codes cimport ERR_BAD_EVENT, ERR_INVALID_REQUEST, ERR_NO_IMAGE, OK
+from engine.core.image cimport Image, ImageBuffer, image_fault
 from engine.core.types cimport Event, Fill, Order
 from engine.kernel cimport OUTPUT_FILL, OUTPUT_ORDER, OUTPUT_REQUEST, Kernel, Output
 
@@ -37,6 +38,32 @@ cdef class Venue:
     cdef int venue_step(self, VenueStep* step) noexcept nogil:
         step.kind = STEP_NOTHING
         return OK
+
+    cdef void image(self, Image* image) noexcept nogil:
+        image_fault(image, ERR_NO_IMAGE)
+
+    def written(self):
+        """All its state, as bytes.
+
+        Raises:
+            NotKept: It has models of the user's own, or is of a kind that cannot be written down.
+        """
+        cdef ImageBuffer buffer = ImageBuffer()
+        self.image(&buffer.image)
+        return buffer.finish("the venue")
+
+    def read_back(self, bytes state not None):
+        """Takes a state over that another venue of the same configuration has written.
+
+        Args:
+            state: As :meth:`written` gave it.
+
+        Raises:
+            ImageError: It is of another configuration, or damaged; this venue is then of no use any more.
+        """
+        cdef ImageBuffer buffer = ImageBuffer(state)
+        self.image(&buffer.image)
+        buffer.finish("the venue")
 
     def check_models(self):
         """Raises what a model of the user's own raised, or what it returned that cannot be."""

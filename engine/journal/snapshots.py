@@ -6,11 +6,12 @@ import itertools
 import os
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.core.errors import JournalDamaged
 from engine.journal.disk import read_segment
-from engine.journal.files import Buffer, Files, again, list_journal, segment_names, write_new
+from engine.journal.files import TEMPORARY, Buffer, Files, again, list_journal, segment_names, write_all
 from engine.journal.wal import crc32c
 
 KEEP = 2
@@ -86,25 +87,98 @@ def write_snapshot(
         JournalDamaged: What reads back is not what was written; nothing was removed.
         OSError: The system refuses; the older snapshots are as they were.
     """
+    draft = draft_snapshot(
+        directory, seq=seq, ts=ts, state_hash=state_hash, state=state, run_id=run_id, files=files
+    )
+    state = bytes(state)
+
+    def same(written: Snapshot) -> None:
+        if (written.seq, written.state_hash, written.state) != (seq, state_hash, state):
+            raise JournalDamaged("reads back differently", segment=os.path.basename(draft), offset=0)
+
+    return adopt_snapshot(draft, same, forget_segments=True, files=files)
+
+
+def draft_snapshot(
+    directory: str | os.PathLike[str],
+    *,
+    seq: int,
+    ts: int,
+    state_hash: int,
+    state: Buffer,
+    run_id: bytes,
+    files: Files | None = None,
+) -> str:
+    """Writes a snapshot under a name that nobody takes for one, and does not wait for the disk.
+
+    Args:
+        directory: The journal's.
+        seq: As :func:`write_snapshot`, and so the rest.
+        ts: Engine time.
+        state_hash: Unsigned.
+        state: The state.
+        run_id: 16 bytes.
+        files: The system's files by default.
+
+    Returns:
+        The file, for :func:`adopt_snapshot`.
+
+    Raises:
+        OSError: The system refuses.
+    """
     files = Files() if files is None else files
-    path = os.fspath(directory)
     state = bytes(state)
     head = _HEADER.pack(_MAGIC, _VERSION, 0, seq, ts, state_hash, len(state), run_id, 0)[:_BEFORE_CRC]
     crc = crc32c(state, crc32c(head, 0xFFFFFFFF))
-    name = f"snapshot-{seq:020d}.snap"
-    write_new(files, path, name, [head + struct.pack("<I", crc), state])
-    written = read_snapshot(os.path.join(path, name), files=files)
-    if (written.seq, written.state_hash, written.state) != (seq, state_hash, state):
-        raise JournalDamaged("reads back differently", segment=name, offset=0)
-    _forget_old(files, path)
+    path = os.path.join(os.fspath(directory), f"snapshot-{seq:020d}.snap{TEMPORARY}")
+    fd = again(files.create, path)
+    try:
+        write_all(files, fd, [head + struct.pack("<I", crc), state], 0)
+    finally:
+        files.close(fd)
+    return path
+
+
+def adopt_snapshot(
+    draft: str,
+    prove: Callable[[Snapshot], None],
+    *,
+    forget_segments: bool,
+    files: Files | None = None,
+) -> Snapshot:
+    """Gives a draft its name once it is on disk, reads back and is proven; only then older ones go.
+
+    Args:
+        draft: As :func:`draft_snapshot` returned it.
+        prove: Raises if what was read back is not good enough.
+        forget_segments: Whether segments go that nobody needs behind the older of two snapshots.
+        files: The system's files by default.
+
+    Raises:
+        JournalDamaged: It does not read back.
+        OSError: The system refuses; the older snapshots are as they were.
+    """
+    files = Files() if files is None else files
+    directory, name = os.path.split(draft.removesuffix(TEMPORARY))
+    fd = again(files.open, draft)
+    try:
+        again(files.fsync, fd)
+    finally:
+        files.close(fd)
+    prove(read_snapshot(draft, files=files))
+    path = os.path.join(directory, name)
+    again(files.rename, draft, path)
+    again(files.sync_directory, directory)
+    written = read_snapshot(path, files=files)
+    _forget_old(files, directory, forget_segments)
     return written
 
 
-def _forget_old(files: Files, path: str) -> None:
+def _forget_old(files: Files, path: str, segments: bool) -> None:
     snapshots = list_snapshots(files, path)
     for old in snapshots[:-KEEP]:
         again(files.unlink, old.path)
-    if len(snapshots) < KEEP:
+    if len(snapshots) < KEEP or not segments:
         return
     needed = snapshots[-KEEP].seq
     names = segment_names(files, path)

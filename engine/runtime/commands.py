@@ -139,6 +139,15 @@ class Commands:
     def version(self, version: int) -> None:
         self._audit.version = version
 
+    @property
+    def external(self) -> tuple[bool, RiskLimits | None]:
+        """Whether external traders may register, and the limits that each gets."""
+        return self._external, self._limits
+
+    @external.setter
+    def external(self, terms: tuple[bool, RiskLimits | None]) -> None:
+        self._external, self._limits = terms
+
     def handle(self, message: Any) -> dict[str, Any]:
         """Carries one command out.
 

@@ -156,6 +156,8 @@ class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         acknowledge: When clients are told what became of their orders and commands: once it is ``accepted``
             (it survives a killed process), or ``durable`` (it survives a loss of power).
         standby: Whether a second engine follows the journal, ready to take over from a killed one.
+        snapshot_records: After how many records that standby writes the run's state down, from where a
+            restart goes on; 0 never.
     """
 
     dir: str = ""
@@ -163,6 +165,7 @@ class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     segment_mb: Annotated[int, Meta(ge=1, le=1 << 14)] = 64
     acknowledge: Literal["accepted", "durable"] = "accepted"
     standby: bool = True
+    snapshot_records: Annotated[int, Meta(ge=0, le=1 << 53)] = 2_000_000
 
 
 class RecorderSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

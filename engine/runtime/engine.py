@@ -159,6 +159,12 @@ class EngineLoop(Repeating):
         bell = Bell.named(run.bell_path("engine"))
         return cls(config, kernel, out, *inputs, bell, log, None if standby else Ledger(run, log))
 
+    def discard(self) -> None:
+        """Lets go of everything: another loop takes this one's place before it has begun."""
+        if self._ledger is not None:
+            self._ledger.close()
+        self.kernel.release()
+
     # --- running --------------------------------------------------------------------------------
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:

@@ -108,12 +108,12 @@ def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready
     _pin(config)
     config = config_of_run(config, run)
     with in_background(log):
-        loop = EngineLoop.of_run(config, run, log)
         if config.journal.dir:
             from engine.runtime.returning import open_journal
 
-            open_journal(loop, config, run, log)
+            loop = open_journal(lambda: EngineLoop.of_run(config, run, log), config, run, log)
         else:
+            loop = EngineLoop.of_run(config, run, log)
             restore_switches(loop.kernel, run, log)
             loop.switches_restored()
         loop.run(ready.ok)
@@ -127,6 +127,7 @@ def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Read
     from engine.runtime.metrics import create_page
     from engine.runtime.resuming import config_of_run
     from engine.runtime.returning import Return
+    from engine.runtime.snapshotting import Snapshots
 
     def called(seconds: float) -> bool:
         if not select.select([word], [], [], seconds)[0]:
@@ -138,19 +139,20 @@ def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Read
     supervisor = os.getppid()
     config = config_of_run(config, run)
     # Without threads until then, of which a copy would have none.
-    loop = EngineLoop.of_run(config, run, log, standby=True)
-    way = Return(loop, Journal.attach(run.journal_buffer, prefault=True), config, log, dead=False)
+    buffer = Journal.attach(run.journal_buffer, prefault=True)
+    way = Return(lambda: EngineLoop.of_run(config, run, log, standby=True), buffer, config, log, dead=False)
+    snapshots = Snapshots(config, run, buffer.run_id, log)
     while True:
-        way.follow(called, lambda: ready.note("by"))
+        way.follow(called, lambda: ready.note("by"), snapshots.look)
         if _is_copy(supervisor):
             break
     ready.note(f"pid {os.getpid()}")
     os.close(word)
     _pin(config)
     with in_background(log):
-        loop.out.set_page(create_page(run))
+        way.loop.out.set_page(create_page(run))
         way.complete(Ledger(run, log))
-        loop.run(ready.ok)
+        way.loop.run(ready.ok)
 
 
 def _is_copy(supervisor: int) -> bool:

@@ -203,6 +203,15 @@ class BlobJoiner:
         self._parts = []
         self._size = 0
 
+    @property
+    def begun(self):
+        """What there is so far of a blob of which more is to come."""
+        return b"".join(self._parts)
+
+    @begun.setter
+    def begun(self, bytes data not None):
+        self._parts, self._size = [data] if data else [], len(data)
+
     def add(self, record):
         """Takes the next blob slot of the ring.
 

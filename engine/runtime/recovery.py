@@ -20,8 +20,11 @@ from engine.runtime.engine import EngineLoop, make_kernel
 from engine.runtime.loop import Want
 from engine.runtime.publish import Publisher
 from engine.runtime.records import SLOT_BYTES, FeedState, record_dtype
+from engine.runtime.repeating import Standing
 from engine.runtime.replay import JournalPass
 from engine.runtime.rundir import RING_SLOTS
+from engine.runtime.standing import stand, standing
+from engine.strategy.image import KernelState, load_kernel, save_kernel
 from engine.strategy.status import LatchInfo
 
 LAST_TS = 2**63 - 1
@@ -82,6 +85,22 @@ class Replayed:
     outputs_hash: int
 
 
+class RunImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a run stands, written down.
+
+    Attributes:
+        kernel: Books, orders, positions, limits and strategies.
+        venue: The venue, and what is on its way to and from it.
+        loop: The loop's clocks and counts.
+        standing: What Python holds of the loop.
+    """
+
+    kernel: KernelState
+    venue: bytes
+    loop: bytes
+    standing: Standing
+
+
 class Replay:
     """A run that is taken in again by a loop that has not begun.
 
@@ -93,6 +112,37 @@ class Replay:
     def __init__(self, loop: EngineLoop, reader: JournalReader) -> None:
         self._loop, self._pass = loop, JournalPass(loop, reader)
         self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run's ordered stop has begun."""
+        return self._stopped
+
+    def written(self) -> RunImage:
+        """Where the run stands, as far as it has been taken in.
+
+        Raises:
+            NotKept: Something of it cannot be written down.
+        """
+        loop = self._loop
+        return RunImage(
+            save_kernel(loop.kernel), loop.driver.venue.written(), standing(loop, self._pass), loop.standing
+        )
+
+    def read_back(self, image: RunImage) -> None:
+        """Brings the loop, which has not begun, to where another one stood.
+
+        Args:
+            image: What was written there; the reader is behind the last record that it includes.
+
+        Raises:
+            ImageError: It is of another configuration, or damaged; the loop is of no use any more.
+        """
+        loop = self._loop
+        load_kernel(loop.kernel, image.kernel)
+        loop.driver.venue.read_back(image.venue)
+        stand(loop, self._pass, image.loop)
+        loop.standing = image.standing
 
     def run(self, until: int = LAST_TS, most: int = LAST_TS) -> None:
         """Takes in what happened up to an engine time.

@@ -6,11 +6,38 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from engine.risk.limits import RiskLimits
 from engine.runtime.applying import Applying
 from engine.runtime.changes import Change
 from engine.runtime.commands import IN_ORDER, MAX_MESSAGE
 from engine.runtime.ledger import Ledger, Ticket
 from engine.runtime.records import Kind
+
+class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What Python holds of a loop that repeats a run, between two inputs.
+
+    Attributes:
+        version: Of the last change.
+        external: Whether external traders may register.
+        limits: Those that each of them gets.
+        log_level: As ``logging`` has it.
+        changes: The last ones, oldest first.
+        replies: The last answers to operators, oldest first.
+        command: What there is of a command of which more is to come.
+        signal: The same of a signal.
+    """
+
+    version: int
+    external: bool
+    limits: RiskLimits | None
+    log_level: int
+    changes: list[Change]
+    replies: list[dict[str, Any]]
+    command: bytes
+    signal: bytes
+
 
 LAST_REPLIES = 16
 LAST_CHANGES = 64
@@ -74,6 +101,29 @@ class Repeating(Applying):
     def last_changes(self) -> Sequence[Change]:
         """The last changes of the repeated run, oldest first."""
         return self._last_changes
+
+    @property
+    def standing(self) -> Standing:
+        """What of this loop, beside kernel, venue and :mod:`engine.runtime.standing`, the run goes on from."""
+        return Standing(
+            self._commands.version,
+            *self._commands.external,
+            self._log.level,
+            list(self._last_changes),
+            list(self._last_replies),
+            self._control_blobs.begun,
+            self._signal_blobs.begun,
+        )
+
+    @standing.setter
+    def standing(self, was: Standing) -> None:
+        self._commands.version, self._commands.external = was.version, (was.external, was.limits)
+        self._log.setLevel(was.log_level)
+        self._last_changes.extend(was.changes)
+        self._last_replies.extend(was.replies)
+        self._control_blobs.begun, self._signal_blobs.begun = was.command, was.signal
+        for slot, name in enumerate(self.kernel.strategy_names):
+            self.out.set_name(slot, name)
 
     def answer_again(self, message: Any, reply: dict[str, Any]) -> None:
         """Answers a command of the repeated run, where its answer may not have been given.

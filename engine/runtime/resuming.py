@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.core.errors import CannotResume, JournalDamaged, JournalError, ReplayDiverged
@@ -20,6 +21,7 @@ from engine.journal.wal import Journal
 from engine.runtime.build import build_hash, strategies_code
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import EngineLoop
+from engine.runtime.images import repeat
 from engine.runtime.records import Kind, blob_records
 from engine.runtime.recovery import Beginning, Replay, beginning, run_directory
 from engine.runtime.rundir import RunDir
@@ -59,36 +61,48 @@ def journal_of(config: DaemonConfig, run: RunDir) -> Path | None:
     return directory
 
 
-def resume(loop: EngineLoop, directory: Path, config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
+def resume(
+    make: Callable[[], EngineLoop],
+    directory: Path,
+    config: DaemonConfig,
+    run: RunDir,
+    log: logging.Logger,
+) -> EngineLoop:
     """Has a loop repeat a run from disk and go on with it, before anybody else has the rings.
 
     Args:
-        loop: At the beginning of the run.
+        make: Makes a loop at the beginning of the run; a new one each time.
         directory: Of the run's journal, settled.
         config: The daemon's.
         run: Its directory.
         log: Says how far it is.
+
+    Returns:
+        The loop, which goes on.
 
     Raises:
         CannotResume: Build or strategies are others, it was being stopped, or comes to something else.
         RingbookError: As :meth:`engine.runtime.recovery.Replay.run`.
     """
     begun = beginning(directory)
+    first = [make()]
     code = strategies_code(config.strategies)
     build = build_hash(code)
     found = recover(directory, since=2**63, repair=False)
     if found.segment.build != build and not _may_differ(run):
         raise CannotResume(f"{directory}: {_other_build(begun, code)}; {NEW}")
-    loop.kernel.restore_latches(begun.switches)
-    loop.version = begun.version
-    reader = JournalReader(directory)
-    loop.begin_repeating()
     log.info("resuming run %s: %d records", begun.run_id, found.seq)
-    replay = Replay(loop, reader)
     try:
-        _repeat(replay, found.seq, log)
+        start = repeat(
+            lambda: first.pop() if first else make(),
+            directory,
+            begun,
+            lambda start: _repeat(start.replay, found.seq, log),
+            log,
+        )
     except ReplayDiverged as error:
         raise CannotResume(f"{directory}: it does not come to the same again: {error}; {NEW}") from None
+    loop, reader, replay = start.loop, start.reader, start.replay
     reached = replay.reached()
     if reached.stopped:
         raise CannotResume(
@@ -118,6 +132,7 @@ def resume(loop: EngineLoop, directory: Path, config: DaemonConfig, run: RunDir,
     loop.inputs.note_resumed(loop.now)
     loop.flush()
     log.info("resumed run %s after record %d, at engine time %d", begun.run_id, reader.seq, loop.now)
+    return loop
 
 
 def _repeat(replay: Replay, last: int, log: logging.Logger) -> None:

@@ -24,6 +24,7 @@ from engine.journal.wal import Journal, RecordType
 from engine.runtime.build import build_hash, strategies_code
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import EngineLoop
+from engine.runtime.images import Start, repeat
 from engine.runtime.ledger import Ledger
 from engine.runtime.recovery import Beginning, Instrument, Replay, beginning, run_directory
 from engine.runtime.resuming import journal_of, resume
@@ -44,7 +45,7 @@ class Return:
     """One engine on its way.
 
     Args:
-        loop: At the beginning of the run, with the run's rings.
+        make: Makes a loop at the beginning of the run, with the run's rings; a new one each time.
         buffer: The run's.
         config: The daemon's.
         log: Says how far it came.
@@ -55,30 +56,45 @@ class Return:
     """
 
     def __init__(
-        self, loop: EngineLoop, buffer: Journal, config: DaemonConfig, log: logging.Logger, *, dead: bool
+        self,
+        make: Callable[[], EngineLoop],
+        buffer: Journal,
+        config: DaemonConfig,
+        log: logging.Logger,
+        *,
+        dead: bool,
     ) -> None:
-        self._loop, self._buffer, self._log = loop, buffer, log
+        self._buffer, self._log, self._dead = buffer, log, dead
         self._directory = run_directory(config, buffer.run_id)
         self._sizes = Sizes(segment=config.journal.segment_mb << 20)
         if dead:
             self._drain()
         elif not buffer.wait_durable(buffer.first_seq, BEGIN_S):
             raise JournalError(f"{buffer.path}: nothing of this run is on disk after {BEGIN_S:g} s")
-        begun = beginning(self._directory)
-        loop.kernel.restore_latches(begun.switches)
-        loop.version = begun.version
-        self._reader = JournalReader(self._directory)
-        self._reader.limit = 0
-        self._replay = Replay(loop, self._reader)
+        start = repeat(make, self._directory, beginning(self._directory), self._catch_up, log)
+        self.loop, self._reader, self._replay = start.loop, start.reader, start.replay
         self._caught_up = False
-        loop.begin_repeating()
 
-    def follow(self, called: Callable[[float], bool], caught_up: Callable[[], None]) -> None:
+    def _catch_up(self, start: Start) -> None:
+        if self._dead and not start.seq:
+            # In one go, by :meth:`complete`: there is nothing else to begin with.
+            return
+        # What lies before another record is sure to have been published.
+        start.reader.limit = max(0, self._buffer.durable_seq - 1)
+        start.replay.run()
+
+    def follow(
+        self,
+        called: Callable[[float], bool],
+        caught_up: Callable[[], None],
+        look: Callable[[Replay], None] = lambda replay: None,
+    ) -> None:
         """Repeats what another engine does, until we are called.
 
         Args:
             called: Waits for so many seconds at most; whether that engine is dead and we are to take over.
             caught_up: Told once that we are where the engine is.
+            look: Shown the repetition now and then, between two records.
 
         Raises:
             RingbookError: As :meth:`engine.runtime.recovery.Replay.run`.
@@ -90,6 +106,7 @@ class Return:
                 self._caught_up = True
                 self._log.info("standing by at record %d", self._reader.seq)
                 caught_up()
+            look(self._replay)
             if called(FOLLOW_S):
                 return
 
@@ -103,7 +120,7 @@ class Return:
             JournalError: Not all of it came to disk, or its run has ended.
             RingbookError: As :meth:`engine.runtime.recovery.Replay.run`.
         """
-        loop, buffer, reader = self._loop, self._buffer, self._reader
+        loop, buffer, reader = self.loop, self._buffer, self._reader
         followed = reader.seq
         self._drain()
         reader.limit = buffer.durable_seq
@@ -137,17 +154,22 @@ class Return:
                 time.sleep(DRAIN_POLL_S)
 
 
-def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
+def open_journal(
+    make: Callable[[], EngineLoop], config: DaemonConfig, run: RunDir, log: logging.Logger
+) -> EngineLoop:
     """Has a loop keep its inputs, once it is where the engine was that ran before it in this run.
 
     Where the run is on disk and nothing of it in shared memory any more, the whole daemon had gone. What an
     earlier run left in shared memory is brought to disk first, whatever ended it.
 
     Args:
-        loop: The engine's, before its first input.
+        make: Makes the engine's loop, before its first input; a new one each time.
         config: The daemon's.
         run: Its directory.
         log: Says what was found.
+
+    Returns:
+        The loop that keeps them.
 
     Raises:
         JournalError: It cannot be written, is damaged, or is not what its run did.
@@ -156,14 +178,15 @@ def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: loggi
     run_id = bytes.fromhex(state.run_id) if state is not None and state.run_id else os.urandom(16)
     left = _left_buffer(run)
     if left is not None and left.run_id == run_id and left.head:
-        Return(loop, left, config, log, dead=True).complete()
-        return
+        way = Return(make, left, config, log, dead=True)
+        way.complete()
+        return way.loop
     if left is not None:
         left.close()
         settle_left(config, run, log)
     if (directory := journal_of(config, run)) is not None:
-        resume(loop, directory, config, run, log)
-        return
+        return resume(make, directory, config, run, log)
+    loop = make()
     code = strategies_code(config.strategies)
     journal = Journal.create(
         run.journal_buffer,
@@ -185,6 +208,7 @@ def open_journal(loop: EngineLoop, config: DaemonConfig, run: RunDir, log: loggi
     )
     journal.append_time(RecordType.META, 0, msgspec.msgpack.encode(begun))
     loop.keep_in(journal)
+    return loop
 
 
 def _left_buffer(run: RunDir) -> Journal | None:

@@ -115,6 +115,7 @@ class RunDir:
         self.sessions_file = self.path / "sessions.table"
         self.watch_file = self.path / "watch.json"
         self.recorder_file = self.path / "recorder.json"
+        self.snapshots_file = self.path / "snapshots.json"
         shared = Path("/dev/shm")
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         self.ring_dir = (
@@ -225,6 +226,17 @@ class RunDir:
         """What became of the last edit of the configuration; None without one."""
         try:
             return msgspec.json.decode(self.watch_file.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def write_snapshots(self, report: Any) -> None:
+        """Replaces ``snapshots.json``, what became of the run's snapshots, atomically."""
+        self._replace(self.snapshots_file, report)
+
+    def read_snapshots(self) -> dict[str, Any] | None:
+        """What became of the run's snapshots; None without a standby."""
+        try:
+            return msgspec.json.decode(self.snapshots_file.read_bytes(), type=dict[str, Any])
         except (OSError, msgspec.MsgspecError):
             return None
 

@@ -6,6 +6,7 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint16_t, uint32_t, uint64
 
 from engine.book.l2 cimport L2Book, l2_ask_qty, l2_bid_qty, l2_levels
 from engine.core.codes cimport ERR_DENIED, ERR_INVALID_REQUEST, ERR_ORDER_NOT_FOUND
+from engine.core.image cimport Image, image_move
 from engine.core.ticks cimport to_tick
 from engine.core.types cimport *
 from engine.risk.position cimport (
@@ -116,6 +117,10 @@ cdef class JitStrategy(NativeStrategy):
         for name in names:
             self.params_record[name] = values[name]
         return 0
+
+    cdef void image(self, Image* image) noexcept:
+        image_move(image, self.frame.params, self.params_record.nbytes)
+        image_move(image, self.frame.state, self.state_record.nbytes)
 
     cdef int attach(self, object owner, Desk* desk, uint16_t slot, list instruments) except -1:
         NativeStrategy.attach(self, owner, desk, slot, instruments)

@@ -8,6 +8,7 @@ call; the rest are the desk's costs (desk.pxd).
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from engine.book.l2 cimport L2Book
+from engine.core.image cimport Image
 from engine.core.types cimport REASON_CANCEL_REQUESTED, Event, Fill, Instrument, Order
 from engine.strategy.desk cimport (
     ANY_INSTRUMENT,
@@ -45,6 +46,10 @@ cdef class NativeStrategy:
     cdef void on_signal(self, object signal) noexcept
     # Copies parameters into C fields; called with all of them, checked, after every change.
     cdef int take_params(self, dict values) except -1
+
+    # Moves whatever a strategy has in C fields beside its parameters out into a snapshot or back in (core/image.pxd).
+    # Without it there are no snapshots of its runs; one that has nothing overrides it with `pass`.
+    cdef void image(self, Image* image) noexcept
 
     cdef int attach(self, object owner, Desk* desk, uint16_t slot, list instruments) except -1
 

@@ -9,6 +9,8 @@ from libc.math cimport ceil, floor, fmax, fmin
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from engine.core.codes cimport ERR_NO_IMAGE
+from engine.core.image cimport Image, image_fault
 from engine.core.ticks cimport INVALID_MAX_TICK, INVALID_MIN_TICK
 from engine.core.types cimport ORDER_LIMIT, SIDE_BUY, SIDE_SELL, STATUS_NONE, TIF_GTX
 from engine.strategy.desk cimport CALL_TIMER
@@ -100,6 +102,9 @@ cdef class NativeStrategy:
     cdef int take_params(self, dict values) except -1:
         return 0
 
+    cdef void image(self, Image* image) noexcept:
+        image_fault(image, ERR_NO_IMAGE)
+
 
 cdef double MOST_LOTS = 1e15
 
@@ -166,6 +171,9 @@ cdef class MarketMaker(NativeStrategy):
         self.grid_interval = grid_interval
         self.interval_ns = interval
         return 0
+
+    cdef void image(self, Image* image) noexcept:
+        pass
 
     cdef void on_start(self) noexcept nogil:
         native_set_timer(self, self.interval_ns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.strategy.base import Strategy
-from engine.strategy.jit import compiled
+from engine.strategy.jit import Array, compiled
 from tests.kit import reader, talker
 
 Reader = compiled(reader.Reader)
@@ -77,3 +77,28 @@ class Raiser(Strategy):
 
 
 PlainRaiser = Raiser.plain
+
+
+@compiled
+class Quoting(Strategy):
+    """Quotes by what it remembers."""
+
+    qty: float = 0.01
+    _n: int = 0
+    _drift: float = 0.0
+    _last = Array(4)
+
+    def on_book(self, ctx, book):
+        bid = book.best_bid_tick
+        if bid is None:
+            return
+        self._n += 1
+        self._drift = 0.9 * self._drift + 0.1 * (bid - self._last[self._n % 4])
+        self._last[self._n % 4] = bid
+        if self._n % 3 == 0 and len(ctx.orders()) < 4:
+            if self._drift > 0.0:
+                ctx.submit_ticks(book.symbol, 1, bid, 5)
+            else:
+                ctx.submit_ticks(book.symbol, -1, bid + 2, 5)
+        if self._n % 7 == 0:
+            ctx.cancel_all()

@@ -94,6 +94,7 @@ class Loop:
         assets: ``AssetConfig`` of each; one BTCUSDT by default.
         slots: Slots of rings that are to be smaller or larger than 4096, by name.
         external: ``ExternalSection`` fields.
+        feed: What the venue is; a paper one by default.
         run: A run directory in which thrown switches and changes are kept.
         kind: Of the feed; ``market`` has it within, and is fed with the time.
         **engine: ``EngineSection`` fields.
@@ -110,13 +111,14 @@ class Loop:
         assets: list[AssetConfig] | None = None,
         slots: dict[str, int] | None = None,
         external: dict[str, Any] | None = None,
+        feed: FeedSection | None = None,
         run: RunDir | None = None,
         kind: str = "simulated",
         **engine: Any,
     ) -> None:
         self.config = DaemonConfig(
             engine=EngineSection(**({"depth_interval_us": 0} | engine)),
-            feed=FeedSection(kind=kind),
+            feed=feed or FeedSection(kind=kind),
             external=ExternalSection(**(external or {})),
             instruments=assets or [asset()],
             strategies=list(strategies),

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from engine.backtest.config import StrategyConfig
 from engine.core.types import DEPTH_EVENT, TRADE_EVENT, OrdType, Status, TimeInForce
+from engine.journal.journaller import Journaller
+from engine.journal.reader import JournalReader
+from engine.journal.segments import Sizes
+from engine.journal.wal import Journal
 from engine.runtime.records import FeedState
+from engine.runtime.recovery import Replay, beginning, private_loop, quiet_log, run_directory
+from engine.runtime.returning import open_journal
 from engine.runtime.rundir import RunDir, RunState
 from engine.strategy.base import Strategy
 from engine.strategy.params import Range
 from tests.kit.loops import Loop, rows
 
 MS = 1_000_000
+RUN_ID = "ab" * 16
 
 
 class Trader(Strategy):
@@ -98,8 +105,7 @@ class Session:
         for _ in range(rounds):
             what = rng.randrange(8)
             if what < 3:
-                events, self.ts = market(rng, rng.randrange(1, 60), self.ts + MS)
-                loop.feed(events)
+                self.feed()
             elif what == 3:
                 for _ in range(rng.randrange(1, 4)):
                     self.client_order_id += 1
@@ -118,6 +124,11 @@ class Session:
             if rng.random() < 0.7:
                 loop.step(rng.randrange(1, 3))
 
+    def feed(self):
+        """Some market data."""
+        events, self.ts = market(self.rng, self.rng.randrange(1, 60), self.ts + MS)
+        self.loop.feed(events)
+
     def end(self):
         """The feed ends, what is on its way arrives, and the engine stops."""
         self.loop.feed_status(FeedState.ENDED)
@@ -125,9 +136,28 @@ class Session:
         self.loop.engine.stop()
 
 
-def make_loop(strategy: StrategyConfig | None = None) -> Loop:
-    """A loop with one strategy, that external traders may join."""
-    return Loop(strategy or trader(), external={"enabled": True}, slots={"orders_out": 1 << 16})
+class MarketSession(Session):
+    """The same on a market within, whose feed is a clock."""
+
+    def go(self, rounds=40):
+        """Goes on for a number of rounds; not all that was sent need have been taken in."""
+        for _ in range(rounds):
+            super().go(1)
+            self.ts = max(self.ts, self.loop.config.feed.opens) + self.rng.randrange(1, 200) * MS
+            self.loop.feed_status(FeedState.RUNNING, self.ts)
+
+    def feed(self):
+        """No data: the market makes its own."""
+
+
+def make_loop(strategy: StrategyConfig | None = None, **more: Any) -> Loop:
+    """A loop with one strategy, that external traders may join.
+
+    Args:
+        strategy: :class:`Trader` by default.
+        **more: What else the loop is made of.
+    """
+    return Loop(strategy or trader(), external={"enabled": True}, slots={"orders_out": 1 << 16}, **more)
 
 
 def running(folder: Path, run_id: str) -> RunDir:
@@ -145,3 +175,50 @@ def running(folder: Path, run_id: str) -> RunDir:
         RunState(name="t", mode="PAPER", state="running", pid=1, started=0, run_id=run_id, **nothing)
     )
     return run
+
+
+def journaled(folder: Path, seed: int, loop: Loop | None = None, rounds: int = 60) -> Path:
+    """A whole run in a journal.
+
+    Args:
+        folder: Where it is made.
+        seed: Of the draws.
+        loop: What takes it in.
+        rounds: How long it is.
+
+    Returns:
+        The journal's directory.
+    """
+    run, loop = running(folder, RUN_ID), loop or make_loop()
+    loop.config.journal.dir, loop.config.journal.buffer_mb = str(folder / "journals"), 1
+    open_journal(lambda: loop.engine, loop.config, run, quiet_log())
+    session = (MarketSession if loop.config.feed.kind == "market" else Session)(loop, seed)
+    directory = run_directory(loop.config, bytes.fromhex(RUN_ID))
+    sizes = Sizes(segment=1 << 19, batch=1 << 18)
+    with Journaller(Journal.attach(run.journal_buffer), directory, sizes=sizes) as journaller:
+        for _ in range(rounds):
+            session.go(1)
+            # As the engine does now and then by the clock on the wall.
+            loop.engine.flush()
+            journaller.drain()
+            journaller.step()
+        session.end()
+        journaller.drain()
+    return directory
+
+
+def replay_of(directory: Path, after: int = 0, limit: int | None = None) -> Replay:
+    """A replay of a journal that has not begun.
+
+    Args:
+        directory: The journal's.
+        after: The last record that is passed over.
+        limit: The last that is read.
+    """
+    begun = beginning(directory)
+    loop = private_loop(begun.config, begun.switches, quiet_log())
+    loop.version = begun.version
+    reader = JournalReader(directory, after=after)
+    if limit is not None:
+        reader.limit = limit
+    return Replay(loop, reader)

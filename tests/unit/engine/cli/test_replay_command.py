@@ -33,7 +33,7 @@ def journals(tmp_path_factory):
     source.write_text(Path(kit.__file__).read_text())
     loop = kit.make_loop(kit.trader(file=str(source)))
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(folder / "journals"), 1
-    open_journal(loop.engine, loop.config, run, quiet_log())
+    open_journal(lambda: loop.engine, loop.config, run, quiet_log())
     session = kit.Session(loop, 7)
     session.go()
     session.end()

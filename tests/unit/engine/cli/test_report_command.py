@@ -127,7 +127,7 @@ def test_a_report_of_a_journal(tmp_path, capsys):
     run.journal_buffer = str(tmp_path / "buffer")
     loop = kit.make_loop(kit.trader())
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
-    open_journal(loop.engine, loop.config, run, quiet_log())
+    open_journal(lambda: loop.engine, loop.config, run, quiet_log())
     session = kit.Session(loop, 7)
     session.go()
     session.end()

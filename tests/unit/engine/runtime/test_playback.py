@@ -39,7 +39,7 @@ def run(tmp_path_factory):
     place.journal_buffer = str(folder / "buffer")
     loop = runs.make_loop()
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(folder / "journals"), 1
-    open_journal(loop.engine, loop.config, place, quiet_log())
+    open_journal(lambda: loop.engine, loop.config, place, quiet_log())
     session = runs.Session(loop, 7)
     session.go()
     session.end()

@@ -43,7 +43,7 @@ class World:
         self.loop.config.journal.dir, self.loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
         self.outputs = Recorder(market=True)
         self.loop.engine.record_into(self.outputs)
-        open_journal(self.loop.engine, self.loop.config, run, quiet_log())
+        open_journal(lambda: self.loop.engine, self.loop.config, run, quiet_log())
         self.session = Session(self.loop, seed)
         self.loop.received = time.monotonic_ns()
         self.buffer = Journal.attach(run.journal_buffer)

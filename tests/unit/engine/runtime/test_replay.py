@@ -97,13 +97,13 @@ def test_an_engine_that_was_killed_goes_on_where_it_was(tmp_path, seed):
     loop = make_loop()
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
     log = quiet_log()
-    open_journal(loop.engine, loop.config, run, log)
+    open_journal(lambda: loop.engine, loop.config, run, log)
     session = Session(loop, seed)
     for rounds in (3, 20):
         session.go(rounds)
         before = loop.kernel.state_hash(), loop.engine.outputs_hash, loop.engine.step, loop.engine.now
         loop.begin()
-        open_journal(loop.engine, loop.config, run, log)
+        open_journal(lambda: loop.engine, loop.config, run, log)
         after = loop.kernel.state_hash(), loop.engine.outputs_hash, loop.engine.step, loop.engine.now
         assert after == before
     session.go(20)
@@ -123,7 +123,7 @@ def test_changes_keep_their_versions_when_an_engine_was_killed_before_it_had_wri
     loop = Loop(trader(), run=run)
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
     log = quiet_log()
-    open_journal(loop.engine, loop.config, run, log)
+    open_journal(lambda: loop.engine, loop.config, run, log)
     for qty in (0.02, 0.03, 0.04):
         loop.command("update_params", strategy_id="t", params={"qty": qty})
         loop.step(2)
@@ -131,7 +131,7 @@ def test_changes_keep_their_versions_when_an_engine_was_killed_before_it_had_wri
     lines = run.changes_file.read_bytes().splitlines(keepends=True)
     run.changes_file.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     loop.begin()
-    open_journal(loop.engine, loop.config, run, log)
+    open_journal(lambda: loop.engine, loop.config, run, log)
     loop.command("update_params", strategy_id="t", params={"qty": 0.05})
     loop.step(2)
     loop.ledger.close()
@@ -146,11 +146,11 @@ def test_a_run_does_not_go_on_with_another_one(tmp_path):
     run.journal_buffer = str(tmp_path / "buffer")
     loop = make_loop()
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
-    open_journal(loop.engine, loop.config, run, quiet_log())
+    open_journal(lambda: loop.engine, loop.config, run, quiet_log())
     Session(loop, 5).go()
     assert loop.engine.step > 0
     loop.begin()
-    open_journal(loop.engine, loop.config, run, quiet_log())
+    open_journal(lambda: loop.engine, loop.config, run, quiet_log())
     assert loop.engine.step == 0
     [whole] = [path for path in (tmp_path / "journals").iterdir() if any(path.glob("journal-*.seg"))]
     assert replayed(whole)[1].run() is None  # what the first one had accepted is on disk

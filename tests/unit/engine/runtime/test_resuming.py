@@ -38,7 +38,7 @@ class Machine:
         self.begin()
 
     def begin(self):
-        open_journal(self.loop.engine, self.loop.config, self.run, quiet_log())
+        open_journal(lambda: self.loop.engine, self.loop.config, self.run, quiet_log())
 
     def reboot(self, config: DaemonConfig | None = None):
         """What was accepted is on disk, and everything else is gone."""
@@ -150,7 +150,7 @@ def test_a_standby_follows_a_run_that_was_resumed(tmp_path):
     before = machine.state()
     buffer = Journal.attach(machine.run.journal_buffer)
     machine.loop.begin()
-    way = Return(machine.loop.engine, buffer, machine.loop.config, quiet_log(), dead=False)
+    way = Return(lambda: machine.loop.engine, buffer, machine.loop.config, quiet_log(), dead=False)
     way.follow(lambda seconds: True, lambda: None)
     way.complete()
     assert machine.state() == before

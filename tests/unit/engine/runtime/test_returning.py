@@ -22,7 +22,7 @@ class World:
     def __init__(self, tmp_path, seed, strategy=None):
         self.run, self.loop = running(tmp_path, RUN_ID), make_loop(strategy)
         self.loop.config.journal.dir, self.loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
-        open_journal(self.loop.engine, self.loop.config, self.run, quiet_log())
+        open_journal(lambda: self.loop.engine, self.loop.config, self.run, quiet_log())
         self.session = Session(self.loop, seed)
         self.buffer = Journal.attach(self.run.journal_buffer)
         directory = run_directory(self.loop.config, bytes.fromhex(RUN_ID))
@@ -53,7 +53,7 @@ class World:
         """Another engine in the place of the first."""
         self.journaller.drain()
         self.loop.begin()
-        return Return(self.loop.engine, self.buffer, self.loop.config, quiet_log(), dead=dead)
+        return Return(lambda: self.loop.engine, self.buffer, self.loop.config, quiet_log(), dead=dead)
 
     def state(self):
         engine = self.loop.engine
