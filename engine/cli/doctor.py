@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.cli.daemon import find, where_arguments
 
@@ -234,7 +234,20 @@ def check_daemon(run: RunDir) -> Iterator[Finding]:
         remedy = "look at the store; what is recorded waits in the spool" if lost else ""
         said = describe_recorder(recorder).removeprefix("recorder ")
         yield Finding("recorder", "warning" if lost else "ok", said, remedy)
+    yield from _snapshots(report.get("snapshots"))
     yield Finding("daemon", "ok", f"pid {pid}, {report['state']}, trading {trading}")
+
+
+def _snapshots(made: dict[str, Any] | None) -> Iterator[Finding]:
+    """What a restart would begin with."""
+    if made is None:
+        return
+    if made["refused"]:
+        message = f"no snapshots of this run, a restart repeats it from its beginning: {made['refused']}"
+        yield Finding("snapshots", "warning", message, "docs/operations.md, Snapshots, says what they need")
+    elif made["seq"]:
+        message = f"a restart begins behind record {made['seq']} ({made['size']} bytes)"
+        yield Finding("snapshots", "ok", message)
 
 
 def check_config(path: Path) -> Iterator[Finding]:

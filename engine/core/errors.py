@@ -114,7 +114,7 @@ class CannotResume(JournalError):
 
 
 class ImageError(RingbookError):
-    """State that was written down cannot be read back here: cut, damaged, or of another build or configuration."""
+    """State that was written down cannot be read back: cut, damaged, or of another build or configuration."""
 
 
 class NotKept(RingbookError):

@@ -160,12 +160,14 @@ def adopt_snapshot(
     """
     files = Files() if files is None else files
     directory, name = os.path.split(draft.removesuffix(TEMPORARY))
+    # First, because a file that is not there would be made by opening it.
+    found = read_snapshot(draft, files=files)
     fd = again(files.open, draft)
     try:
         again(files.fsync, fd)
     finally:
         files.close(fd)
-    prove(read_snapshot(draft, files=files))
+    prove(found)
     path = os.path.join(directory, name)
     again(files.rename, draft, path)
     again(files.sync_directory, directory)

@@ -1,8 +1,8 @@
 """Snapshots of a run: its state in a file of the journal's directory, and a repetition that begins with one.
 
-What is in one is :class:`engine.runtime.recovery.RunImage`, compressed, with what it may be read by: the same build,
-and the run that it is of. A snapshot that cannot be used costs time and nothing else: the older one, then the run's
-beginning, are where the repetition begins instead.
+What is in one is :class:`engine.runtime.recovery.RunImage`, compressed, with what it may be read by: the
+same build, and the run that it is of. A snapshot that cannot be used costs time and nothing else: the older
+one, then the run's beginning, are where the repetition begins instead.
 """
 
 from __future__ import annotations

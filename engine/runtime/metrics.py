@@ -98,6 +98,8 @@ def read(run: RunDir) -> dict[str, Any]:
     if standby := state.pids.get("standby"):
         report["processes"]["standby"] = {"pid": standby, "restarts": 0}
     report["config_edit"] = run.read_watch()
+    if (made := run.read_snapshots()) is not None and made["run_id"] == state.run_id:
+        report["snapshots"] = made
     report["switches"] = thrown(run)
     page = read_page(run)
     if page is not None:
@@ -206,6 +208,11 @@ def describe(report: dict[str, Any]) -> str:
             lines.append(f"  {describe_journal(engine['journal'])}")
     if recorder := report.get("recorder"):
         lines.append(f"  {describe_recorder(recorder)}")
+    if made := report.get("snapshots"):
+        if made["refused"]:
+            lines.append(f"  no snapshots, a restart repeats the whole run: {made['refused']}")
+        elif made["seq"]:
+            lines.append(f"  snapshot of record {made['seq']}")
     for switch in report.get("switches", ()):
         place = " ".join(filter(None, (switch["scope"], switch["name"])))
         said = f": {switch['reason']}" if switch["reason"] else ""

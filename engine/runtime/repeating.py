@@ -15,6 +15,7 @@ from engine.runtime.commands import IN_ORDER, MAX_MESSAGE
 from engine.runtime.ledger import Ledger, Ticket
 from engine.runtime.records import Kind
 
+
 class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What Python holds of a loop that repeats a run, between two inputs.
 
@@ -104,7 +105,7 @@ class Repeating(Applying):
 
     @property
     def standing(self) -> Standing:
-        """What of this loop, beside kernel, venue and :mod:`engine.runtime.standing`, the run goes on from."""
+        """What Python holds of this loop that the run goes on from."""
         return Standing(
             self._commands.version,
             *self._commands.external,

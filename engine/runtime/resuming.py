@@ -77,9 +77,6 @@ def resume(
         run: Its directory.
         log: Says how far it is.
 
-    Returns:
-        The loop, which goes on.
-
     Raises:
         CannotResume: Build or strategies are others, it was being stopped, or comes to something else.
         RingbookError: As :meth:`engine.runtime.recovery.Replay.run`.
@@ -103,8 +100,7 @@ def resume(
     except ReplayDiverged as error:
         raise CannotResume(f"{directory}: it does not come to the same again: {error}; {NEW}") from None
     loop, reader, replay = start.loop, start.reader, start.replay
-    reached = replay.reached()
-    if reached.stopped:
+    if replay.stopped:
         raise CannotResume(
             f"{directory}: run {begun.run_id} was being stopped when it ended, nothing of it goes on; {NEW}"
         )

@@ -18,7 +18,6 @@ import msgspec
 from engine.core.errors import JournalError, JournalLocked
 from engine.core.settings import config_hash
 from engine.journal.journaller import Journaller
-from engine.journal.reader import JournalReader
 from engine.journal.segments import Sizes
 from engine.journal.wal import Journal, RecordType
 from engine.runtime.build import build_hash, strategies_code

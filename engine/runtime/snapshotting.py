@@ -1,9 +1,10 @@
 """The standby's snapshots: so many records after the last one it writes down where the run stands.
 
-The standby repeats the run anyway, so the engine's thread never waits for a snapshot, and what is written down is what
-the journal led to. The file is a draft until another process, which knows nothing but the journal's directory, has
-read it back, written it down again to the same bytes, and repeated what came after it to the run's own outputs
-(:mod:`engine.runtime.proving`). A run whose state cannot be written down has none, and is repeated from its beginning.
+The standby repeats the run anyway, so the engine's thread never waits for a snapshot, and what is written
+down is what the journal led to. The file is a draft until another process, which knows the journal and
+nothing else, has read it back, written it down again to the same bytes, and repeated what came after it
+to the run's own outputs (:mod:`engine.runtime.proving`). A run whose state cannot be written down has none,
+and is repeated from its beginning.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ class Snapshots:
         self._directory = run_directory(config, run_id)
         self._run, self._log = run, log
         self._report = SnapshotReport(run_id.hex())
+        if (before := run.read_snapshots()) is not None and before["run_id"] == run_id.hex():
+            # Of a standby before us; whether there can be any is found out anew.
+            self._report = SnapshotReport(**before | {"refused": ""})
         self._prover: subprocess.Popen[bytes] | None = None
         self._from: int | None = None
         self._began = 0.0
@@ -106,7 +110,7 @@ class Snapshots:
             said = prover.stdout.read()
         if code != 0:
             text = said.decode(errors="replace").strip() or f"its proof ended with code {code}"
-            # A disk may have room again, and a proof that was killed may be made; a state that is another stays so.
+            # A disk may have room again, and a killed proof be made; a state that is another stays so.
             if code == 2:
                 self._refuse(text)
             else:

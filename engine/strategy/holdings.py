@@ -1,8 +1,8 @@
 """What strategies in Python hold, pickled and given back: for checkpoints of backtests and snapshots of runs.
 
-A strategy that belongs to a kernel may hold on to its context, to books and to other strategies; those are kept by
-name, because another kernel has its own. ``__getstate__`` and ``__setstate__`` choose what is kept, as ever.
-Reading a pickle runs what is in it, so only files of the user's own are to be read.
+A strategy that belongs to a kernel may hold on to its context, to books and to other strategies; those are
+kept by name, because another kernel has its own. ``__getstate__`` and ``__setstate__`` choose what is kept,
+as ever. Reading a pickle runs what is in it, so only files of the user's own are to be read.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ class Pickler(pickle.Pickler):
 
 
 class _Orders(pickle._Pickler):
-    """Refuses sets: the order of their items hangs on all that was ever in them, and a pickle has the items only."""
+    """Refuses sets: the order of their items hangs on all that was ever in them, and only these are kept."""
 
-    dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012
+    dispatch = dict(pickle._Pickler.dispatch)
 
     def __init__(self, file: IO[bytes], parts: Parts) -> None:
         super().__init__(file)

@@ -1,10 +1,9 @@
 """Writing a kernel down and reading it back; image.pxd says what is in it."""
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from engine.book.l2 cimport l2_image
-from engine.core.codes cimport ERR_NO_IMAGE, ERR_OUTBOX_FULL, OK
+from engine.core.codes cimport ERR_NO_IMAGE, ERR_OUTBOX_FULL
 from engine.core.idmap cimport idmap_image
 from engine.core.image cimport (
     Image,
@@ -23,7 +22,6 @@ from engine.strategy.audit cimport desk_audit
 from engine.strategy.desk cimport (
     KIND_EXTERNAL,
     KIND_NATIVE,
-    KIND_PYTHON,
     MAX_STRATEGIES,
     ActiveCell,
     Cell,
@@ -37,7 +35,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core.errors import ImageError, NotKept, RingbookError, raise_for_code
+from engine.core.errors import ImageError, NotKept, RingbookError
 from engine.risk.limits import RiskLimits
 from engine.strategy.holdings import dump, load, restore
 from engine.strategy.status import LatchInfo, StrategyFailure

@@ -33,6 +33,9 @@ ROLES = ("engine", "bridge", "feed", "journaller")
 ALL = "daemon"
 """All processes at once; every other time, shared memory is gone with them, as after a loss of power."""
 SESSION = 25
+SNAPSHOTS = 5000
+"""Records from one snapshot to the next: some in each second."""
+BEGUN = "begins with the snapshot"
 GAP_S = (0.2, 2.0)
 """Between service and the next kill."""
 CONFIG = (
@@ -42,6 +45,7 @@ CONFIG = (
 dir = "{journals}"
 buffer_mb = 16
 standby = {standby}
+snapshot_records = {snapshots}
 acknowledge = "{acknowledge}"
 """
 )
@@ -95,6 +99,7 @@ class Killer:
         self._one, self._clerk, self._rng, self._times = one, clerk, rng, times
         self._buffer = Journal.attach(RunDir(one.run_path).journal_buffer)
         self._run_id, self.restarts = RunDir(one.run_path).read_state().run_id, 0
+        self.from_snapshots = 0
 
     def kill(self, role: str, gap: tuple[float, float] = GAP_S) -> None:
         """Waits a while, kills, and waits until everything works again."""
@@ -113,14 +118,30 @@ class Killer:
             assert self.pid("engine") == engine, "the engine has stopped"
 
     def _restart(self) -> None:
-        """The power fails, or only the processes end; the daemon is started once more."""
+        """The power fails, or only the processes end; the daemon is started once more.
+
+        Now and then not before there is a new snapshot, which takes a proof; otherwise in the middle of one.
+        """
         self.restarts += 1
+        if self.restarts % 3 != 1:
+            before = self._snapshot()
+            _poll(lambda: self._snapshot() > before, "a snapshot")
         memory = self.restarts % 2 == 0
         self._one.crash(memory=memory, run_directory=memory or self.restarts % 4 == 1)
         said = self._one.start()
         assert said["run_id"] == self._run_id, "another run has begun"
         assert said["resumed"] > 0
+        begun = [
+            line for line in RunDir(self._one.run_path).log_file.read_text().splitlines() if BEGUN in line
+        ]
+        engine = self.pid("engine")
+        self.from_snapshots += any(json.loads(line)["pid"] == engine for line in begun)
         self._buffer = Journal.attach(RunDir(self._one.run_path).journal_buffer)
+
+    def _snapshot(self) -> int:
+        """The last record that the newest snapshot includes; 0 without one."""
+        report = RunDir(self._one.run_path).read_snapshots()
+        return report["seq"] if report else 0
 
     def _kill(self, role: str, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
@@ -192,7 +213,11 @@ def session(
         acknowledge = "durable" if ALL in plan else "accepted"
         one.config.write_text(
             CONFIG.format(
-                name=one.name, journals=journals, standby=str(standby).lower(), acknowledge=acknowledge
+                name=one.name,
+                journals=journals,
+                standby=str(standby).lower(),
+                snapshots=SNAPSHOTS,
+                acknowledge=acknowledge,
             )
         )
         one.start()
@@ -211,7 +236,8 @@ def session(
         assert state.restarts == {role: since.count(role) for role in ROLES}, state.restarts
         code, _, errors = one.end()
         assert code == 0, errors
-        return _check(one, clerk, journals, complete="bridge" not in plan and ALL not in plan)
+        counts = _check(one, clerk, journals, complete="bridge" not in plan and ALL not in plan)
+        return counts + Counter({"starts from a snapshot": killer.from_snapshots})
 
 
 def _check(one: Daemon, clerk: Clerk, journals: Path, *, complete: bool) -> Counter[str]:

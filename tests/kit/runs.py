@@ -11,7 +11,9 @@ from engine.core.types import DEPTH_EVENT, TRADE_EVENT, OrdType, Status, TimeInF
 from engine.journal.journaller import Journaller
 from engine.journal.reader import JournalReader
 from engine.journal.segments import Sizes
+from engine.journal.snapshots import Snapshot, adopt_snapshot
 from engine.journal.wal import Journal
+from engine.runtime.images import write_draft
 from engine.runtime.records import FeedState
 from engine.runtime.recovery import Replay, beginning, private_loop, quiet_log, run_directory
 from engine.runtime.returning import open_journal
@@ -222,3 +224,17 @@ def replay_of(directory: Path, after: int = 0, limit: int | None = None) -> Repl
     if limit is not None:
         reader.limit = limit
     return Replay(loop, reader)
+
+
+def snapshot_at(directory: Path, seq: int) -> Snapshot:
+    """Makes a snapshot of a journaled run.
+
+    Args:
+        directory: The journal's.
+        seq: The last record that it includes.
+    """
+    replay = replay_of(directory, limit=seq)
+    replay.run()
+    assert replay.reached().seq == seq
+    draft = write_draft(directory, replay, beginning(directory))
+    return adopt_snapshot(draft, lambda found: None, forget_segments=False)
