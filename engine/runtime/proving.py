@@ -3,8 +3,8 @@
 A process of its own reads it back, as a restart would, with nothing of the process that wrote it in its
 memory. What it stands for has to have the state hash that it says, to be written down to the same bytes
 again, and to lead to the outputs that the run itself noted after it; the snapshot before it has to lead
-to it, record by record. Only then the file gets its name, and the oldest of three goes. So a strategy that keeps
-part of its state where no snapshot has it is found out at the next one, and loses them all.
+to it, record by record. Only then the file gets its name, and the oldest of three goes. So a strategy that
+keeps part of its state where no snapshot has it is found out at the next one, and loses them all.
 
 Exit codes: 0 done (a line of JSON says what); 1 the file was refused or broken, and another may succeed; 2
 the run is none of which there can be snapshots.
