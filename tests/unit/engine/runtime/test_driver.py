@@ -55,7 +55,7 @@ class Run:
         self.loop.config.journal.dir, self.loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
         self.outputs = Recorder()
         self.loop.engine.record_into(self.outputs)
-        open_journal(self.loop.engine, self.loop.config, run, quiet_log())
+        open_journal(lambda: self.loop.engine, self.loop.config, run, quiet_log())
         self.buffer = Journal.attach(run.journal_buffer)
         self.directory = run_directory(self.loop.config, bytes.fromhex(RUN_ID))
 
