@@ -7,9 +7,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from engine.backtest.assets cimport instrument_from_config
-from engine.backtest.bus cimport bus_drop, bus_first, bus_free, bus_image, bus_init, bus_pop, bus_push
+from engine.backtest.bus cimport bus_drop, bus_first, bus_free, bus_init, bus_pop, bus_push
 from engine.backtest.fees cimport FEE_CUSTOM, fee_amount, fees_from_config
-from engine.backtest.latency cimport Latencies, latency_entry, latency_image, latency_response
+from engine.backtest.latency cimport Latencies, latency_entry, latency_response
 from engine.backtest.order cimport SimOrder, order_from_kernel, order_to_kernel
 from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport (
@@ -17,7 +17,6 @@ from engine.core.codes cimport (
     ERR_BAD_TICK,
     ERR_FOK,
     ERR_FULL,
-    ERR_IMAGE_OTHER,
     ERR_INVALID_REQUEST,
     ERR_INVARIANT,
     ERR_NO_LIQUIDITY,
@@ -28,8 +27,7 @@ from engine.core.codes cimport (
     ERR_POST_ONLY,
     OK,
 )
-from engine.core.idmap cimport idmap_find, idmap_free, idmap_image, idmap_init, idmap_insert, idmap_remove
-from engine.core.image cimport Image, image_count, image_fault, image_match, image_move, image_sparse
+from engine.core.idmap cimport idmap_find, idmap_free, idmap_init, idmap_insert, idmap_remove
 from engine.core.ticks cimport to_lot, to_px, to_qty
 from engine.core.types cimport (
     ORDER_MARKET,
@@ -131,20 +129,6 @@ cdef int _take_rows(Floor* floor) noexcept nogil:
         ring.tail += 1
     agents.taken = agents.n_pending = 0
     return ERR_INVARIANT if agents.lost else OK
-
-
-cdef void _rows_image(RowRing* ring, Image* image) noexcept nogil:
-    cdef uint64_t size = image_count(image, <uint64_t>ring.mask + 1, <uint64_t>1 << 31)
-    cdef uint32_t i
-    while image.code == OK and ring.mask + 1 < size:
-        image_fault(image, _rows_grow(ring))
-    image_move(image, &ring.head, sizeof(uint32_t))
-    image_move(image, &ring.tail, sizeof(uint32_t))
-    if ring.mask + 1 != size or ring.tail - ring.head > ring.mask + 1:
-        image_fault(image, ERR_IMAGE_OTHER)
-    if image.code == OK:
-        for i in range(ring.tail - ring.head):
-            image_move(image, &ring.rows[(ring.head + i) & ring.mask], sizeof(Event))
 
 
 cdef inline int64_t _rows_ts(const RowRing* ring) noexcept nogil:
@@ -351,22 +335,6 @@ cdef int _arrive(Floor* floor, SimOrder* request, int64_t now) noexcept nogil:
     return floor.code
 
 
-cdef void _floor_image(Floor* floor, Image* image) noexcept nogil:
-    image_match(image, floor.fees.kind)
-    latency_image(&floor.entry, image)
-    latency_image(&floor.response, image)
-    bus_image(&floor.requests, image)
-    bus_image(&floor.responses, image)
-    _rows_image(&floor.seen, image)
-    image_match(image, floor.capacity)
-    image_move(image, floor.orders, floor.capacity * sizeof(SimOrder))
-    idmap_image(&floor.ids, image)
-    image_move(image, &floor.free, sizeof(uint32_t))
-    image_move(image, &floor.taken, sizeof(uint32_t))
-    image_sparse(image, floor.accounts, floor.n_owners, sizeof(Account))
-    image_fault(image, floor.code)
-
-
 # --- the venue -----------------------------------------------------------------------------------------
 
 @cython.no_gc_clear
@@ -463,14 +431,6 @@ cdef class MarketVenue(Venue):
             accounts = self.accounts(symbol).values()
             if sum(position for position, _ in accounts) or sum(cash for _, cash in accounts):
                 raise InvariantError(f"{symbol}: positions or cash of all who trade do not add up to zero")
-
-    cdef void image(self, Image* image) noexcept nogil:
-        cdef uint16_t i
-        image_match(image, self.n_instruments)
-        for i in range(self.n_instruments):
-            _floor_image(&self.floors[i], image)
-            with gil:
-                (<Population>self.markets[i]).image(image)
 
     cdef int venue_request(self, const Order* request, int64_t now) noexcept nogil:
         cdef Floor* floor = &self.floors[request.instrument]

@@ -15,8 +15,6 @@ Who moves with the market changes zone only when chosen: then the zone is looked
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from engine.core.image cimport Image
-
 
 cdef enum:
     CROWD_ZONES = 32
@@ -52,8 +50,6 @@ cdef struct Crowd:
 cdef int crowd_init(Crowd* crowd, uint32_t capacity, uint32_t zones) noexcept nogil
 cdef void crowd_free(Crowd* crowd) noexcept nogil
 cdef int crowd_check(const Crowd* crowd) noexcept nogil
-# Moves the orders and where they are listed, out or in.
-cdef void crowd_image(Crowd* crowd, Image* image) noexcept nogil
 
 
 cdef inline uint8_t crowd_zone(const Crowd* crowd, int64_t distance) noexcept nogil:

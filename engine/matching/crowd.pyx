@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from engine.core.codes cimport ERR_BAD_SIZE, ERR_INVARIANT, ERR_NO_MEMORY, OK
-from engine.core.image cimport Image, image_count, image_fault, image_match, image_move, image_same, image_sparse
 
 
 cdef int crowd_init(Crowd* crowd, uint32_t capacity, uint32_t zones) noexcept nogil:
@@ -56,21 +55,3 @@ cdef int crowd_check(const Crowd* crowd) noexcept nogil:
     if leaving != crowd.leaving or listed != crowded or live + crowd.n_free != crowd.capacity:
         return ERR_INVARIANT
     return OK
-
-
-cdef void crowd_image(Crowd* crowd, Image* image) noexcept nogil:
-    cdef uint32_t zone
-    image_match(image, crowd.zones)
-    image_same(image, crowd.rate, sizeof(crowd.rate))
-    image_same(image, crowd.zone_at, sizeof(crowd.zone_at))
-    image_sparse(image, crowd.orders, crowd.capacity, sizeof(CrowdOrder))
-    crowd.n_free = <uint32_t>image_count(image, crowd.n_free, crowd.capacity)
-    image_move(image, crowd.free, crowd.n_free * sizeof(uint32_t))
-    for zone in range(crowd.zones):
-        crowd.count[zone] = <uint32_t>image_count(image, crowd.count[zone], crowd.capacity)
-        image_move(
-            image, crowd.listed + <uint64_t>zone * crowd.capacity, crowd.count[zone] * sizeof(uint32_t)
-        )
-    image_move(image, &crowd.leaving, sizeof(int64_t))
-    if image.loading and image.code == OK:
-        image_fault(image, crowd_check(crowd))

@@ -2,7 +2,6 @@
 
 from libc.stdint cimport uint64_t
 
-from engine.core.image cimport Image
 from engine.matching.agents cimport Agents
 from engine.matching.book cimport Matcher
 
@@ -15,5 +14,3 @@ cdef class Population:
     cdef _fill_crowd(self, law, resting)
     cdef _fill_rest(self, law, double speed)
     cdef _fill_traders(self, agents, double speed)
-    # Moves agents and matcher between two actions, out or in; the law has to be the same.
-    cdef void image(self, Image* image) noexcept nogil

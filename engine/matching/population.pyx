@@ -5,8 +5,6 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from engine.core.codes cimport ERR_INVARIANT
-from engine.core.image cimport Image, image_count, image_fault, image_move, image_same
 from engine.core.random cimport random_seed
 from engine.core.types cimport ORDER_LIMIT, Event
 from engine.matching.agents cimport (
@@ -15,8 +13,6 @@ from engine.matching.agents cimport (
     AGENTS_OWNERS,
     AGENTS_TABLE,
     AGENTS_TAKES,
-    AGENTS_TIMERS,
-    AGENTS_TRADERS,
     OWNER_EXTERNAL,
     TRADER_INFORMED,
     TRADER_MAKER,
@@ -24,8 +20,6 @@ from engine.matching.agents cimport (
     TRADER_REVERSION,
     AgentLaw,
     Agents,
-    Timer,
-    Trader,
     agents_absent,
     agents_events,
     agents_fill,
@@ -33,16 +27,9 @@ from engine.matching.agents cimport (
     agents_start,
 )
 from engine.matching.book cimport OUTPUT_TRADES, MatcherConfig, matcher_free, matcher_init
-from engine.matching.crowd cimport (
-    CROWD_REACH,
-    CROWD_SLOT_BITS,
-    crowd_check,
-    crowd_free,
-    crowd_image,
-    crowd_init,
-)
-from engine.matching.records cimport MATCH_ADD, MATCH_CANCEL, MatchCommand, MatchResult
-from engine.matching.state cimport matcher_check, matcher_image
+from engine.matching.crowd cimport CROWD_REACH, CROWD_SLOT_BITS, crowd_check, crowd_free, crowd_init
+from engine.matching.records cimport MATCH_ADD, MATCH_CANCEL
+from engine.matching.state cimport matcher_check
 
 import math
 
@@ -294,40 +281,6 @@ cdef class Population:
                 self.agents.traders[n].quotes = quotes
                 n += 1
         self.agents.n_traders = n
-
-    cdef void image(self, Image* image) noexcept nogil:
-        cdef Agents* a = self.agents
-        # Rows that nobody has taken yet are in the middle of an action.
-        if a.n_pending or a.lost:
-            image_fault(image, ERR_INVARIANT)
-        image_same(image, &a.law, sizeof(a.law))
-        image_move(image, &self.externals, sizeof(self.externals))
-        image_move(image, a.rng, sizeof(a.rng))
-        image_move(image, &a.now, sizeof(a.now))
-        image_move(image, &a.local, sizeof(a.local))
-        image_move(image, &a.crowd_ts, sizeof(a.crowd_ts))
-        image_move(image, &a.fair, sizeof(a.fair))
-        image_move(image, &a.reference, sizeof(a.reference))
-        image_move(image, &a.gap_bid, sizeof(a.gap_bid))
-        image_move(image, &a.gap_ask, sizeof(a.gap_ask))
-        image_move(image, &a.activity, sizeof(a.activity))
-        image_move(image, &a.excited, sizeof(a.excited))
-        image_move(image, &a.commands, sizeof(a.commands))
-        image_move(image, &a.takes, sizeof(a.takes))
-        image_move(image, &a.refused, sizeof(a.refused))
-        image_move(image, &a.open_bin, sizeof(a.open_bin))
-        image_move(image, &a.open_left, sizeof(a.open_left))
-        image_move(image, a.regimes, sizeof(a.regimes))
-        image_move(image, &a.command, sizeof(MatchCommand))
-        image_move(image, &a.result, sizeof(MatchResult))
-        image_move(image, a.position, sizeof(a.position))
-        image_move(image, a.open_orders, sizeof(a.open_orders))
-        a.n_traders = <uint32_t>image_count(image, a.n_traders, AGENTS_TRADERS)
-        image_move(image, a.traders, a.n_traders * sizeof(Trader))
-        a.n_timers = <uint32_t>image_count(image, a.n_timers, AGENTS_TIMERS)
-        image_move(image, a.timers, a.n_timers * sizeof(Timer))
-        crowd_image(&a.crowd, image)
-        matcher_image(&self.venue, image)
 
     def fill(self, Event[::1] rows, int64_t end):
         """Lets the market go on and writes what everybody sees of it.

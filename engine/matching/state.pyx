@@ -1,12 +1,11 @@
-"""State hash, invariants and image of a matcher; state.pxd says what they are for."""
+"""The state hash and the invariants of a matcher; state.pxd says what they are for."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from engine.core.codes cimport ERR_INVARIANT, OK
-from engine.core.image cimport Image, image_count, image_fault, image_match, image_move, image_sparse
-from engine.matching.book cimport OwnerState, scratch_pop
-from engine.matching.heap cimport HeapItem, OrderHeap, heap_check
-from engine.matching.levels cimport NO_BEST, FarLevel, Level, MatchSide, side_below, side_check
+from engine.matching.book cimport scratch_pop
+from engine.matching.heap cimport heap_check
+from engine.matching.levels cimport NO_BEST, Level, side_below, side_check
 from engine.matching.orders cimport (
     BIT_ASK,
     BIT_GTD,
@@ -17,9 +16,7 @@ from engine.matching.orders cimport (
     SHIFT_LIFE,
     SHIFT_POLICY,
     SHIFT_TYPE,
-    ColdPart,
     MatchOrder,
-    Orders,
     orders_check,
 )
 from engine.matching.records cimport ALLOC_PRO_RATA, PHASE_AUCTION
@@ -185,71 +182,3 @@ cdef int matcher_check(Matcher* matcher) noexcept nogil:
         if matcher.sides[1].best >= ~matcher.sides[0].best:
             return ERR_INVARIANT
     return OK
-
-
-# --- written down -------------------------------------------------------------------------------------
-
-cdef void _orders_image(Orders* orders, Image* image) noexcept nogil:
-    cdef uint64_t n = <uint64_t>orders.capacity + 1
-    # Free orders are a list through the same array, so nearly none is all zeros.
-    image_match(image, n)
-    image_move(image, orders.at, n * sizeof(MatchOrder))
-    image_sparse(image, orders.cold, n, sizeof(ColdPart))
-    image_sparse(image, orders.slots, orders.mask + 1, sizeof(uint64_t))
-    image_sparse(image, orders.strays, (orders.mask + 1) >> 3, sizeof(uint8_t))
-    image_move(image, &orders.free, sizeof(uint32_t))
-    image_move(image, &orders.used, sizeof(uint32_t))
-
-
-cdef void _side_image(MatchSide* side, uint32_t capacity, Image* image) noexcept nogil:
-    image_match(image, side.mask)
-    image_move(image, &side.best, sizeof(int64_t))
-    image_move(image, &side.base, sizeof(int64_t))
-    image_sparse(image, side.window, side.mask + 1, sizeof(uint32_t))
-    image_sparse(image, side.words, (side.mask + 1) >> 6, sizeof(uint64_t))
-    image_sparse(image, side.summary, side.summary_mask + 1, sizeof(uint64_t))
-    side.n_far = <uint32_t>image_count(image, side.n_far, capacity)
-    image_move(image, side.far, side.n_far * sizeof(FarLevel))
-    image_move(image, &side.best_level, sizeof(uint32_t))
-    image_move(image, &side.n_levels, sizeof(uint32_t))
-
-
-cdef void _heap_image(OrderHeap* heap, uint32_t capacity, Image* image) noexcept nogil:
-    heap.n = <uint32_t>image_count(image, heap.n, capacity)
-    if heap.n:
-        image_move(image, heap.items + 1, heap.n * sizeof(HeapItem))
-
-
-cdef void matcher_image(Matcher* matcher, Image* image) noexcept nogil:
-    cdef uint32_t capacity = matcher.orders.capacity
-    cdef int i
-    # In the middle of a command it is no state.
-    if matcher.n_buffer or matcher.n_touched:
-        image_fault(image, ERR_INVARIANT)
-    image_match(image, matcher.config.max_orders)
-    image_match(image, matcher.config.max_owners)
-    image_match(image, matcher.allocation)
-    image_match(image, matcher.wants)
-    image_move(image, &matcher.clock, sizeof(int64_t))
-    image_move(image, &matcher.seq, sizeof(uint64_t))
-    image_move(image, &matcher.last_px, sizeof(int64_t))
-    image_move(image, &matcher.band_low, sizeof(int64_t))
-    image_move(image, &matcher.band_high, sizeof(int64_t))
-    image_move(image, &matcher.has_last, sizeof(uint8_t))
-    image_move(image, &matcher.phase, sizeof(uint8_t))
-    image_move(image, &matcher.closed, sizeof(uint32_t))
-    image_move(image, &matcher.free_level, sizeof(uint32_t))
-    image_move(image, &matcher.n_special, sizeof(uint32_t))
-    image_move(image, &matcher.watch, sizeof(uint32_t))
-    image_move(image, &matcher.watch_qty, sizeof(int64_t))
-    image_move(image, &matcher.watch_value, sizeof(uint64_t))
-    image_move(image, &matcher.entries, sizeof(uint64_t))
-    image_move(image, matcher.levels, (<uint64_t>matcher.config.max_orders + 3) * sizeof(Level))
-    image_sparse(image, matcher.owners, <uint64_t>matcher.config.max_owners + 1, sizeof(OwnerState))
-    _orders_image(&matcher.orders, image)
-    for i in range(2):
-        _side_image(&matcher.sides[i], capacity, image)
-        _heap_image(&matcher.stops[i], capacity, image)
-    _heap_image(&matcher.expiries, capacity, image)
-    if image.loading and image.code == OK:
-        image_fault(image, matcher_check(matcher))

@@ -138,20 +138,6 @@ class Session:
         self.loop.engine.stop()
 
 
-class MarketSession(Session):
-    """The same on a market within, whose feed is a clock."""
-
-    def go(self, rounds=40):
-        """Goes on for a number of rounds; not all that was sent need have been taken in."""
-        for _ in range(rounds):
-            super().go(1)
-            self.ts = max(self.ts, self.loop.config.feed.opens) + self.rng.randrange(1, 200) * MS
-            self.loop.feed_status(FeedState.RUNNING, self.ts)
-
-    def feed(self):
-        """No data: the market makes its own."""
-
-
 def make_loop(strategy: StrategyConfig | None = None, **more: Any) -> Loop:
     """A loop with one strategy, that external traders may join.
 
@@ -194,7 +180,7 @@ def journaled(folder: Path, seed: int, loop: Loop | None = None, rounds: int = 6
     run, loop = running(folder, RUN_ID), loop or make_loop()
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(folder / "journals"), 1
     open_journal(lambda: loop.engine, loop.config, run, quiet_log())
-    session = (MarketSession if loop.config.feed.kind == "market" else Session)(loop, seed)
+    session = Session(loop, seed)
     directory = run_directory(loop.config, bytes.fromhex(RUN_ID))
     sizes = Sizes(segment=1 << 19, batch=1 << 18)
     with Journaller(Journal.attach(run.journal_buffer), directory, sizes=sizes) as journaller:

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from engine.backtest.config import StrategyConfig
-from engine.runtime.config import FeedSection
 from engine.runtime.proving import comparable
 from engine.runtime.recovery import RunImage
 from tests.kit.loops import asset
@@ -33,10 +32,6 @@ def two(seed):
     return make_loop(assets=[asset(), asset("ETHUSDT")])
 
 
-def within(seed):
-    return make_loop(feed=FeedSection(kind="market", seed=seed, rate=5.0))
-
-
 def compiled(seed):
     """One by Cython, one by Numba."""
     return make_loop((MAKER, JIT)[seed % 2])
@@ -56,7 +51,7 @@ def again(data):
 @pytest.mark.parametrize(
     ("make", "seed", "every"),
     [(paper, 0, 1)] + [(paper, seed, 61) for seed in range(1, 5)] + [(two, 1, 71)]
-    + [(within, seed, 67) for seed in range(2)] + [(compiled, seed, 83) for seed in range(2)],
+    + [(compiled, seed, 83) for seed in range(2)],
 )  # fmt: skip
 def test_a_run_goes_on_from_any_record_as_it_went(tmp_path, make, seed, every):
     directory = journaled(tmp_path, seed, make(seed), 8 if every == 1 else 60)
