@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.config import RINGS, BridgeConfig
+from bridge.process import config_of_run
 from bridge.server import run_bridge
 from engine.core.ring import Bell, Ring
 from engine.journal.reader import JournalReader
@@ -115,7 +116,7 @@ def bridge_config(config: DaemonConfig, run: RunDir) -> BridgeConfig:
         run: The replay's directory.
     """
     return replace(
-        BridgeConfig.of_run(config, run),
+        config_of_run(config, run),
         endpoint=f"ipc://{run.path}",
         mode="REPLAY",
         keys="",
