@@ -16,6 +16,8 @@ import os
 import queue
 import random
 import signal
+import subprocess
+import sys
 import time
 import traceback
 from collections import Counter
@@ -26,7 +28,7 @@ from bridge import protocol as p
 from bridge.client import connect
 from engine.journal.reader import JournalReader
 from engine.journal.wal import RecordType
-from tests.kit.daemons import SIMULATED, daemon, until
+from tests.kit.daemons import ROOT, SIMULATED, daemon, until
 from tests.kit.patience import PATIENT
 
 JOURNALLED = (
@@ -73,6 +75,17 @@ def _fork(endpoint: str) -> int:
     return pid
 
 
+def victims(endpoint: str) -> None:
+    """Forks a victim for each byte of standard input, and answers with its process id once its orders rest.
+
+    Args:
+        endpoint: The daemon's.
+    """
+    while sys.stdin.buffer.read(1):
+        sys.stdout.buffer.write(_fork(endpoint).to_bytes(4, "little"))
+        sys.stdout.buffer.flush()
+
+
 class Watcher:
     """Another client, which hears of the strategy's end.
 
@@ -117,17 +130,11 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
         When each was lost, by the steady clock, the seconds until another client heard of it, and that one.
     """
     rng = random.Random(seed)
-    victims = os.pipe(), os.pipe()
-    # Forks come from a process without threads; the watcher has one.
-    server = os.fork()
-    if server == 0:
-        try:
-            while os.read(victims[0][0], 1):
-                os.write(victims[1][1], _fork(endpoint).to_bytes(4, "little"))
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(0)
+    # Forks come from a process without threads; here there are a watcher's, and what other tests have left.
+    command = [sys.executable, "-c", f"from tests.fuzz.losses import victims; victims({endpoint!r})"]
+    server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdin is not None
+    assert server.stdout is not None
     moments: list[float] = []
     heard: list[float] = []
     watcher = Watcher(endpoint)
@@ -136,8 +143,10 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
         until(lambda: not client.stale(p.STRATEGIES_TOPIC), "a snapshot")
         try:
             for _ in range(times):
-                os.write(victims[0][1], b"x")
-                pid = int.from_bytes(os.read(victims[1][0], 4), "little")
+                server.stdin.write(b"x")
+                server.stdin.flush()
+                pid = int.from_bytes(server.stdout.read(4), "little")
+                assert pid, "the victim did not come to trade"
                 time.sleep(rng.uniform(0.0, 0.02 if how == "kill" else 0.2))
                 moments.append(time.monotonic())
                 os.kill(pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
@@ -149,8 +158,10 @@ def campaign(endpoint: str, how: str, times: int, seed: int) -> tuple[list[float
             # Of very many joins and leaves the log tells some, and how many more there were.
             until(lambda: sum(watcher.causes.values()) >= min(times, SAID), "goodbyes in the log")
         finally:
-            os.kill(server, signal.SIGKILL)
-            os.waitpid(server, 0)
+            server.kill()
+            server.stdin.close()
+            server.stdout.close()
+            server.wait()
     return moments, heard, watcher
 
 
