@@ -24,11 +24,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from engine.storage.base import Store
 from engine.storage.columns import Columns, prepare
 from engine.storage.reader import FIELDS, MarketReader
 from engine.storage.schema import TABLES
 from engine.storage.spool import Spool
-from engine.storage.store import Store, open_store
+from engine.storage.store import open_store
 from engine.storage.writer import Writer
 from tests.kit.clickhouse_server import Server, executable
 

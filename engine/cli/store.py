@@ -20,7 +20,7 @@ from engine.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from engine.feeds.base import EventSource
-    from engine.storage.store import Result, Store
+    from engine.storage.base import Result, Store
 
 FORMATS = ("table", "csv", "json")
 STORE_HELP = "clickhouse://HOST/DATABASE, chdb://DIRECTORY or parquet://DIRECTORY (default: $RINGBOOK_STORE)"
@@ -279,8 +279,9 @@ def store(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
+    from engine.storage.base import Result
     from engine.storage.reader import recorded
-    from engine.storage.store import Result, open_store
+    from engine.storage.store import open_store
 
     with open_store(args.store, create=False) as opened:
         found = recorded(opened)

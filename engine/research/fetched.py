@@ -29,8 +29,9 @@ from engine.reports.session import (
     tick_dtype,
 )
 from engine.research.runs import with_mids
+from engine.storage.base import Result, Store, quote
 from engine.storage.reader import recorded
-from engine.storage.store import Result, Store, default_url, open_store, quote
+from engine.storage.store import default_url, open_store
 
 
 def fetch(url: str) -> tuple[Session, str, dict[str, str]]:

@@ -17,7 +17,7 @@ from engine.reports import money, returns
 from engine.reports.orders import is_request
 from engine.reports.session import Session
 from engine.research.runs import Run
-from engine.storage.store import Store
+from engine.storage.base import Store
 from engine.storage.writer import insert_once
 
 MARKET_ROWS = 1 << 17

@@ -21,8 +21,9 @@ from engine.runtime.lag import Lag
 from engine.runtime.recording import Recording
 from engine.runtime.recovery import run_directory
 from engine.runtime.rundir import RunDir
+from engine.storage.base import Store
 from engine.storage.spool import Spool
-from engine.storage.store import Store, open_store
+from engine.storage.store import open_store
 from engine.storage.writer import Writer
 
 END_S = 1.0

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from engine.core.errors import StoreError, StoreUnavailable
+from engine.storage.base import Result, Store, quote
 from engine.storage.columns import Columns, filled, length
 from engine.storage.schema import TIME, Dialect, Table, dialect
 from engine.storage.statements import make_tables
-from engine.storage.store import Result, Store, quote
 
 CONNECT_S = 5.0
 TIMEOUT_S = 30.0

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from engine.core.errors import StoreError, StoreUnavailable
+from engine.storage.base import DATABASE, Result, Store
 from engine.storage.columns import Columns, filled, length
 from engine.storage.schema import MAYBE_MONEY, MONEY, MONEY_DIGITS, TEXT, TIME, WORD, Table, dialect
 from engine.storage.statements import make_tables
-from engine.storage.store import DATABASE, Result, Store
 
 WAIT_S = 30.0
 """How long a process waits for its turn."""

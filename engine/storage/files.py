@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.errors import StoreError, StoreUnavailable
+from engine.storage.base import Result, Store, table_named
 from engine.storage.columns import Columns, filled, length
 from engine.storage.schema import (
     DAY_NS,
@@ -34,7 +35,6 @@ from engine.storage.schema import (
     Table,
     dialect,
 )
-from engine.storage.store import Result, Store, table_named
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 

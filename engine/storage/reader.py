@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.core.errors import StoreError
 from engine.core.types import LOCAL_EVENT, event_dtype
-from engine.storage.store import Result, Store, quote
+from engine.storage.base import Result, Store, quote
 from engine.storage.writer import insert_once
 
 SECOND = 1_000_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from engine.core.errors import StoreError
+from engine.storage.base import Store, quote
 from engine.storage.schema import (
     TABLES,
     VIEWS,
@@ -13,7 +14,6 @@ from engine.storage.schema import (
     create_table,
     create_view,
 )
-from engine.storage.store import Store, quote
 
 VIEWS_VERSION = 1
 """Counts up when a view changes: those of an earlier Ringbook are then made anew."""

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.core.errors import StoreError
+from engine.storage.base import Store, table_named
 from engine.storage.columns import Columns, Values, by_day, length, prepare, taken
 from engine.storage.schema import Table
 from engine.storage.spool import Batch, Spool
-from engine.storage.store import Store, table_named
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 GIVE_UP_S = 0.5
@@ -43,7 +43,7 @@ def insert_missing(store: Store, table: Table, run_id: str, columns: Columns, to
         How many were not there.
 
     Raises:
-        StoreError: As :meth:`engine.storage.store.Store.insert`.
+        StoreError: As :meth:`engine.storage.base.Store.insert`.
     """
     store.settle(token)
     ids, times = columns["id"], columns["time"]
@@ -68,13 +68,13 @@ def insert_once(store: Store, table: str, run_id: str, columns: Mapping[str, Val
         store: Where.
         table: Which.
         run_id: Whose rows.
-        columns: As for :meth:`engine.storage.store.Store.insert`.
+        columns: As for :meth:`engine.storage.base.Store.insert`.
 
     Returns:
         How many were not there.
 
     Raises:
-        StoreError: As :meth:`engine.storage.store.Store.insert`.
+        StoreError: As :meth:`engine.storage.base.Store.insert`.
     """
     known, done = table_named(table), 0
     for _, day in by_day(prepare(known, dict(columns) | {"run_id": run_id})):

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.errors import StoreError
-from engine.storage.store import Store, open_store
+from engine.storage.base import Store
+from engine.storage.store import open_store
 from tests.kit.clickhouse_server import Server, executable
 from tests.kit.proxy import Proxy
 from tests.kit.recorder_child import ORDERS, RUN

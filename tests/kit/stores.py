@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.storage.store import Store, open_store
+from engine.storage.base import Store
+from engine.storage.store import open_store
 from tests.kit.clickhouse_server import Server, require
 
 NOON = 1_700_049_600_000_000_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.storage.store import Store
+from engine.storage.base import Store
 from tests.kit.clickhouse_server import Server, executable
 from tests.kit.stores import store_of
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from engine.core.errors import StoreError, StoreUnavailable
+from engine.storage.base import Result, Store
 from engine.storage.columns import prepare, taken
 from engine.storage.schema import DAY_NS, TABLES, dialect
 from engine.storage.spool import Spool
-from engine.storage.store import Result, Store
 from engine.storage.writer import Writer
 from tests.kit.stores import NOON, market_rows
 
