@@ -17,11 +17,11 @@ from numba.extending import intrinsic
 import engine.strategy.jit_calls  # noqa: F401  registers what handlers call
 from engine.core.errors import StrategyError
 from engine.core.types import fill_dtype, order_dtype
-from engine.strategy.jit import Place, Program
 from engine.strategy.jit_core import HANDLERS
 from engine.strategy.jit_errors import explain, located, source_line
 from engine.strategy.jit_fields import lower_methods
 from engine.strategy.jit_places import Located
+from engine.strategy.jit_program import Place, Program
 from engine.strategy.jit_types import (
     BOOK,
     BYTES,

@@ -8,15 +8,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING
 
 from engine.core.errors import InvalidOrder, RingbookError, raise_for_code
 from engine.strategy.base import Strategy
-from engine.strategy.jit import Place
 from engine.strategy.jit_core import REFUSALS
-
-if TYPE_CHECKING:
-    from engine.strategy.jit import Program
+from engine.strategy.jit_program import Place, Program
 
 # Numba nests its messages, the innermost first; what it says of its own way there is left out.
 _ON_THE_WAY = re.compile(

@@ -13,7 +13,7 @@ from numba.core import compiler, ir, lowering, types
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 
-from engine.strategy.jit import Place
+from engine.strategy.jit_program import Place
 from engine.strategy.jit_types import I64, LAYOUT, SelfType
 
 _STEPS = frozenset({"call", "getitem", "static_getitem", "exhaust_iter", "typed_getitem"})

@@ -7,7 +7,7 @@ attribute is a load at an offset that the core tells (``jit_core.layout()`` and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numba
 import numpy as np
@@ -19,9 +19,7 @@ from numba.extending import (
 )
 
 from engine.strategy.jit_core import layout
-
-if TYPE_CHECKING:
-    from engine.strategy.jit import Program
+from engine.strategy.jit_program import Program
 
 LAYOUT = layout()
 BYTES = cgutils.voidptr_t

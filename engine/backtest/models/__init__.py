@@ -2,7 +2,7 @@
 
 from engine.backtest.models.base import FeeModel, LatencyModel, QueueModel, compiled
 from engine.backtest.models.native import NativeFeeModel, NativeLatencyModel, NativeQueueModel
-from engine.strategy.jit import Array
+from engine.strategy.jit_program import Array
 from engine.strategy.params import Range
 
 __all__ = [

@@ -27,8 +27,8 @@ from engine.backtest.models.base import Model
 from engine.backtest.models.seat import CALLS, order_dtype, raised_address
 from engine.core.errors import ModelError
 from engine.core.types import Status
-from engine.strategy.jit import SCALARS, Array, Members
 from engine.strategy.jit_errors import explain
+from engine.strategy.jit_program import SCALARS, Array, Members
 
 OPTIONS = {"error_model": "python", "boundscheck": True}
 I64, F64, PTR, VOID = types.int64, types.float64, types.voidptr, types.void
