@@ -9,54 +9,38 @@ from collections.abc import Iterable
 from typing import Any
 
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from tui.actions import Order, RingbookCommands
-from tui.link import Link
-from tui.model import Answer, Outcome
+from tui.actions import RingbookCommands
+from tui.host import Host
 from tui.screens.help import HelpScreen
 from tui.screens.main import MainScreen
 from tui.store import Store
 from tui.theme import DARK, LIGHT, fallbacks
 
-_SEVERITIES = {
-    Outcome.DONE: "information",
-    Outcome.REFUSED: "error",
-    Outcome.NOT_SENT: "error",
-    Outcome.UNKNOWN: "warning",
-}
-_LEVELS = {
-    Outcome.DONE: "info",
-    Outcome.REFUSED: "error",
-    Outcome.NOT_SENT: "error",
-    Outcome.UNKNOWN: "warning",
-}
 
-
-class RingbookApp(App[None]):
+class RingbookApp(Host):
     """Ringbook's terminal UI.
 
     Args:
-        endpoint: Base endpoint of the daemon; None shows the store as it is and sends nothing.
-        store: The client-side state; a new one by default.
+        endpoint: As for :class:`tui.host.Host`.
+        store: As there.
         theme: Name of the theme to start with.
-        **options: ``role`` and ``key_file`` of the connection, as :class:`tui.link.Link`.
+        **options: As there.
     """
 
     TITLE = "Ringbook"
     CSS_PATH = "app.tcss"
-    COMMANDS = App.COMMANDS | {RingbookCommands}
+    COMMANDS = Host.COMMANDS | {RingbookCommands}
     BINDINGS = [Binding("ctrl+q", "quit", "Quit", show=False, priority=True)]
     NOTIFICATION_TIMEOUT = 6
 
     def __init__(
         self, endpoint: str | None, store: Store | None = None, *, theme: str = DARK.name, **options: Any
     ) -> None:
-        super().__init__()
-        self.store = store or Store()
-        self.link = Link(self.store, endpoint, **options) if endpoint is not None else None
+        super().__init__(endpoint, store, **options)
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = theme
@@ -80,26 +64,6 @@ class RingbookApp(App[None]):
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         if self.link is not None:
             self.run_worker(self.link.run(), name="link", group="link", exit_on_error=True)
-
-    async def send(self, order: Order) -> Answer:
-        """Sends a command; its answer becomes a notification and a line of the log.
-
-        Args:
-            order: The command.
-        """
-        if self.link is None:
-            answer = Answer(Outcome.NOT_SENT, "not sent: no engine")
-        else:
-            self.store.note("info", f"{order.title} ...", "command")
-            answer = await self.link.execute(order)
-        self.store.note(_LEVELS[answer.outcome], f"{order.title}: {answer.text}", "command")
-        self.notify(
-            answer.text,
-            title=order.title,
-            severity=_SEVERITIES[answer.outcome],  # type: ignore[arg-type]
-            markup=False,
-        )
-        return answer
 
     def action_dark_light(self) -> None:
         """Switches between the two themes."""

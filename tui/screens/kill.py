@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,12 +13,10 @@ from textual.widgets import Button, Checkbox, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.actions import Order, kill, query_switches, rearm
+from tui.host import Host
 from tui.model import Outcome
 from tui.screens.emergency import Tick
 from tui.store import Store
-
-if TYPE_CHECKING:
-    from tui.app import RingbookApp
 
 
 class KillDialog(ModalScreen[Order | None]):
@@ -74,7 +72,7 @@ class RearmDialog(ModalScreen[Order | None]):
 
     BINDINGS = [("escape", "leave", "Back"), ("Y", "rearm", "Re-arm")]
     AUTO_FOCUS = "#switches"
-    app: RingbookApp
+    app: Host
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,10 +12,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from tui.actions import query_limits, update_limit
+from tui.host import Host
 from tui.model import Outcome
-
-if TYPE_CHECKING:
-    from tui.app import RingbookApp
 
 
 class LimitsDialog(ModalScreen[None]):
@@ -28,7 +25,7 @@ class LimitsDialog(ModalScreen[None]):
 
     BINDINGS = [("escape", "leave", "Back")]
     AUTO_FOCUS = "#value"
-    app: RingbookApp
+    app: Host
 
     def __init__(self, strategy_id: str) -> None:
         super().__init__()

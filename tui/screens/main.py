@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,6 +15,7 @@ from textual.widgets import Footer
 from tui import actions
 from tui.actions import Order
 from tui.format import age
+from tui.host import Host
 from tui.messages import RowChosen, RowPicked, TabAsked
 from tui.screens.emergency import EmergencyDialog
 from tui.screens.kill import KillDialog, RearmDialog
@@ -34,9 +34,6 @@ from tui.widgets.strategies import Strategies
 from tui.widgets.tabline import Tabline
 from tui.widgets.trades import Trades
 
-if TYPE_CHECKING:
-    from tui.app import RingbookApp
-
 REFRESH_S = 0.1
 """Time between two looks at the store; messages come in whenever they come."""
 DOCK = ("orders", "fills", "strategies", "log")
@@ -49,7 +46,7 @@ class MainScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-middle"), (48, "-high")]
     AUTO_FOCUS = "#positions"
-    app: RingbookApp
+    app: Host
 
     def __init__(self, store: Store) -> None:
         super().__init__()

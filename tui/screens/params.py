@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,11 +15,9 @@ from textual.widgets.option_list import Option
 from bridge.protocol import ParamInfo
 from tui.actions import update_param
 from tui.format import limits, parse_value, value
+from tui.host import Host
 from tui.model import Outcome
 from tui.store import Store
-
-if TYPE_CHECKING:
-    from tui.app import RingbookApp
 
 
 class ParamDialog(ModalScreen[None]):
@@ -27,7 +25,7 @@ class ParamDialog(ModalScreen[None]):
 
     BINDINGS = [("escape", "leave", "Back")]
     AUTO_FOCUS = "#params"
-    app: RingbookApp
+    app: Host
 
     def __init__(self, store: Store, strategy_id: str) -> None:
         super().__init__()
