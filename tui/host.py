@@ -1,4 +1,4 @@
-"""What screens find in the application: the client's state, the link to the daemon, and a way to send commands."""
+"""What screens find in the application: the client state, the link to the daemon, and commands to send."""
 
 from __future__ import annotations
 
