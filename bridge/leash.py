@@ -3,6 +3,9 @@
 Heartbeats need three of their intervals to find that somebody is gone; the kernel knows at once. A client
 connects after its welcome, writes its session's id and a line's end, and keeps the connection. It lets go in
 good order with another line ``goodbye``; an end without it means that the process is dead.
+
+The kernel closes a dead process's connections last, milliseconds later if the process was large. With its
+line a client may hand over a robust lock (:mod:`engine.core.robust`), which is lost first.
 """
 
 from __future__ import annotations
@@ -16,19 +19,24 @@ from dataclasses import dataclass
 
 from bridge import protocol as p
 from bridge.unix import accept, listen, other_end
+from engine.core import robust
+from engine.core.errors import CapacityError
 
 MAX_LEASHES = 1024
 MAX_LINE = 80
+MAX_FILES = 4
+"""Descriptors that one read takes; what a client sends beyond its lock is closed."""
 PATIENCE = 100
 """Ticks that a connection has to name its session."""
 
 
 @dataclass(eq=False)
 class Leash:
-    """One connection: its process as a descriptor, where the kernel gives one, and what it has said."""
+    """One connection: its process's descriptor and its lock, where there are such, and what it has said."""
 
     socket: socket.socket
     process: int = -1
+    lock: int = -1
     session: str = ""
     text: bytes = b""
     age: int = 0
@@ -51,16 +59,22 @@ class Leashes:
         self._epoll = select.epoll()
         self._leashes: dict[int, Leash] = {}
         self._by_session: dict[str, Leash] = {}
+        self._by_lock: dict[int, Leash] = {}
+        self._watch = robust.RobustWatch() if robust.available() else None
         self._listener = listen(p.leash_path(base))
         if self._listener is not None:
             self._epoll.register(self._listener, select.EPOLLIN)
 
-    def fileno(self) -> int:
-        """A descriptor that is readable when :meth:`look` has something to do."""
-        return self._epoll.fileno()
+    @property
+    def descriptors(self) -> frozenset[int]:
+        """One of them is readable when :meth:`look` has something to do."""
+        watch = () if self._watch is None else (self._watch.fileno(),)
+        return frozenset((self._epoll.fileno(), *watch))
 
     def look(self) -> None:
         """Takes new leashes and finds those whose process is dead."""
+        if self._watch is not None:
+            self._look_at_locks(self._watch)
         for descriptor, _ in self._epoll.poll(0):
             if self._listener is not None and descriptor == self._listener.fileno():
                 self._accept()
@@ -94,13 +108,38 @@ class Leashes:
                 self._leashes[leash.process] = leash
                 self._epoll.register(leash.process, select.EPOLLIN)
 
-    def _read(self, leash: Leash) -> None:
+    def _look_at_locks(self, watch: robust.RobustWatch) -> None:
+        for place in watch.dead():
+            leash = self._by_lock[place]
+            # Its last words first.
+            self._read(leash)
+            if leash.lock == place:
+                self._dead(leash)
+
+    def _lock(self, leash: Leash, files: list[int]) -> None:
+        """Watches the lock that came with a line."""
         try:
-            data = leash.socket.recv(MAX_LINE)
+            if files and leash.lock < 0 and self._watch is not None:
+                # Without it the connection tells, only later.
+                with contextlib.suppress(ValueError, OSError, CapacityError):
+                    leash.lock = self._watch.add(files[0])
+                    self._by_lock[leash.lock] = leash
+        finally:
+            for file in files:
+                os.close(file)
+
+    def _read(self, leash: Leash) -> None:
+        files: list[int] = []
+        try:
+            if leash.session:
+                data = leash.socket.recv(MAX_LINE)
+            else:
+                data, files, _, _ = socket.recv_fds(leash.socket, MAX_LINE, MAX_FILES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
+        self._lock(leash, files)
         if not data:
             self._dead(leash)
             return
@@ -125,10 +164,12 @@ class Leashes:
         return True
 
     def _dead(self, leash: Leash) -> None:
-        session = leash.session
-        self._drop(leash)
-        if session:
+        session, leash.session = leash.session, ""
+        if self._by_session.get(session) is leash:
+            del self._by_session[session]
+            # Before anything else that costs a moment: there are orders to be cancelled.
             self._lost(session)
+        self._drop(leash)
 
     def _drop(self, leash: Leash) -> None:
         if self._by_session.get(leash.session) is leash:
@@ -136,6 +177,10 @@ class Leashes:
         for descriptor in (leash.socket.fileno(), leash.process):
             if self._leashes.pop(descriptor, None) is not None:
                 self._epoll.unregister(descriptor)
+        if leash.lock >= 0 and self._watch is not None:
+            del self._by_lock[leash.lock]
+            self._watch.remove(leash.lock)
+            leash.lock = -1
         leash.socket.close()
         if leash.process >= 0:
             os.close(leash.process)
@@ -147,4 +192,6 @@ class Leashes:
             self._drop(leash)
         if self._listener is not None:
             self._listener.close()
+        if self._watch is not None:
+            self._watch.close()
         self._epoll.close()

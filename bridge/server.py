@@ -94,9 +94,9 @@ class Server:
         self.sessions.on_refused = self._refused
         doors.wake_by(link.bell.fd)
         self._leashes = Leashes(config.endpoint, self.sessions.held, self.sessions.lost)
-        self._leashes_fd, self._lanes_fd = self._leashes.fileno(), self._lanes.fileno()
-        doors.wake_by(self._leashes_fd)
-        doors.wake_by(self._lanes_fd)
+        self._leash_fds, self._lanes_fd = self._leashes.descriptors, self._lanes.fileno()
+        for descriptor in (*self._leash_fds, self._lanes_fd):
+            doors.wake_by(descriptor)
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
         self._next_tick = time.monotonic() + self._interval
@@ -215,7 +215,7 @@ class Server:
         self._lanes.disarm()
         self.durability.release()
         if len(ready) > rung:
-            if self._leashes_fd in ready:
+            if not ready.isdisjoint(self._leash_fds):
                 self._leashes.look()
             if self._lanes_fd in ready:
                 self._lanes.look()

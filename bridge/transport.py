@@ -9,21 +9,19 @@ import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from socket import AF_UNIX, SOCK_STREAM
-from socket import socket as UnixSocket
 from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
 from bridge import protocol as p
 from bridge.auth import ClientKey
+from bridge.hold import Hold
 
 if TYPE_CHECKING:
     from bridge.lane import Lane
 
 HIGH_WATER = 100_000
 """Messages that a socket queues in either direction before it drops or refuses."""
-LEASH_S = 0.05
 GOODBYE_LINGER_MS = 200
 """How long closing waits for a goodbye to leave."""
 
@@ -96,7 +94,7 @@ class SocketTransport:
         self.sockets: dict[str, Any] = {}
         self.trouble = ""
         self.lanes = False
-        self._leash: UnixSocket | None = None
+        self._leash: Hold | None = None
         self._lane: Lane | None = None
 
     def open(self, base: str, channels: Collection[str]) -> None:
@@ -176,26 +174,13 @@ class SocketTransport:
     def hold_leash(self, base: str, session: str) -> None:
         """Lets the server know at once when this process ends, where both are on one machine."""
         self._let_go()
-        path = p.leash_path(base)
-        if not path:
-            return
-        leash = UnixSocket(AF_UNIX, SOCK_STREAM)
-        try:
-            leash.settimeout(LEASH_S)
-            leash.connect(path)
-            leash.sendall(f"{session}\n".encode())
-        except OSError:
-            # Heartbeats find out as well, only later.
-            leash.close()
-        else:
-            self._leash = leash
+        with contextlib.suppress(OSError):
+            self._leash = Hold(base, session)
 
     def _let_go(self) -> None:
         leash, self._leash = self._leash, None
         if leash is not None:
-            with contextlib.suppress(OSError):
-                leash.sendall(b"goodbye\n")
-            leash.close()
+            leash.let_go()
 
     def subscribe(self, topic: str, on: bool) -> None:
         """Subscribes or unsubscribes on the socket that carries the topic."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bridge.errors import BridgeError
 from engine.core.errors import RingbookError
+from engine.core.slices import ask_for_short_slices
 from engine.runtime import config as daemon_config
 from engine.runtime.config import DaemonConfig
 from engine.runtime.logging import configure, in_background
@@ -105,7 +106,7 @@ def _engine(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready
     from engine.runtime.resuming import config_of_run
     from engine.runtime.switches import restore_switches
 
-    _pin(config)
+    _schedule(config)
     config = config_of_run(config, run)
     with in_background(log):
         if config.journal.dir:
@@ -148,7 +149,7 @@ def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Read
             break
     ready.note(f"pid {os.getpid()}")
     os.close(word)
-    _pin(config)
+    _schedule(config)
     with in_background(log):
         way.loop.out.set_page(create_page(run))
         way.complete(Ledger(run, log))
@@ -170,7 +171,8 @@ def _is_copy(supervisor: int) -> bool:
     return True
 
 
-def _pin(config: DaemonConfig) -> None:
+def _schedule(config: DaemonConfig) -> None:
+    ask_for_short_slices()
     if config.engine.cpu is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {config.engine.cpu})
 
@@ -207,6 +209,7 @@ def _recorder(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Rea
 def _bridge(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Ready) -> None:
     from bridge.process import serve
 
+    ask_for_short_slices()
     # A standard error that nobody reads must not stop the bridge.
     with in_background(log):
         serve(config, run, log, ready.ok)

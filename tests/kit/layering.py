@@ -63,8 +63,8 @@ BRIDGE_SERVER_SIDE = {
 """Modules of ``bridge`` that only the daemon runs; all others belong to clients and know no engine."""
 BRIDGE_BOTH_SIDES = {"runner"}
 """Modules of ``bridge`` above the client and the engine's kernel: a strategy in a process of its own."""
-SHARES_MEMORY = "lane"
-"""The client's module that may import the engine's core, whose rings it shares; imported only when used."""
+SHARES_MEMORY = {"lane", "hold"}
+"""The client's modules that may import the engine's core, whose memory they share; only when used."""
 TUI_MAY = {"bridge.protocol", "bridge.aioclient", "bridge.errors"}
 OURS = ("engine", "bridge", "tui")
 
@@ -170,7 +170,7 @@ def violation(item: Import) -> str | None:
             return f"{where}: a strategy's process may import only {sorted(may)}"
         if len(target) > 1 and target[0] == "bridge" and target[1] in BRIDGE_BOTH_SIDES:
             return f"{where}: clients know nothing of what stands above them"
-        if target[:2] == ["engine", "core"] and source[1] == SHARES_MEMORY:
+        if target[:2] == ["engine", "core"] and source[1] in SHARES_MEMORY:
             return None
         if target[0] == "engine":
             return f"{where}: the client side of the bridge knows no engine"

@@ -5,10 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from bridge.hold import Hold
 from bridge.leash import MAX_LINE, PATIENCE, Leashes
+from engine.core import robust
 from tests.kit.fake_engine import wait_until
 
 
@@ -117,6 +120,93 @@ def test_a_fork_that_lives_on_does_not_hold_its_parents_session(held):
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         child.stdout.close()
+
+
+def in_thread(make):
+    """What something gives back that is done in a thread which has ended since."""
+    out = []
+    thread = threading.Thread(target=lambda: out.append(make()))
+    thread.start()
+    thread.join()
+    return out[0]
+
+
+needs_locks = pytest.mark.skipif(not robust.available(), reason="the kernel cannot wait for several locks")
+
+
+@needs_locks
+def test_a_lost_lock_is_a_death_while_the_connection_is_still_open(held):
+    leashes, lost, path = held
+    base = f"ipc://{os.path.dirname(path)}"
+    lives = Hold(base, "two")
+    dies = in_thread(lambda: Hold(base, "one"))
+    wait_until(lambda: leashes.look() or lost == ["one"])
+    # Its connection was there until now, and a goodbye comes too late.
+    dies.let_go()
+    lives.let_go()
+    look(leashes)
+    assert lost == ["one"]
+
+
+@needs_locks
+def test_who_says_goodbye_before_the_lock_is_lost_is_not_dead(held):
+    leashes, lost, path = held
+
+    def leave():
+        client, lock = hold(path, ""), robust.RobustLock()
+        socket.send_fds(client, [b"one\n"], [lock.fd])
+        client.sendall(b"goodbye\n")
+        return client, lock
+
+    client, lock = in_thread(leave)
+    closed(leashes, client)
+    lock.release()
+    assert lost == []
+
+
+@needs_locks
+@pytest.mark.parametrize("how", ["a pipe", "many", "none that a lock can be"])
+def test_what_is_no_lock_is_let_go_and_the_connection_tells(held, how):
+    leashes, lost, path = held
+    ends = os.pipe()
+    locks = [robust.RobustLock() for _ in range(3)]
+    files = {"a pipe": [ends[0]], "many": [lock.fd for lock in locks] * 3}.get(how, list(ends))
+    client = hold(path, "")
+    look(leashes)
+    before = len(os.listdir("/proc/self/fd"))
+    socket.send_fds(client, [b"one\n"], files)
+    look(leashes)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert lost == []
+    client.close()
+    look(leashes)
+    assert lost == ["one"]
+    for lock in locks:
+        lock.release()
+    for end in ends:
+        os.close(end)
+
+
+def test_without_locks_the_connection_tells(held, monkeypatch):
+    leashes, lost, path = held
+
+    def none():
+        raise OSError("no such thing")
+
+    monkeypatch.setattr(robust, "RobustLock", none)
+    one = in_thread(lambda: Hold(f"ipc://{os.path.dirname(path)}", "one"))
+    look(leashes)
+    assert lost == []
+    one._socket.close()
+    look(leashes)
+    assert lost == ["one"]
+
+
+def test_there_is_no_leash_to_hold_where_nobody_listens(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        Hold(f"ipc://{tmp_path}", "one")
+    with pytest.raises(OSError, match="tcp"):
+        Hold("tcp://127.0.0.1:7400", "one")
 
 
 def test_there_is_none_over_tcp():
