@@ -53,7 +53,7 @@ from engine.matching.book cimport (
     book_unlink,
 )
 from engine.matching.heap cimport heap_push, heap_take
-from engine.matching.levels cimport MatchSide, side_below
+from engine.matching.levels cimport side_below
 from engine.matching.orders cimport (
     BIT_ASK,
     BIT_GTD,
@@ -67,11 +67,11 @@ from engine.matching.orders cimport (
     SHIFT_POLICY,
     SHIFT_TYPE,
     ColdPart,
+    MatchOrder,
     match_fetch,
     match_likely,
     match_rare,
-    orders_fetch_slot,
-    orders_guess,
+    order_home,
 )
 from engine.matching.records cimport (
     MATCH_ACCEPTED,
@@ -112,10 +112,8 @@ cdef extern from *:
 
 
 cdef enum:
-    LOOK_FAR = 64                # commands ahead: the command itself
-    LOOK_AHEAD = 24              # the slot of the index
-    LOOK_NEAR = 12               # the order
-    LOOK_NEXT = 5                # its neighbours
+    LOOK_AHEAD = 20              # commands ahead: the order
+    LOOK_NEXT = 8                # its neighbours
     MOST_SLICES = 1000           # of an iceberg
 
 
@@ -546,32 +544,20 @@ cdef int matcher_apply(Matcher* matcher, const MatchCommand* command, MatchResul
     return _apply(matcher, command, result)
 
 
-# The order behind which a new one will queue, if its level is in the window.
-cdef inline void _fetch_tail(const Matcher* m, const MatchCommand* c) noexcept nogil:
-    cdef const MatchSide* side = &m.sides[c.side < 0]
-    cdef uint64_t offset = <uint64_t>(c.px ^ side.mirror) - <uint64_t>side.base
-    if match_likely(offset <= side.mask):
-        match_fetch(m.orders.at + m.levels[side.window[<uint64_t>(c.px ^ side.mirror) & side.mask]].tail)
-
-
-# Three steps ahead of a command: where its order's handle is, the order, the order's neighbours. What another
-# command changes in between costs a useless fetch.
-cdef inline void _fetch(const Matcher* m, const MatchCommand* commands, uint64_t i, uint64_t n) noexcept nogil:
-    cdef const MatchOrder* order
-    match_fetch(commands + i + LOOK_FAR)
-    if i + LOOK_AHEAD < n:
-        orders_fetch_slot(&m.orders, commands[i + LOOK_AHEAD].order_id)
-    if i + LOOK_NEAR < n and commands[i + LOOK_NEAR].kind != MATCH_ADD:
-        match_fetch(m.orders.at + orders_guess(&m.orders, commands[i + LOOK_NEAR].order_id))
-    if i + LOOK_NEXT >= n:
-        return
-    if commands[i + LOOK_NEXT].kind == MATCH_ADD:
-        _fetch_tail(m, commands + i + LOOK_NEXT)
-    else:
-        order = m.orders.at + orders_guess(&m.orders, commands[i + LOOK_NEXT].order_id)
-        match_fetch(m.orders.at + order.prev)
-        match_fetch(m.orders.at + order.next)
-        match_fetch(m.levels + order.level)
+# Two steps ahead of a command: its order's place, then the order's neighbours. What another command changes in
+# between costs a useless fetch.
+cdef inline void _fetch(const Matcher* m, const MatchCommand* commands, uint64_t i, uint64_t last) noexcept nogil:
+    cdef uint64_t order_id = commands[min(i + LOOK_AHEAD, last)].order_id
+    cdef const MatchOrder* order = m.orders.at + order_home(&m.orders, order_id)
+    cdef uint32_t prev, next
+    match_fetch(order)
+    order_id = commands[min(i + LOOK_NEXT, last)].order_id
+    order = m.orders.at + order_home(&m.orders, order_id)
+    # Of another order, or of none, they are not wanted.
+    prev = order.prev if order.id == order_id else 0
+    next = order.next if order.id == order_id else 0
+    match_fetch(m.orders.at + prev)
+    match_fetch(m.orders.at + next)
 
 
 cdef void matcher_apply_many(
@@ -579,7 +565,7 @@ cdef void matcher_apply_many(
 ) noexcept nogil:
     cdef uint64_t i
     for i in range(n):
-        _fetch(matcher, commands, i, n)
+        _fetch(matcher, commands, i, n - 1)
         _apply(matcher, commands + i, results + i)
 
 

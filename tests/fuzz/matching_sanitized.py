@@ -40,10 +40,10 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "a slab one order too small": Fault(
+    "a table one order too small": Fault(
         "engine/matching/orders.pyx",
-        "match_memory((<uint64_t>capacity + 1) * sizeof(MatchOrder))",
-        "match_memory(<uint64_t>capacity * sizeof(MatchOrder))",
+        "match_memory(room * sizeof(MatchOrder))",
+        "match_memory((room - 1) * sizeof(MatchOrder))",
         "heap-buffer-overflow",
     ),
     "a pro-rata share in signed numbers": Fault(
