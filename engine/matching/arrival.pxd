@@ -84,7 +84,7 @@ cdef inline void arrival_rest(Matcher* m, Taker* t) noexcept nogil:
     order.bits = t.bits
     if match_rare(t.bits & (BIT_ICEBERG | BIT_GTD | BIT_REDUCE_ONLY)):
         arrival_rest_cold(m, t, t.handle, fresh)
-    book_append(m, t.handle, t.px)
+    book_append(m, t.handle, t.px, order.qty, (t.bits & BIT_ASK) != 0)
 
 
 # The end of an arrival: the rest goes into the book or ends.

@@ -202,37 +202,46 @@ cdef inline void book_touch(Matcher* m, uint32_t side, uint32_t handle) noexcept
 
 # --- queues ---------------------------------------------------------------------------------------
 
-# Puts an order at the end of its level's queue, whose level is opened if there is none.
-cdef inline void book_append(Matcher* m, uint32_t handle, int64_t px) noexcept nogil:
-    cdef MatchOrder* order = m.orders.at + handle
-    cdef uint32_t index = (order.bits & BIT_ASK) != 0
+# A level for a key that has none.
+cdef inline uint32_t book_open_level(Matcher* m, uint32_t index, int64_t key, uint32_t first) noexcept nogil:
     cdef MatchSide* side = &m.sides[index]
-    cdef int64_t key = px ^ side.mirror
-    cdef uint32_t name = side_find(side, key)
+    cdef uint32_t name = m.free_level
+    cdef Level* level = m.levels + name
+    m.free_level = level.head
+    level.px = <int32_t>(key ^ side.mirror)
+    level.count = 0
+    level.shown = 0
+    level.head = first
+    level.tail = 0
+    level.top = first if side_open(side, key, name) else 0
+    if match_rare(m.closed & (1 << index)):
+        book_reopened(m, index, name)
+    return name
+
+
+# Puts an order at the end of its level's queue, whose level is opened if there is none.
+cdef inline void book_append(
+    Matcher* m, uint32_t handle, int64_t px, uint32_t qty, uint32_t index
+) noexcept nogil:
+    cdef MatchOrder* order = m.orders.at + handle
+    cdef int64_t key = px ^ m.sides[index].mirror
+    cdef uint32_t name = side_find(&m.sides[index], key)
+    cdef uint32_t tail
     cdef Level* level
-    if name == 0:
-        name = m.free_level
-        level = m.levels + name
-        m.free_level = level.head
-        level.px = <int32_t>px
-        level.count = 0
-        level.shown = 0
-        level.head = 0
-        level.tail = 0
-        level.top = handle if side_open(side, key, name) else 0
-        if match_rare(m.closed & (1 << index)):
-            book_reopened(m, index, name)
+    if match_rare(name == 0):
+        name = book_open_level(m, index, key, handle)
     level = m.levels + name
-    order.level = name
-    order.prev = level.tail
-    order.next = 0
-    m.orders.at[level.tail].next = handle
-    level.head = level.head if level.tail else handle
+    tail = level.tail
     level.tail = handle
     level.count += 1
-    level.shown += order.qty
+    level.shown += qty
+    order.level = name
+    order.prev = tail
+    order.next = 0
+    # Order 0 is nobody's, as when unlinking.
+    m.orders.at[tail].next = handle
     book_touch(m, index, name)
-    book_tell(m, MATCH_ADDED, order, px, order.qty)
+    book_tell(m, MATCH_ADDED, order, px, qty)
 
 
 # Takes an order out of its queue; an empty level goes.

@@ -6,9 +6,7 @@ from libc.string cimport memset
 from engine.core.codes cimport (
     ERR_BAD_QTY,
     ERR_BAD_TICK,
-    ERR_EXPIRED,
     ERR_FOK,
-    ERR_FULL,
     ERR_INVALID_REQUEST,
     ERR_NO_LIQUIDITY,
     ERR_NOT_OWNER,
@@ -17,22 +15,18 @@ from engine.core.codes cimport (
     ERR_PHASE,
     ERR_POST_ONLY,
     ERR_PRICE_BAND,
-    ERR_REDUCE_ONLY,
     ERR_UNSORTED,
     OK,
 )
 from engine.core.types cimport (
-    ORDER_LIMIT,
     ORDER_MARKET,
     REASON_CANCEL_BY_OPERATOR,
     REASON_CANCEL_REQUESTED,
     REASON_EXPIRED_TIME,
     REASON_MASS_CANCEL,
     TIF_FOK,
-    TIF_GTC,
-    TIF_GTX,
-    TIF_IOC,
 )
+from engine.matching.admission cimport MOST_SLICES, check_add, is_post_only, px_fits, px_in_bands, qty_fits
 from engine.matching.arrival cimport (
     arrival_behind,
     arrival_fills,
@@ -44,9 +38,8 @@ from engine.matching.arrival cimport (
 )
 from engine.matching.auction cimport auction_end_many, auction_phase
 from engine.matching.book cimport (
-    MATCH_PX_LIMIT,
-    MATCH_QTY_LIMIT,
     book_answer,
+    book_append,
     book_end,
     book_shrink,
     book_touched,
@@ -58,19 +51,16 @@ from engine.matching.orders cimport (
     BIT_ASK,
     BIT_GTD,
     BIT_ICEBERG,
-    BIT_POST_ONLY,
-    BIT_REDUCE_ONLY,
     BIT_SLIDE,
     BIT_WAITING,
-    BITS_FLAGS,
     SHIFT_LIFE,
     SHIFT_POLICY,
     SHIFT_TYPE,
     ColdPart,
-    MatchOrder,
     match_fetch,
     match_likely,
     match_rare,
+    order_claim,
     order_home,
 )
 from engine.matching.records cimport (
@@ -86,16 +76,13 @@ from engine.matching.records cimport (
     MATCH_TIME,
     ORDER_STOP,
     ORDER_STOP_LIMIT,
-    PHASE_AUCTION,
     PHASE_CLOSED,
     PHASE_CONTINUOUS,
     PHASE_HALTED,
-    STP_DECREMENT,
-    TIF_DAY,
     TIF_GTD,
 )
 from engine.matching.stops cimport stops_activate, stops_load, stops_reached, stops_run, stops_wait
-from engine.matching.trading cimport Taker, take_policy, take_room
+from engine.matching.trading cimport Taker, take_policy
 
 
 cdef extern from *:
@@ -114,97 +101,9 @@ cdef extern from *:
 cdef enum:
     LOOK_AHEAD = 20              # commands ahead: the order
     LOOK_NEXT = 8                # its neighbours
-    MOST_SLICES = 1000           # of an iceberg
 
 
-# --- checks -------------------------------------------------------------------------------------------
-
-cdef inline bint _px_fits(int64_t px) noexcept nogil:
-    return -<int64_t>MATCH_PX_LIMIT <= px <= MATCH_PX_LIMIT
-
-
-cdef inline bint _qty_fits(int64_t qty) noexcept nogil:
-    return <uint64_t>qty - 1 < <uint64_t>MATCH_QTY_LIMIT
-
-
-cdef inline bint _in_bands(const Matcher* m, int64_t px) noexcept nogil:
-    return m.band_low <= px <= m.band_high
-
-
-cdef inline bint _is_post_only(uint32_t bits) noexcept nogil:
-    return bits & (BIT_POST_ONLY | BIT_SLIDE) != 0 or (bits >> SHIFT_LIFE) & 7 == TIF_GTX
-
-
-# Type, life, flags and policy, known and allowed together.
-cdef bint _form_is_known(const MatchCommand* c) noexcept nogil:
-    cdef uint32_t taking = (1 << TIF_IOC) | (1 << TIF_FOK)
-    cdef uint32_t staying = (1 << TIF_GTC) | (1 << TIF_DAY) | (1 << TIF_GTD)
-    cdef uint32_t lives = staying
-    if c.order_type > ORDER_STOP_LIMIT or c.time_in_force > TIF_GTD or c.flags & ~BITS_FLAGS:
-        return False
-    if c.order_type == ORDER_LIMIT:
-        lives |= taking | (1 << TIF_GTX)
-    elif c.order_type == ORDER_MARKET:
-        lives = taking
-    if not (lives >> c.time_in_force) & 1 or c.self_trade > STP_DECREMENT:
-        return False
-    if c.flags & (BIT_POST_ONLY | BIT_SLIDE):
-        if c.order_type == ORDER_MARKET or c.order_type == ORDER_STOP or (taking >> c.time_in_force) & 1:
-            return False
-    return not c.flags & BIT_REDUCE_ONLY or c.order_type <= ORDER_MARKET
-
-
-# What only orders that are not plain limit orders need, after the id: the phase, bands, expiry, reduce-only.
-cdef int _check_state(const Matcher* m, const MatchCommand* c) noexcept nogil:
-    cdef bint stops = c.order_type >= ORDER_STOP
-    cdef bint priced = c.order_type == ORDER_LIMIT or c.order_type == ORDER_STOP_LIMIT
-    cdef uint64_t room
-    if m.phase == PHASE_AUCTION and not stops:
-        if c.order_type == ORDER_MARKET or c.flags:
-            return ERR_PHASE
-        if c.time_in_force == TIF_IOC or c.time_in_force == TIF_FOK or c.time_in_force == TIF_GTX:
-            return ERR_PHASE
-    elif m.phase > PHASE_AUCTION:
-        return ERR_PHASE
-    if (priced and not _in_bands(m, c.px)) or (stops and not _in_bands(m, c.stop_px)):
-        return ERR_PRICE_BAND
-    if c.time_in_force == TIF_GTD and c.expire_ts <= c.ts:
-        return ERR_EXPIRED
-    if c.flags & BIT_REDUCE_ONLY:
-        room = take_room(m, c.owner, c.side < 0)
-        if room == 0 or (c.time_in_force == TIF_FOK and <uint64_t>c.qty > room):
-            return ERR_REDUCE_ONLY
-    return OK
-
-
-# Everything but what depends on the book's prices, in the order of the rules.
-cdef inline int _check_add(const Matcher* m, const MatchCommand* c) noexcept nogil:
-    cdef bint plain = (c.order_type | c.time_in_force | c.flags | c.self_trade | c.display_qty) == 0
-    cdef bint priced = plain or c.order_type == ORDER_LIMIT or c.order_type == ORDER_STOP_LIMIT
-    cdef int code
-    if match_rare(c.owner - 1 >= m.config.max_owners or c.order_id == 0 or c.side * c.side != 1):
-        return ERR_INVALID_REQUEST
-    if not plain and not _form_is_known(c):
-        return ERR_INVALID_REQUEST
-    if match_rare(not _qty_fits(c.qty)):
-        return ERR_BAD_QTY
-    if not plain and c.display_qty:
-        if c.display_qty > c.qty or not priced or c.qty > <int64_t>MOST_SLICES * c.display_qty:
-            return ERR_BAD_QTY
-    if match_rare(priced and not _px_fits(c.px)):
-        return ERR_BAD_TICK
-    if not plain and c.order_type >= ORDER_STOP and not _px_fits(c.stop_px):
-        return ERR_BAD_TICK
-    if match_rare(matcher_find(m, c.order_id) != 0):
-        return ERR_ORDER_ID_EXIST
-    if not plain or m.phase != PHASE_CONTINUOUS:
-        code = _check_state(m, c)
-        if code != OK:
-            return code
-    elif match_rare(not _in_bands(m, c.px)):
-        return ERR_PRICE_BAND
-    return ERR_FULL if match_rare(m.orders.used == m.orders.capacity) else OK
-
+# --- what depends on the book's prices ----------------------------------------------------------------
 
 # A post-only order that would trade slides or is refused.
 cdef int _post_only(const Matcher* m, Taker* t) noexcept nogil:
@@ -215,19 +114,18 @@ cdef int _post_only(const Matcher* m, Taker* t) noexcept nogil:
     if not t.bits & BIT_SLIDE:
         return ERR_POST_ONLY
     slid = arrival_behind(best, t.bits)
-    if not _in_bands(m, slid):
+    if not px_in_bands(m, slid):
         return ERR_PRICE_BAND
     t.px = slid
     t.reach = arrival_reach(slid, t.bits)
     return OK
 
 
-# What depends on the book's prices.
 cdef int _check_book(const Matcher* m, const MatchCommand* c, Taker* t) noexcept nogil:
     cdef bint empty = arrival_opposite(m, t.bits).best == NO_BEST
     if c.order_type >= ORDER_STOP:
         return OK
-    if _is_post_only(t.bits):
+    if is_post_only(t.bits):
         return _post_only(m, t)
     if c.order_type == ORDER_MARKET and not empty:
         arrival_market(m, t)
@@ -298,9 +196,39 @@ cdef void _finish_with_stops(Matcher* m, const Taker* t, MatchResult* result) no
         result.px = matcher_px(m, t.handle)
 
 
+# Nothing but a limit order, with nothing wrong except perhaps its id, that trades with nobody: most are.
+cdef inline bint _rests_plainly(const Matcher* m, const MatchCommand* c) noexcept nogil:
+    cdef uint32_t ask = c.side < 0
+    if (c.order_type | c.time_in_force | c.flags | c.self_trade | c.display_qty | m.phase) != 0:
+        return False
+    if c.owner - 1 >= m.config.max_owners or c.order_id == 0 or c.side * c.side != 1 or not qty_fits(c.qty):
+        return False
+    if not px_in_bands(m, c.px) or m.orders.used == m.orders.capacity:
+        return False
+    return m.sides[1 - ask].best < arrival_reach(c.px, BIT_ASK if ask else 0)
+
+
+cdef inline int _rest_plainly(Matcher* m, const MatchCommand* c, MatchResult* result) noexcept nogil:
+    cdef uint32_t ask = c.side < 0
+    cdef uint32_t bits = BIT_ASK if ask else 0
+    cdef uint32_t handle = order_claim(&m.orders, c.order_id)
+    cdef MatchOrder* order = m.orders.at + handle
+    if match_rare(handle == 0):
+        return ERR_ORDER_ID_EXIST
+    m.owners[c.owner].live += 1
+    order.qty = <uint32_t>c.qty
+    order.owner = c.owner
+    order.bits = bits
+    book_answer(m, MATCH_ACCEPTED, c.order_id, c.px, c.qty, c.owner, bits, 0)
+    book_append(m, handle, c.px, <uint32_t>c.qty, ask)
+    result.leaves_qty = c.qty
+    result.px = c.px
+    return OK
+
+
 cdef int _add(Matcher* m, const MatchCommand* c, MatchResult* result) noexcept nogil:
     cdef bint plain = (c.order_type | c.time_in_force | c.flags | c.display_qty) == 0
-    cdef int code = _check_add(m, c)
+    cdef int code = check_add(m, c)
     cdef Taker t
     if match_rare(code != OK):
         return code
@@ -366,7 +294,7 @@ cdef int _reduce(Matcher* m, const MatchCommand* c, MatchResult* result) noexcep
     cdef int code = _whose(m, c, True, &handle)
     if code != OK:
         return code
-    if not _qty_fits(c.qty):
+    if not qty_fits(c.qty):
         return ERR_BAD_QTY
     if c.qty >= book_open(m, handle):
         book_end(m, handle, _cancel_reason(c))
@@ -383,11 +311,11 @@ cdef int _modify_waiting(Matcher* m, const MatchCommand* c, uint32_t handle, Mat
     cdef int side = (order.bits & BIT_ASK) != 0
     cdef bint priced = (order.bits >> SHIFT_TYPE) & 3 == ORDER_STOP_LIMIT
     cdef Taker t
-    if (priced and not _px_fits(c.px)) or not _px_fits(c.stop_px):
+    if (priced and not px_fits(c.px)) or not px_fits(c.stop_px):
         return ERR_BAD_TICK
     if m.phase == PHASE_CLOSED:
         return ERR_PHASE
-    if (priced and not _in_bands(m, c.px)) or not _in_bands(m, c.stop_px):
+    if (priced and not px_in_bands(m, c.px)) or not px_in_bands(m, c.stop_px):
         return ERR_PRICE_BAND
     if priced:
         cold.px = <int>c.px
@@ -427,7 +355,7 @@ cdef int _replace(Matcher* m, const MatchCommand* c, uint32_t handle, MatchResul
     t.policy = take_policy(t.bits)
     t.reason = 0
     t.reach = arrival_reach(c.px, t.bits)
-    if m.phase == PHASE_CONTINUOUS and _is_post_only(t.bits):
+    if m.phase == PHASE_CONTINUOUS and is_post_only(t.bits):
         code = _post_only(m, &t)
         if code != OK:
             return code
@@ -455,23 +383,23 @@ cdef int _modify(Matcher* m, const MatchCommand* c, MatchResult* result) noexcep
     cdef bint stays
     if match_rare(code != OK):
         return code
-    if match_rare(not _qty_fits(c.qty)):
+    if match_rare(not qty_fits(c.qty)):
         return ERR_BAD_QTY
     if match_rare(m.orders.at[handle].bits & BIT_ICEBERG):
         if c.qty > <int64_t>MOST_SLICES * m.orders.cold[handle].display:
             return ERR_BAD_QTY
     if match_rare(m.orders.at[handle].level == 0):
         return _modify_waiting(m, c, handle, result)
-    if match_rare(not _px_fits(c.px)):
+    if match_rare(not px_fits(c.px)):
         return ERR_BAD_TICK
     open_qty = book_open(m, handle)
     stays = c.px == matcher_px(m, handle) and c.qty <= open_qty
     if match_rare(m.phase != PHASE_CONTINUOUS):
         if m.phase == PHASE_CLOSED or (m.phase == PHASE_HALTED and not stays):
             return ERR_PHASE
-        if not stays and _is_post_only(m.orders.at[handle].bits):
+        if not stays and is_post_only(m.orders.at[handle].bits):
             return ERR_PHASE
-    if match_rare(not _in_bands(m, c.px)):
+    if match_rare(not px_in_bands(m, c.px)):
         return ERR_PRICE_BAND
     if not stays:
         return _replace(m, c, handle, result)
@@ -489,7 +417,7 @@ cdef int _mass_cancel(Matcher* m, const MatchCommand* c) noexcept nogil:
 
 
 cdef int _bands(Matcher* m, const MatchCommand* c) noexcept nogil:
-    if c.px > c.stop_px or not _px_fits(c.px) or not _px_fits(c.stop_px):
+    if c.px > c.stop_px or not px_fits(c.px) or not px_fits(c.stop_px):
         return ERR_BAD_TICK
     m.band_low = c.px
     m.band_high = c.stop_px
@@ -524,7 +452,7 @@ cdef inline int _apply(Matcher* m, const MatchCommand* c, MatchResult* result) n
     if match_rare(m.expiries.n != 0):
         _expire(m)
     if c.kind == MATCH_ADD:
-        code = _add(m, c, result)
+        code = _rest_plainly(m, c, result) if match_likely(_rests_plainly(m, c)) else _add(m, c, result)
     elif c.kind == MATCH_CANCEL:
         code = _cancel(m, c)
     elif c.kind == MATCH_MODIFY:

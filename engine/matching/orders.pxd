@@ -96,6 +96,7 @@ cdef void* match_memory(uint64_t size) noexcept nogil
 # The parts of find, new and release for strays.
 cdef uint32_t order_find_stray(const Orders* orders, uint64_t order_id) noexcept nogil
 cdef uint32_t order_new_stray(Orders* orders, uint64_t order_id) noexcept nogil
+cdef uint32_t order_claim_stray(Orders* orders, uint64_t order_id) noexcept nogil
 
 
 # Where an id belongs.
@@ -120,6 +121,16 @@ cdef inline uint32_t order_new(Orders* orders, uint64_t order_id) noexcept nogil
     if match_rare(orders.at[home].id != 0):
         return order_new_stray(orders, order_id)
     orders.at[home].id = order_id
+    return home
+
+
+# Find and new at once: a handle for an id, or 0 when that is live.
+cdef inline uint32_t order_claim(Orders* orders, uint64_t order_id) noexcept nogil:
+    cdef uint32_t home = order_home(orders, order_id)
+    if match_rare(orders.at[home].id != 0 or orders.at[home].strays != 0):
+        return order_claim_stray(orders, order_id)
+    orders.at[home].id = order_id
+    orders.used += 1
     return home
 
 

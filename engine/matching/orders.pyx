@@ -97,6 +97,10 @@ cdef uint32_t order_new_stray(Orders* orders, uint64_t order_id) noexcept nogil:
     return _place(orders, home, n)
 
 
+cdef uint32_t order_claim_stray(Orders* orders, uint64_t order_id) noexcept nogil:
+    return 0 if order_find(orders, order_id) else order_new(orders, order_id)
+
+
 # Every live order is found where it is, they are as many as were given out, and places count their strays.
 cdef int orders_check(const Orders* orders) noexcept nogil:
     cdef uint64_t live = 0, strays = 0, counted = 0

@@ -23,7 +23,7 @@ COPY = ROOT / "build" / "sanitized"
 CAUGHT = 86
 PACKAGES = {
     "engine": ["__init__.py", "_version.py"],
-    "engine/core": ["__init__.py", "codes.pxd", "errors.py", "types.pxd", "types.pyx"],
+    "engine/core": ["__init__.py", "errors.py", "*.pxd", "types.pyx", "image.pyx"],
     "engine/matching": ["*.py", "*.pxd", "*.pyx"],
     "tests/fuzz": ["matching*.py"],
     "tests/kit": ["matching*.py"],
