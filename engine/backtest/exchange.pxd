@@ -28,7 +28,7 @@ from engine.backtest.fees cimport FeeModel
 from engine.backtest.latency cimport LatencyModel
 from engine.backtest.order cimport SimOrder
 from engine.backtest.queue cimport QueueModel
-from engine.backtest.tape cimport Cursor
+from engine.backtest.tape cimport Cursor, TapeRow
 from engine.book.l2 cimport L2Book
 from engine.book.ladder cimport Ladder
 from engine.book.queues cimport L3Book
@@ -99,6 +99,10 @@ cdef int exchange_init(Exchange* ex, const ExchangeModels* models, uint32_t max_
 cdef void exchange_free(Exchange* ex) noexcept nogil
 cdef int exchange_event(Exchange* ex, const Event* event) noexcept nogil
 cdef int exchange_row(Exchange* ex) noexcept nogil
+# Shows a venue that is not by order, and where nothing is consumed, a row of the block that it is on.
+cdef int exchange_packed(Exchange* ex, const TapeRow* row) noexcept nogil
+# All rows strictly before `limit`, whatever it answers.
+cdef int exchange_rows(Exchange* ex, int64_t limit) noexcept nogil
 cdef int exchange_requests(Exchange* ex, int64_t now) noexcept nogil
 cdef int exchange_run(Exchange* ex, int64_t bound) noexcept nogil
 cdef int exchange_work(Exchange* ex, int64_t bound) noexcept nogil

@@ -211,12 +211,27 @@ cdef int exchange_row(Exchange* ex) noexcept nogil:
     return OK
 
 
+cdef inline int _packed(Exchange* ex, const TapeRow* row) noexcept nogil:
+    cdef int ask = row.code & TAPE_ASK
+    if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << VENUE):
+        return _on_level(ex, ask, row.code >> TAPE_SHIFT, row.qty, (row.code & TAPE_KEEP) != 0, row.ts[VENUE])
+    if row.code & TAPE_UNSEEN << VENUE:
+        return OK
+    if row.code & TAPE_TRADE:
+        return _on_trade(ex, ask, (row.code >> TAPE_SHIFT) ^ -<int64_t>ask, row.qty, row.ts[VENUE])
+    return exchange_event(ex, tape_event(ex.rows.block, row))
+
+
+cdef int exchange_packed(Exchange* ex, const TapeRow* row) noexcept nogil:
+    return _packed(ex, row)
+
+
 cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
     """Shows the venue all rows strictly before ``limit``; if ``stop``, up to one that makes it answer."""
     cdef const TapeRow* row
     cdef Fetch fetch
     cdef uint64_t answers = ex.responses.pushed
-    cdef int ask, code
+    cdef int code
     if ex.by_order:
         return orders_run(ex, limit, stop)
     if ex.consumes:
@@ -230,17 +245,7 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
             l2_fetch(fetch.place)
             fetch.place += fetch.step
             _l2_fetch(&ex.book, row[TAPE_AHEAD].code & TAPE_ASK, row[TAPE_AHEAD].code >> TAPE_SHIFT)
-            ask = row.code & TAPE_ASK
-            if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << VENUE):
-                code = _on_level(
-                    ex, ask, row.code >> TAPE_SHIFT, row.qty, (row.code & TAPE_KEEP) != 0, row.ts[VENUE]
-                )
-            elif row.code & TAPE_UNSEEN << VENUE:
-                code = OK
-            elif row.code & TAPE_TRADE:
-                code = _on_trade(ex, ask, (row.code >> TAPE_SHIFT) ^ -<int64_t>ask, row.qty, row.ts[VENUE])
-            else:
-                code = exchange_event(ex, tape_event(ex.rows.block, row))
+            code = _packed(ex, row)
             if ladder_rare(code != OK):
                 return code
             row += 1
@@ -249,6 +254,10 @@ cdef int _run_rows(Exchange* ex, int64_t limit, bint stop) noexcept nogil:
                 limit = INT64_MIN
         cursor_move(ex.rows, row)
     return OK
+
+
+cdef int exchange_rows(Exchange* ex, int64_t limit) noexcept nogil:
+    return _run_rows(ex, limit, False)
 
 
 # --- requests --------------------------------------------------------------------------------------

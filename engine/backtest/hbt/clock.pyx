@@ -5,6 +5,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from engine.backtest.bus cimport bus_arrival
 from engine.backtest.exchange cimport Exchange, exchange_next_ts, exchange_run, exchange_work, venues_run
 from engine.backtest.hbt.market cimport Market, market_answers, market_over, market_pay, market_rows
+from engine.backtest.hbt.together cimport together_can, together_work
 from engine.backtest.tape cimport cursor_horizon
 from engine.core.codes cimport OK
 
@@ -50,16 +51,18 @@ cdef bint clock_start(Clock* clock) noexcept nogil:
 cdef int _work_off(Clock* clock, Market* market, int64_t bound, bint pausable) noexcept nogil:
     """Everything of one market strictly before ``bound``."""
     cdef Exchange* venue = &market.venue
+    cdef bint together = together_can(market)
     cdef int64_t step, horizon
     cdef int code
     while True:
         horizon = cursor_horizon(venue.rows)
         step = bound if bound <= horizon else horizon + 1
         if venue.rows.ts < step or venue.requests.next_ts < step:
-            code = exchange_work(venue, step)
+            code = together_work(market, step, bound) if together else exchange_work(venue, step)
             if code != OK:
                 return code
-        if market.rows.ts < step:
+        # Together with the venue we have followed it; the rest is what is on its way to us no more.
+        if market.rows.ts < step and (step == bound or not together):
             code = market_rows(market, step)
             if code != OK:
                 return code

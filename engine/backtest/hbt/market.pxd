@@ -16,7 +16,7 @@ from engine.backtest.exchange cimport Exchange, exchange_next_ts
 from engine.backtest.hbt.account cimport Account
 from engine.backtest.hbt.table cimport OrderTable
 from engine.backtest.order cimport SimOrder
-from engine.backtest.tape cimport Cursor
+from engine.backtest.tape cimport Cursor, TapeRow
 from engine.book.l2 cimport L2Book
 from engine.core.types cimport Event
 
@@ -77,6 +77,11 @@ cdef void market_free(Market* market) noexcept nogil
 # Applies all rows and answers strictly before `bound` to our side. ERR_NO_MEMORY; a code of the book by order,
 # with `fault` set.
 cdef int market_rows(Market* market, int64_t bound) noexcept nogil
+# Not market by order, without quantity arrays: one row of the block where we are; that we have got up to a row of it;
+# all rows strictly before `bound` and before the one where the venue is.
+cdef int market_packed(Market* market, const TapeRow* row) noexcept nogil
+cdef void market_noted(Market* market, const TapeRow* row) noexcept nogil
+cdef int market_follow(Market* market, int64_t bound) noexcept nogil
 cdef int market_answers(Market* market, int64_t bound) noexcept nogil
 # Makes the funding payment that is due, once all up to its time has been applied; not behind the end of it all.
 cdef void market_pay(Market* market) noexcept nogil

@@ -26,9 +26,11 @@ from engine.backtest.tape cimport (
     TAPE_TRADE,
     TAPE_UNSEEN,
     VENUE,
+    Cursor,
     TapeBlock,
     TapeRow,
     cursor_move,
+    cursor_place,
     tape_change,
     tape_event,
 )
@@ -162,6 +164,43 @@ cdef inline int _rows_by_price(Market* market, int64_t bound, bint viewed) noexc
                 code = _other_row(market, market.rows.block, row)
                 if code != OK:
                     return code
+            row += 1
+        _note_feed(market, market.rows.block, row)
+        cursor_move(market.rows, row)
+    return OK
+
+
+cdef inline int _packed(Market* market, const TapeRow* row) noexcept nogil:
+    cdef double prev_qty
+    cdef int code
+    if not row.code & (TAPE_TRADE | TAPE_OTHER | TAPE_UNSEEN << LOCAL):
+        code = _l2_put(
+            &market.book, row.code & TAPE_ASK, row.code >> TAPE_SHIFT, row.qty, (row.code & TAPE_KEEP) != 0, &prev_qty
+        )
+        return code if code > OK else OK
+    return OK if row.code & (TAPE_UNSEEN << LOCAL) else _other_row(market, market.rows.block, row)
+
+
+cdef int market_packed(Market* market, const TapeRow* row) noexcept nogil:
+    return _packed(market, row)
+
+
+cdef void market_noted(Market* market, const TapeRow* row) noexcept nogil:
+    _note_feed(market, market.rows.block, row)
+
+
+cdef int market_follow(Market* market, int64_t bound) noexcept nogil:
+    cdef const Cursor* lead = market.venue.rows
+    cdef const TapeRow* row
+    cdef const TapeRow* stop
+    cdef int code
+    while market.rows.ts < bound and cursor_place(market.rows) < cursor_place(lead):
+        row = market.rows.row
+        stop = lead.row if market.rows.block == lead.block else NULL
+        while row.ts[LOCAL] < bound and row != stop:
+            code = _packed(market, row)
+            if ladder_rare(code != OK):
+                return code
             row += 1
         _note_feed(market, market.rows.block, row)
         cursor_move(market.rows, row)
