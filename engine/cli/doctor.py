@@ -240,14 +240,17 @@ def check_daemon(run: RunDir) -> Iterator[Finding]:
 
 def _snapshots(made: dict[str, Any] | None) -> Iterator[Finding]:
     """What a restart would begin with."""
+    from engine.runtime.metrics import describe_snapshots
+
     if made is None:
         return
+    message = "; ".join(describe_snapshots(made))
     if made["refused"]:
-        message = f"no snapshots of this run, a restart repeats it from its beginning: {made['refused']}"
         yield Finding("snapshots", "warning", message, "docs/operations.md, Snapshots, says what they need")
-    elif made["seq"]:
-        message = f"a restart begins behind record {made['seq']} ({made['size']} bytes)"
-        yield Finding("snapshots", "ok", message)
+    elif made["not_removed"]:
+        yield Finding("snapshots", "warning", message, "the disk, or the journal's directory, refuses")
+    elif message:
+        yield Finding("snapshots", "ok", f"{message} ({made['size']} bytes)")
 
 
 def check_config(path: Path) -> Iterator[Finding]:

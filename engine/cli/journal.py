@@ -78,6 +78,7 @@ def _verify(args: argparse.Namespace) -> int:
     from engine.journal.files import Files, segment_names
     from engine.journal.reader import JournalReader
     from engine.journal.recovery import recover
+    from engine.journal.retention import first_record
     from engine.journal.snapshots import list_snapshots, read_snapshot
 
     files, directory = Files(), str(args.directory)
@@ -85,14 +86,18 @@ def _verify(args: argparse.Namespace) -> int:
         raise JournalError(f"{directory}: no journal is there")
     found = recover(directory, repair=False, files=files)
     snapshots = [read_snapshot(item.path) for item in list_snapshots(files, directory)]
+    # Its run cannot be told without.
+    first_record(directory, files=files)
     counts: Counter[str] = Counter()
-    first = None
+    first = first_ts = None
     for record in JournalReader(args.directory):
-        first = record.seq if first is None else first
+        if first is None:
+            first, first_ts = record.seq, record.ts
         counts[_type_name(record)] += 1
     summary = {
         "directory": directory,
         "first_seq": first,
+        "first_ts": first_ts,
         "last_seq": found.seq,
         "segments": found.segments,
         "batches": found.batch,
@@ -120,6 +125,7 @@ def _verify_text(summary: dict[str, Any]) -> str:
     lines = [
         f"{summary['directory']}: records {summary['first_seq']} to {summary['last_seq']} in "
         f"{summary['segments']} segments and {summary['batches']:,} batches; the last run {ended}",
+        *_removed(summary),
         *(f"  {name:<14} {count:,}" for name, count in summary["records"].items()),
         *(f"  snapshot of record {item['seq']}, state {item['state_hash']}" for item in summary["snapshots"]),
     ]
@@ -131,6 +137,15 @@ def _verify_text(summary: dict[str, Any]) -> str:
     else:
         lines.append("nothing wrong")
     return "\n".join(lines)
+
+
+def _removed(summary: dict[str, Any]) -> list[str]:
+    from engine.core.times import shown
+
+    if summary["first_seq"] in (None, 1):
+        return []
+    since = shown(summary["first_ts"])
+    return [f"  what was before record {summary['first_seq']}, of engine time {since}, has been removed"]
 
 
 # --- dump ------------------------------------------------------------------------------------------------

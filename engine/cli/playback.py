@@ -20,12 +20,14 @@ from bridge.config import RINGS, BridgeConfig
 from bridge.process import config_of_run
 from bridge.server import run_bridge
 from engine.core.ring import Bell, Ring
+from engine.core.times import shown
 from engine.journal.reader import JournalReader
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import EngineLoop
-from engine.runtime.playback import Playback, shown
+from engine.runtime.images import Start, earliest
+from engine.runtime.playback import Playback
 from engine.runtime.records import SLOT_BYTES
-from engine.runtime.recovery import Beginning, Replay, private_loop, quiet_log
+from engine.runtime.recovery import Beginning, private_loop, quiet_log
 from engine.runtime.rundir import RING_SLOTS, RunDir, default_base
 
 FOLDER = "replays"
@@ -150,16 +152,17 @@ class Served:
             )
             for name in RINGS
         }
-        reader = JournalReader(journal)
-        self.ends = min(until, reader.last()[1])
+        self.ends = min(until, JournalReader(journal).last()[1])
         self.bridge = BridgeThread(bridge_config(begun.config, run))
         self.endpoint = f"ipc://{run.path}"
-        self.loop: EngineLoop = private_loop(
-            begun.config, begun.switches, quiet_log(), rings, bells["engine"]
+        self.start = earliest(
+            lambda: private_loop(begun.config, begun.switches, quiet_log(), rings, bells["engine"]),
+            journal,
+            begun,
         )
-        self.replay = Replay(self.loop, reader)
+        self.loop: EngineLoop = self.start.loop
         outgoing = [ring for name, ring in rings.items() if name.endswith("_out")]
-        self.playback = Playback(self.loop, self.replay, outgoing, speed=speed, until=until)
+        self.playback = Playback(self.loop, self.start.replay, outgoing, speed=speed, until=until)
 
 
 class Progress:
@@ -182,6 +185,9 @@ class Progress:
             print(json.dumps({"endpoint": endpoint, "mode": "REPLAY"}), flush=True)
         else:
             print(f"serving the run:  ringbook tui --connect {endpoint}\nCtrl-C ends it", flush=True)
+            if self._served.start.seq:
+                since = shown(self._served.loop.now)
+                print(f"it begins at {since}: what was before has been removed", flush=True)
 
     def look(self) -> None:
         """Says how far it is, not too often."""
@@ -205,9 +211,7 @@ class Progress:
         print(f"{start}{shown(ts)[:23]}Z  {part}{what}", end=end, flush=True)
 
 
-def play(
-    journal: Path, begun: Beginning, args: Any, *, since: int | None, until: int
-) -> tuple[EngineLoop, Replay, str]:
+def play(journal: Path, begun: Beginning, args: Any, *, since: int | None, until: int) -> tuple[Start, str]:
     """Serves a run until somebody ends it.
 
     Args:
@@ -218,7 +222,7 @@ def play(
         until: Engine time to stop at.
 
     Returns:
-        The loop and the replay as they are then, and where it departed from the run; empty if nowhere.
+        The repetition as it is then, and where it departed from the run; empty if nowhere.
     """
     with directory() as run, signals() as asked:
         served = Served(journal, begun, run, speed=1.0 if args.speed is None else args.speed, until=until)
@@ -244,7 +248,7 @@ def play(
                     print()
         finally:
             bridge.end()
-    return served.loop, served.replay, playback.diverged
+    return served.start, playback.diverged
 
 
 @contextmanager

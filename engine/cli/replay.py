@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.core.errors import ConfigError, ReplayDiverged
+from engine.core.errors import ConfigError, RecordsRemoved, ReplayDiverged
 
 if TYPE_CHECKING:
-    from engine.runtime.engine import EngineLoop
-    from engine.runtime.recovery import Beginning, Replay
+    from engine.runtime.images import Start
+    from engine.runtime.recovery import Beginning
 
 EXAMPLE = """examples:
   ringbook replay --journal ~/journals --out paper.npz
@@ -71,18 +71,22 @@ def replay(args: argparse.Namespace) -> int:
     directory = newest_run(args.journal)
     begun = beginning(directory)
     begun.config.engine.result = "" if args.out is None else str(args.out)
+    if args.out is not None:
+        _whole(directory)
     began = time.perf_counter()
     if served:
         from engine.cli.playback import play
 
-        loop, run, diverged = play(directory, begun, args, since=since, until=until)
+        start, diverged = play(directory, begun, args, since=since, until=until)
     else:
-        loop, run, diverged = _at_once(directory, begun, until)
+        start, diverged = _at_once(directory, begun, until)
+    loop, run = start.loop, start.replay
     reached = run.reached()
     saved = not diverged and loop.save(reached.ts)
     report = {
         "journal": str(directory),
-        "records": reached.records,
+        "after": start.seq,
+        "records": reached.seq - start.seq,
         "engine_ts": reached.ts,
         "outputs": reached.outputs,
         "outputs_hash": f"{reached.outputs_hash:016x}",
@@ -101,25 +105,36 @@ def replay(args: argparse.Namespace) -> int:
     return DIVERGED if diverged else 0
 
 
-def _at_once(directory: Path, begun: Beginning, until: int) -> tuple[EngineLoop, Replay, str]:
+def _at_once(directory: Path, begun: Beginning, until: int) -> tuple[Start, str]:
     """The run as fast as it goes, seen by nobody, and where it departed from what it was, if it did."""
-    from engine.journal.reader import JournalReader
-    from engine.runtime.recovery import Replay, private_loop, quiet_log
+    from engine.runtime.images import earliest
+    from engine.runtime.recovery import private_loop, quiet_log
 
-    loop = private_loop(begun.config, begun.switches, quiet_log())
-    run = Replay(loop, JournalReader(directory))
+    start = earliest(lambda: private_loop(begun.config, begun.switches, quiet_log()), directory, begun)
     try:
-        run.run(until)
+        start.replay.run(until)
     except ReplayDiverged as error:
-        return loop, run, str(error)
-    return loop, run, ""
+        return start, str(error)
+    return start, ""
+
+
+def _whole(directory: Path) -> None:
+    """Refuses a journal that does not reach back to its run's beginning."""
+    from engine.journal.reader import JournalReader
+
+    try:
+        JournalReader(directory, after=0)
+    except RecordsRemoved as error:
+        raise ConfigError(f"--out: {error}; a session's file has all of it") from None
 
 
 def _print(report: dict) -> None:
-    from engine.runtime.playback import shown
+    from engine.core.times import shown
 
     rate = report["records"] / report["seconds"] if report["seconds"] > 0 else 0.0
     print(f"journal      {report['journal']}")
+    if report["after"]:
+        print(f"begins with  the snapshot of record {report['after']:,}: what was before has been removed")
     print(f"records      {report['records']:,} in {report['seconds']:.2f} s ({rate:,.0f} a second)")
     print(f"engine time  {shown(report['engine_ts'])}")
     print(f"outputs      {report['outputs']:,}, hash {report['outputs_hash']}")

@@ -105,6 +105,10 @@ class JournalDamaged(JournalError):
         super().__init__(f"{segment}, offset {offset}: {message}")
 
 
+class RecordsRemoved(JournalError):
+    """The journal does not reach back so far: what was before has been removed."""
+
+
 class ReplayDiverged(JournalError):
     """A replay came to something else than the run it repeats; the message names the record."""
 

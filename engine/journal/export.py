@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from engine.core.types import (
 from engine.journal.disk import Record
 from engine.journal.files import Files
 from engine.journal.reader import JournalReader, market_chunks, market_dtype
+from engine.journal.retention import first_record
 from engine.journal.wal import RecordType
 
 AS_EXCH, AS_LOCAL = 16, 32
@@ -127,7 +129,8 @@ def symbols(directory: str | os.PathLike[str], *, files: Files | None = None) ->
         directory: The journal's.
         files: The system's files by default.
     """
-    for record in JournalReader(directory, files=files):
+    first = first_record(directory, files=files)
+    for record in itertools.chain([] if first is None else [first], JournalReader(directory, files=files)):
         if record.type != RecordType.META:
             continue
         try:

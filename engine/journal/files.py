@@ -200,6 +200,27 @@ def segment_names(files: Files, directory: str) -> list[str]:
     return sorted(name for name in list_journal(files, directory) if SEGMENT.fullmatch(name))
 
 
+def read_segments(files: Files, directory: str, take: Callable[[str, Buffer], Result]) -> list[Result]:
+    """Reads every segment, oldest first; whoever removes old ones meanwhile disturbs nobody.
+
+    Args:
+        files: The system.
+        directory: The journal's.
+        take: Makes what is wanted of a segment's name and bytes.
+
+    Raises:
+        JournalError: There is no such directory.
+        OSError: The system refuses.
+    """
+    while True:
+        names = segment_names(files, directory)
+        try:
+            return [take(name, again(files.read, os.path.join(directory, name))) for name in names]
+        except FileNotFoundError:
+            if names == segment_names(files, directory):
+                raise
+
+
 def lock_directory(files: Files, directory: str) -> int:
     """Makes this process the only writer of a journal until the descriptor is closed.
 

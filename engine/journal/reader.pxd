@@ -9,6 +9,7 @@ from engine.journal.wal cimport JournalRecord
 cdef class JournalReader:
     cdef object files
     cdef readonly str directory
+    cdef readonly uint64_t first_seq  # of the records that are still there
     cdef list names               # segments that are still to be opened, next one last
     cdef SegmentReader current
     cdef uint64_t after

@@ -12,9 +12,9 @@ from engine.core.types cimport Event
 from engine.journal.disk cimport record_of
 from engine.journal.wal cimport JOURNAL_HEADER_SIZE, JOURNAL_MARKET
 
-from engine.core.errors import JournalDamaged, JournalError
+from engine.core.errors import JournalDamaged, JournalError, RecordsRemoved
 from engine.journal.disk import read_segment
-from engine.journal.files import Files, segment_names
+from engine.journal.files import Files, read_segments, segment_names
 
 
 @cython.final
@@ -30,7 +30,8 @@ cdef class JournalReader:
         files: The system's files by default.
 
     Raises:
-        JournalError: There is no journal, or it does not reach back so far.
+        JournalError: There is no journal.
+        RecordsRemoved: It does not reach back so far.
         JournalDamaged: Something in it is broken.
     """
 
@@ -38,15 +39,19 @@ cdef class JournalReader:
         self.files = Files() if files is None else files
         self.limit = UINT64_MAX
         self.directory = os.fspath(directory)
-        self.names = segment_names(self.files, self.directory)
-        if not self.names:
+        found = read_segments(self.files, self.directory, lambda name, data: (name, read_segment(data, name)))
+        if not found:
             raise JournalError(f"{self.directory}: no journal is there")
-        headers = [self._header(name) for name in self.names]
+        self.names = [name for name, _ in found]
+        headers = [header for _, header in found]
+        self.first_seq = headers[0].first_seq
         if after is None:
             after = headers[0].first_seq - 1
         self.after = self.seq = after
         if headers[0].first_seq > after + 1:
-            raise JournalError(f"{self.directory}: begins with record {headers[0].first_seq}, not {after + 1}")
+            raise RecordsRemoved(
+                f"{self.directory}: begins with record {self.first_seq}, what was before it has been removed"
+            )
         first = max(i for i, header in enumerate(headers) if header.first_seq <= after + 1)
         self.names = self.names[:first - 1 if first else None:-1]
 
@@ -81,7 +86,11 @@ cdef class JournalReader:
         if not self.names:
             return 0
         name = self.opened = self.names.pop()
-        segment = SegmentReader(self.files.read(os.path.join(self.directory, name)), name)
+        try:
+            data = self.files.read(os.path.join(self.directory, name))
+        except FileNotFoundError:
+            raise RecordsRemoved(f"{self.directory}: {name} has been removed while it was read") from None
+        segment = SegmentReader(data, name)
         if self.current is not None and (
             segment.checked_seq != self.current.checked_seq or segment.crc != self.current.crc
             or segment.batch != self.current.batch

@@ -22,6 +22,7 @@ from engine.journal.files import (
     TEMPORARY,
     Files,
     again,
+    read_segments,
     segment_names,
     write_all,
     write_new,
@@ -89,10 +90,12 @@ def recover(
         names = []
     if repair and names:
         _remove_unfinished(files, path)
-    end, data = _scan_all(files, path, names, since)
+    contents = read_segments(files, path, lambda name, data: (name, memoryview(data))) if names else []
+    end, data = _scan_all(contents, since)
     if end is None:
         found = Recovered(path, 0, 0, 0, None, 0, False, 0)
     else:
+        names = [name for name, _ in contents]
         found = _settle(files, path, names, *end, data, durable_seq if repair else None, repair)
     _check_reach(files, found, durable_seq or 0)
     return found
@@ -105,16 +108,15 @@ def _remove_unfinished(files: Files, path: str) -> None:
 
 
 def _scan_all(
-    files: Files, path: str, names: list[str], since: int
+    contents: list[tuple[str, memoryview]], since: int
 ) -> tuple[tuple[Segment, Scan] | None, memoryview]:
     """Header and scan of the last segment, and its bytes; every segment before it is checked."""
     before: tuple[Segment, Scan | None] | None = None
-    contents = [memoryview(again(files.read, os.path.join(path, name))) for name in names]
-    headers = [read_segment(data, name) for data, name in zip(contents, names, strict=True)]
+    headers = [read_segment(data, name) for name, data in contents]
     result = None
     data = memoryview(b"")
-    for number, (name, header, data) in enumerate(zip(names, headers, contents, strict=True)):
-        is_last = number == len(names) - 1
+    for number, (header, (name, data)) in enumerate(zip(headers, contents, strict=True)):
+        is_last = number == len(contents) - 1
         if header.index != int(SEGMENT.fullmatch(name)[1]):
             raise JournalDamaged(f"is segment {header.index} by its header", segment=name, offset=0)
         if before is not None:

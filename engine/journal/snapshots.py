@@ -1,8 +1,10 @@
-"""Snapshots: a state and its hash at one record of the journal, written whole or not at all, two kept."""
+"""Snapshots: a state and its hash at one record of the journal, written whole or not at all, two kept.
+
+There are two kinds: of the run, which it goes on from, and of its recorder, which does so too.
+"""
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import struct
@@ -10,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.core.errors import JournalDamaged
-from engine.journal.disk import read_segment
-from engine.journal.files import TEMPORARY, Buffer, Files, again, list_journal, segment_names, write_all
+from engine.journal.files import TEMPORARY, Buffer, Files, again, list_journal, write_all
 from engine.journal.wal import crc32c
 
 KEEP = 2
-NAME = re.compile(r"snapshot-(\d{20})\.snap")
+NAME = re.compile(r"(snapshot|recorder)-(\d{20})\.snap")
+RUN, RECORDER = "snapshot", "recorder"
+"""The kinds."""
 
 _MAGIC = b"BookSnap"
 _HEADER = struct.Struct("<8sIIQqQQ16sI")
@@ -45,58 +48,21 @@ class Snapshot:
     state: bytes = b""
 
 
-def list_snapshots(files: Files, directory: str) -> list[Snapshot]:
+def list_snapshots(files: Files, directory: str, kind: str = RUN) -> list[Snapshot]:
     """The snapshots of a journal by their names, oldest first.
 
     Args:
         files: The system.
         directory: The journal's.
+        kind: Of which kind.
 
     Raises:
         JournalError: There is no such directory.
     """
     names = list_journal(files, directory)
-    found = [(int(match[1]), name) for name in names if (match := NAME.fullmatch(name))]
+    matches = [match for name in names if (match := NAME.fullmatch(name)) and match[1] == kind]
+    found = [(int(match[2]), match[0]) for match in matches]
     return [Snapshot(os.path.join(directory, name), seq) for seq, name in sorted(found)]
-
-
-def write_snapshot(
-    directory: str | os.PathLike[str],
-    *,
-    seq: int,
-    ts: int,
-    state_hash: int,
-    state: Buffer,
-    run_id: bytes,
-    files: Files | None = None,
-) -> Snapshot:
-    """Writes a snapshot, reads it back, and only then removes what nobody needs any more.
-
-    Two snapshots are kept, and every segment that holds a record after the older of them.
-
-    Args:
-        directory: The journal's.
-        seq: The last record that the state includes; it has to be durable already.
-        ts: Engine time of the state.
-        state_hash: Unsigned, 64 bits.
-        state: The state.
-        run_id: 16 bytes.
-        files: The system's files by default.
-
-    Raises:
-        JournalDamaged: What reads back is not what was written; nothing was removed.
-        OSError: The system refuses; the older snapshots are as they were.
-    """
-    draft = draft_snapshot(
-        directory, seq=seq, ts=ts, state_hash=state_hash, state=state, run_id=run_id, files=files
-    )
-    state = bytes(state)
-
-    def same(written: Snapshot) -> None:
-        if (written.seq, written.state_hash, written.state) != (seq, state_hash, state):
-            raise JournalDamaged("reads back differently", segment=os.path.basename(draft), offset=0)
-
-    return adopt_snapshot(draft, same, forget_segments=True, files=files)
 
 
 def draft_snapshot(
@@ -107,17 +73,19 @@ def draft_snapshot(
     state_hash: int,
     state: Buffer,
     run_id: bytes,
+    kind: str = RUN,
     files: Files | None = None,
 ) -> str:
     """Writes a snapshot under a name that nobody takes for one, and does not wait for the disk.
 
     Args:
         directory: The journal's.
-        seq: As :func:`write_snapshot`, and so the rest.
-        ts: Engine time.
-        state_hash: Unsigned.
+        seq: The last record that the state includes; it has to be durable already.
+        ts: Engine time of the state.
+        state_hash: Unsigned, 64 bits.
         state: The state.
         run_id: 16 bytes.
+        kind: Of which kind.
         files: The system's files by default.
 
     Returns:
@@ -130,7 +98,7 @@ def draft_snapshot(
     state = bytes(state)
     head = _HEADER.pack(_MAGIC, _VERSION, 0, seq, ts, state_hash, len(state), run_id, 0)[:_BEFORE_CRC]
     crc = crc32c(state, crc32c(head, 0xFFFFFFFF))
-    path = os.path.join(os.fspath(directory), f"snapshot-{seq:020d}.snap{TEMPORARY}")
+    path = os.path.join(os.fspath(directory), f"{kind}-{seq:020d}.snap{TEMPORARY}")
     fd = again(files.create, path)
     try:
         write_all(files, fd, [head + struct.pack("<I", crc), state], 0)
@@ -143,15 +111,13 @@ def adopt_snapshot(
     draft: str,
     prove: Callable[[Snapshot], None],
     *,
-    forget_segments: bool,
     files: Files | None = None,
 ) -> Snapshot:
-    """Gives a draft its name once it is on disk, reads back and is proven; only then older ones go.
+    """Gives a draft its name once it is on disk, reads back and is proven; then the oldest of three goes.
 
     Args:
         draft: As :func:`draft_snapshot` returned it.
         prove: Raises if what was read back is not good enough.
-        forget_segments: Whether segments go that nobody needs behind the older of two snapshots.
         files: The system's files by default.
 
     Raises:
@@ -172,23 +138,9 @@ def adopt_snapshot(
     again(files.rename, draft, path)
     again(files.sync_directory, directory)
     written = read_snapshot(path, files=files)
-    _forget_old(files, directory, forget_segments)
-    return written
-
-
-def _forget_old(files: Files, path: str, segments: bool) -> None:
-    snapshots = list_snapshots(files, path)
-    for old in snapshots[:-KEEP]:
+    for old in list_snapshots(files, directory, name.partition("-")[0])[:-KEEP]:
         again(files.unlink, old.path)
-    if len(snapshots) < KEEP or not segments:
-        return
-    needed = snapshots[-KEEP].seq
-    names = segment_names(files, path)
-    for name, following in itertools.pairwise(names):
-        if read_segment(again(files.read, os.path.join(path, following)), following).first_seq > needed + 1:
-            break
-        again(files.unlink, os.path.join(path, name))
-    again(files.sync_directory, path)
+    return written
 
 
 def read_snapshot(path: str | os.PathLike[str], *, files: Files | None = None) -> Snapshot:
@@ -216,25 +168,3 @@ def read_snapshot(path: str | os.PathLike[str], *, files: Files | None = None) -
             f"snapshot version {version}, this build reads {_VERSION}", segment=name, offset=8
         )
     return Snapshot(path, seq, ts, state_hash, run_id, state)
-
-
-def latest_snapshot(directory: str | os.PathLike[str], *, files: Files | None = None) -> Snapshot | None:
-    """The newest snapshot that is whole, or None without any.
-
-    Args:
-        directory: The journal's.
-        files: The system's files by default.
-
-    Raises:
-        JournalDamaged: There are snapshots, but none of them is whole.
-    """
-    files = Files() if files is None else files
-    fault: JournalDamaged | None = None
-    for candidate in reversed(list_snapshots(files, os.fspath(directory))):
-        try:
-            return read_snapshot(candidate.path, files=files)
-        except JournalDamaged as error:
-            fault = error
-    if fault is not None:
-        raise fault
-    return None

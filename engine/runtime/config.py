@@ -158,6 +158,8 @@ class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         standby: Whether a second engine follows the journal, ready to take over from a killed one.
         snapshot_records: After how many records that standby writes the run's state down, from where a
             restart goes on; 0 never.
+        keep_mb: Beyond what size of a run's journal its old segments are removed, as far as the older of its
+            two snapshots, and the recorder, do not need them; 0 never.
     """
 
     dir: str = ""
@@ -166,6 +168,7 @@ class JournalSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     acknowledge: Literal["accepted", "durable"] = "accepted"
     standby: bool = True
     snapshot_records: Annotated[int, Meta(ge=0, le=1 << 53)] = 2_000_000
+    keep_mb: Annotated[int, Meta(ge=0, le=1 << 30)] = 0
 
 
 class RecorderSection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -275,6 +278,9 @@ def check(config: DaemonConfig, source: str = "configuration") -> None:
         raise ConfigError(f"{source}: $.journal.buffer_mb: {config.journal.buffer_mb} is no power of two")
     if config.journal.acknowledge == "durable" and not config.journal.dir:
         raise ConfigError(f"{source}: $.journal.acknowledge: nothing is durable without journal.dir")
+    if config.journal.keep_mb and not (config.journal.standby and config.journal.snapshot_records):
+        why = "without snapshots a restart needs all of a journal: set standby and snapshot_records"
+        raise ConfigError(f"{source}: $.journal.keep_mb: {why}")
     _check_recorder(config, source)
     check_strategies(config.strategies, [asset.symbol for asset in config.instruments], source)
     check_risk(config.risk, [asset.symbol for asset in config.instruments], source)

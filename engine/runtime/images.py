@@ -15,10 +15,17 @@ from pathlib import Path
 
 import msgspec
 
-from engine.core.errors import ImageError, JournalError, NotKept, RingbookError
+from engine.core.errors import ImageError, JournalError, NotKept, RecordsRemoved, RingbookError
 from engine.journal.files import Files
 from engine.journal.reader import JournalReader
-from engine.journal.snapshots import Snapshot, draft_snapshot, list_snapshots, read_snapshot
+from engine.journal.snapshots import (
+    RECORDER,
+    RUN,
+    Snapshot,
+    draft_snapshot,
+    list_snapshots,
+    read_snapshot,
+)
 from engine.runtime.build import build_hash, strategies_code
 from engine.runtime.engine import EngineLoop
 from engine.runtime.recovery import Beginning, Replay, RunImage
@@ -36,12 +43,14 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         build: Of Ringbook and the strategies' code, see :mod:`engine.runtime.build`.
         begun: What the run began with.
         image: Where it stands.
+        more: What whoever wrote it goes on from besides.
     """
 
     format: int
     build: str
     begun: Beginning
     image: RunImage
+    more: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,17 @@ def own_build(begun: Beginning) -> str:
     return build_hash(strategies_code(begun.config.strategies))
 
 
-def write_draft(directory: Path, replay: Replay, begun: Beginning) -> str:
+def write_draft(
+    directory: Path, replay: Replay, begun: Beginning, *, kind: str = RUN, more: bytes = b""
+) -> str:
     """Writes where a replay stands down, as a draft that is no snapshot yet.
 
     Args:
         directory: The journal's.
-        replay: Between two records.
+        replay: Between two records; of a recorder, with all that it has put out taken.
         begun: What its run began with.
+        kind: A recorder's, or the run's.
+        more: What a recorder goes on from besides.
 
     Returns:
         The draft's file.
@@ -83,7 +96,8 @@ def write_draft(directory: Path, replay: Replay, begun: Beginning) -> str:
     """
     reached = replay.reached()
     try:
-        data = msgspec.msgpack.encode(Written(FORMAT, own_build(begun), begun, replay.written()))
+        image = replay.written(taken=kind == RECORDER)
+        data = msgspec.msgpack.encode(Written(FORMAT, own_build(begun), begun, image, more))
     except (TypeError, ValueError, OverflowError) as error:
         raise NotKept(f"a value that cannot be written down: {error}") from None
     return draft_snapshot(
@@ -93,6 +107,7 @@ def write_draft(directory: Path, replay: Replay, begun: Beginning) -> str:
         state_hash=reached.state_hash,
         state=zlib.compress(data, LEVEL),
         run_id=bytes.fromhex(begun.run_id),
+        kind=kind,
     )
 
 
@@ -119,7 +134,7 @@ def written_of(snapshot: Snapshot, begun: Beginning, build: str) -> Written:
     return written
 
 
-def stand(loop: EngineLoop, replay: Replay, snapshot: Snapshot, begun: Beginning, build: str) -> None:
+def stand(loop: EngineLoop, replay: Replay, snapshot: Snapshot, begun: Beginning, build: str) -> Written:
     """Puts a loop where a snapshot was taken.
 
     Args:
@@ -129,14 +144,19 @@ def stand(loop: EngineLoop, replay: Replay, snapshot: Snapshot, begun: Beginning
         begun: What the run began with.
         build: Ours.
 
+    Returns:
+        What the snapshot says.
+
     Raises:
         ImageError: It is not for here, or leads to another state than the one that was written down.
     """
-    replay.read_back(written_of(snapshot, begun, build).image)
+    written = written_of(snapshot, begun, build)
+    replay.read_back(written.image)
     found = loop.kernel.state_hash()
     if found != snapshot.state_hash:
         name = Path(snapshot.path).name
         raise ImageError(f"{name}: the state hash is {found:016x}, not {snapshot.state_hash:016x}")
+    return written
 
 
 def repeat(
@@ -157,18 +177,51 @@ def repeat(
 
     Raises:
         JournalError: The journal cannot be read.
-        RingbookError: What ``go`` raises of the run repeated from its beginning.
+        RecordsRemoved: No snapshot can be used, and the journal does not reach back to the run's beginning.
+        RingbookError: What ``go`` raises of the run repeated from its beginning, or from the last snapshot
+            where that is all there is.
     """
-    for start in _starts(make, directory, begun, log):
-        try:
-            go(start)
-            return start
-        except RingbookError as error:
-            if not start.seq:
-                raise
-            log.warning("the snapshot of record %d led to something else: %s", start.seq, error)
-            start.loop.discard()
+    fault: RingbookError | None = None
+    try:
+        for start in _starts(make, directory, begun, log):
+            try:
+                go(start)
+                return start
+            except RingbookError as error:
+                if not start.seq:
+                    raise
+                log.warning("the snapshot of record %d led to something else: %s", start.seq, error)
+                start.loop.discard()
+                fault = error
+    except RecordsRemoved as error:
+        raise fault or error from None
     raise JournalError(f"{directory}: there is nothing to begin with")
+
+
+def earliest(make: Callable[[], EngineLoop], directory: Path, begun: Beginning) -> Start:
+    """A repetition of all of a run that its journal still has: from its beginning, or the oldest snapshot.
+
+    Args:
+        make: Makes a loop that has not begun; a new one each time.
+        directory: The journal's.
+        begun: What the run began with.
+
+    Raises:
+        JournalError: The journal cannot be read.
+        RecordsRemoved: Its beginning has been removed, and no snapshot can be used.
+    """
+    try:
+        reader = JournalReader(directory, after=0)
+    except RecordsRemoved as removed:
+        why: Exception | str = "there is none"
+        for candidate in list_snapshots(Files(), str(directory)):
+            try:
+                return _begun_with(make, directory, begun, candidate)
+            except (ImageError, JournalError, OSError) as error:
+                why = error
+        raise RecordsRemoved(f"{removed}, and it can be repeated from no snapshot: {why}") from None
+    loop = _at_beginning(make, begun)
+    return Start(loop, reader, Replay(loop, reader), 0)
 
 
 def _starts(
@@ -178,26 +231,38 @@ def _starts(
 
     The next is asked for only where one before came to nothing.
     """
+    why: Exception | str = "there is none"
     for candidate in reversed(list_snapshots(Files(), str(directory))):
         try:
-            snapshot = read_snapshot(candidate.path)
-            reader = JournalReader(directory, after=snapshot.seq)
-        except (JournalError, OSError) as error:
+            start = _begun_with(make, directory, begun, candidate)
+        except (ImageError, JournalError, OSError) as error:
             log.warning("a snapshot is of no use: %s", error)
+            why = error
             continue
-        loop = _at_beginning(make, begun)
-        replay = Replay(loop, reader)
-        try:
-            stand(loop, replay, snapshot, begun, own_build(begun))
-        except ImageError as error:
-            log.warning("a snapshot is of no use: %s", error)
-            loop.discard()
-            continue
-        log.info("begins with the snapshot of record %d", snapshot.seq)
-        yield Start(loop, reader, replay, snapshot.seq)
+        log.info("begins with the snapshot of record %d", start.seq)
+        yield start
+    try:
+        reader = JournalReader(directory, after=0)
+    except RecordsRemoved as removed:
+        raise RecordsRemoved(f"{removed}, and it can be gone on with from no snapshot: {why}") from None
     loop = _at_beginning(make, begun)
-    reader = JournalReader(directory, after=0)
     yield Start(loop, reader, Replay(loop, reader), 0)
+
+
+def _begun_with(
+    make: Callable[[], EngineLoop], directory: Path, begun: Beginning, candidate: Snapshot
+) -> Start:
+    """A repetition that stands where a snapshot was taken."""
+    snapshot = read_snapshot(candidate.path)
+    reader = JournalReader(directory, after=snapshot.seq)
+    loop = _at_beginning(make, begun)
+    replay = Replay(loop, reader)
+    try:
+        stand(loop, replay, snapshot, begun, own_build(begun))
+    except ImageError:
+        loop.discard()
+        raise
+    return Start(loop, reader, replay, snapshot.seq)
 
 
 def _at_beginning(make: Callable[[], EngineLoop], begun: Beginning) -> EngineLoop:

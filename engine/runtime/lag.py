@@ -3,20 +3,20 @@
 After each step of a recording it is known to which record of the journal the spool has everything, and in how
 many batches. Once these are stored, the store has all that the journal had when the step began: the lag is in
 records and in seconds. The recorder's process writes it into the run's directory, for ``ringbook status`` and
-monitors, and the record's number into the journal's, for whoever removes old segments (:func:`recorded_seq`).
+monitors, and the record's number into the journal's, for the next recorder (:func:`recorded_seq`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.runtime.rundir import replace_json
 from engine.storage.spool import Spool
 from engine.storage.writer import Written
 
@@ -105,10 +105,10 @@ class Lag:
         self._told = time.monotonic()
         with contextlib.suppress(OSError):
             if self.seq != self._kept:
-                _replace(self._dir / RECORDED, {"run": self._dir.name, "seq": self.seq})
+                replace_json(self._dir / RECORDED, {"run": self._dir.name, "seq": self.seq})
                 self._kept = self.seq
             if self._file is not None:
-                _replace(self._file, self.report())
+                replace_json(self._file, self.report())
 
     def report(self) -> dict[str, Any]:
         """What is written."""
@@ -124,17 +124,6 @@ class Lag:
             "left_out": self.left_out,
             "error": done.error,
         }
-
-
-def _replace(target: Path, values: dict[str, Any]) -> None:
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(values))
-        draft.replace(target)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
 
 
 def read(file: Path, run_id: str, accepted_seq: int, wall: int) -> dict[str, Any] | None:

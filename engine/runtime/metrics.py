@@ -9,11 +9,13 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from engine.core.errors import RingCorrupt
+from engine.core.times import shown
 from engine.core.types import StrategyState, TradingState
 from engine.runtime import config as daemon_config
 from engine.runtime import lag
@@ -141,6 +143,23 @@ def _engine(head: np.void) -> dict[str, Any]:
     }
 
 
+def describe_snapshots(made: dict[str, Any]) -> Iterator[str]:
+    """What a restart would begin with, and since when the journal is kept.
+
+    Args:
+        made: The report of :func:`read`.
+    """
+    if made["refused"]:
+        before = f"after that of record {made['seq']}" if made["seq"] else "of this run"
+        yield f"no snapshots {before}, a restart repeats what came since: {made['refused']}"
+    elif made["seq"]:
+        yield f"snapshot of record {made['seq']}"
+    if made["first_seq"] > 1:
+        yield f"journal kept from record {made['first_seq']} on, engine time {shown(made['first_ts'])}"
+    if made["not_removed"]:
+        yield f"old segments of the journal stay: {made['not_removed']}"
+
+
 def describe_journal(journal: dict[str, Any]) -> str:
     """The journal's state for people."""
     trouble = {
@@ -209,10 +228,7 @@ def describe(report: dict[str, Any]) -> str:
     if recorder := report.get("recorder"):
         lines.append(f"  {describe_recorder(recorder)}")
     if made := report.get("snapshots"):
-        if made["refused"]:
-            lines.append(f"  no snapshots, a restart repeats the whole run: {made['refused']}")
-        elif made["seq"]:
-            lines.append(f"  snapshot of record {made['seq']}")
+        lines += [f"  {said}" for said in describe_snapshots(made)]
     for switch in report.get("switches", ()):
         place = " ".join(filter(None, (switch["scope"], switch["name"])))
         said = f": {switch['reason']}" if switch["reason"] else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.core.errors import ReplayDiverged, RingCorrupt
 from engine.core.ring import Ring
+from engine.core.times import shown
 from engine.runtime.commands import IN_ORDER
 from engine.runtime.engine import COMMANDS_A_STEP, EngineLoop
 from engine.runtime.records import BlobJoiner, FeedState, Kind, record_dtype
@@ -176,9 +177,3 @@ class Playback:
         self.rest, self._feed = "", None
         self._say(f"the replay goes on from {shown(self._loop.now)}")
         return True, f"the replay goes on from {shown(self._loop.now)}"
-
-
-def shown(ts: int) -> str:
-    """An engine time as people read it: UTC, to the nanosecond."""
-    seconds, rest = divmod(ts, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"

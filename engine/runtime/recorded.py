@@ -30,6 +30,7 @@ def session_of(journal: str | Path, *, sample_ns: int = SAMPLE_NS) -> Session:
 
     Raises:
         JournalError: There is no journal, or it is broken.
+        RecordsRemoved: It does not reach back to the run's beginning.
         ReplayDiverged: The run did something else: another build, other strategies or parameters.
         DataError: There was no market.
     """
@@ -73,7 +74,7 @@ def _again(directory: Path, result: str) -> tuple[Beginning, EngineLoop, Replay]
     begun = beginning(directory)
     begun.config.engine.result = result
     loop = private_loop(begun.config, begun.switches, quiet_log())
-    return begun, loop, Replay(loop, JournalReader(directory))
+    return begun, loop, Replay(loop, JournalReader(directory, after=0))
 
 
 def _first(directory: Path, file: Path, sample_ns: int) -> Session:

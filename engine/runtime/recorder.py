@@ -52,6 +52,7 @@ class Recorder:
 
     def __init__(self, config: DaemonConfig, run: RunDir, log: logging.Logger) -> None:
         self._log, self._config = log, config.recorder
+        self._every = config.journal.snapshot_records
         self._flush_s = config.recorder.flush_ms / 1e3
         self._path = spool_directory(config)
         self._spool = Spool(self._path, limit=config.recorder.spool_mb << 20)
@@ -109,6 +110,7 @@ class Recorder:
             self._log,
             market=self._config.market_data,
             interval_ns=self._config.position_ms * 1_000_000,
+            every=self._every,
         )
 
     def _follow(self, recording: Recording, stopped: Callable[[], bool]) -> None:

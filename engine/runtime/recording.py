@@ -2,6 +2,10 @@
 
 Everything that is added follows from the journal and has its number, so whatever is lost between here and
 the store is made again the same. Where a run's rows have come to is the spool's ``place``.
+
+So that a recorder which is started again need not repeat the whole run, it writes down now and then where it
+stands. Such a file gets its name when the store has everything from before it: then no row needs what the
+journal had before it any more, and old segments may go.
 """
 
 from __future__ import annotations
@@ -12,12 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from engine.core.errors import RingbookError
+from engine.core.errors import ImageError, JournalError, NotKept, RecordsRemoved, RingbookError
 from engine.core.types import EXCH_EVENT, LOCAL_EVENT
 from engine.journal.export import AS_EXCH, AS_LOCAL
+from engine.journal.files import Files
 from engine.journal.reader import JournalReader, market_chunks
+from engine.journal.snapshots import RECORDER, Snapshot, adopt_snapshot, list_snapshots, read_snapshot
 from engine.runtime.recovery import Beginning, beginning
 from engine.runtime.replica import Replica
 from engine.storage.columns import Columns, length, prepare, taken
@@ -74,6 +81,7 @@ class Recording:
         log: Told what cannot be recorded.
         market: Whether market data are recorded.
         interval_ns: Engine time between two looks at positions.
+        every: Records after which it writes down where it stands; 0 never.
 
     Attributes:
         left_out: Market rows for which there was no room.
@@ -90,8 +98,11 @@ class Recording:
         *,
         market: bool = True,
         interval_ns: int = 10**9,
+        every: int = 0,
     ) -> None:
         self._spool, self._dir, self._log = spool, directory, log
+        self._market_wanted, self._interval, self._every = market, interval_ns, every
+        self._draft: tuple[int, str] | None = None
         begun: Beginning = beginning(directory)
         self.run_id = begun.run_id
         self._symbols = [instrument.symbol for instrument in begun.instruments]
@@ -101,14 +112,48 @@ class Recording:
         self._gap: dict[str, list[int]] = {}
         self.left_out = 0
         self._reason = ""
-        self._reader: JournalReader | None = None
-        if market and begun.config.feed.kind != "market":
-            self._reader = JournalReader(directory, after=self._place.get(MARKET, 0))
         self._replica: Replica | None = None
         try:
-            self._replica = Replica(directory, begun, interval_ns, market=market)
+            self._replica = self._begin()
         except RingbookError as error:
             self._cannot(error)
+        self._written_at = 0 if self._replica is None else self._replica.records
+        self._reader: JournalReader | None = None
+        if market and begun.config.feed.kind != "market":
+            self._reader = self._read_market(0 if self._replica is None else self._replica.began)
+
+    def _begin(self, *, snapshots: bool = True) -> Replica:
+        """The run's replica, from its newest snapshot on if there is one.
+
+        Args:
+            snapshots: Whether it may begin with one.
+        """
+        files, path = Files(), str(self._dir)
+        # That the run itself has one is what shows that its strategies can be written down.
+        if snapshots and list_snapshots(files, path):
+            for one in reversed(list_snapshots(files, path, RECORDER)):
+                try:
+                    return self._made_of(read_snapshot(one.path))
+                except (ImageError, JournalError, OSError, msgspec.MsgspecError) as error:
+                    self._log.warning("a snapshot of the recorder is of no use: %s", error)
+        return self._made_of(None)
+
+    def _made_of(self, start: Snapshot | None) -> Replica:
+        begun = beginning(self._dir)
+        return Replica(self._dir, begun, self._interval, market=self._market_wanted, start=start)
+
+    def _read_market(self, stored: int) -> JournalReader:
+        """The journal, behind what the spool has had of it.
+
+        Args:
+            stored: The store has everything up to this record.
+        """
+        after = max(self._place.get(MARKET, 0), stored)
+        try:
+            return JournalReader(self._dir, after=after)
+        except RecordsRemoved as error:
+            self._log.error("market data of run %s are recorded from there on: %s", self.run_id, error)
+            return JournalReader(self._dir)
 
     @property
     def ended(self) -> bool:
@@ -152,17 +197,51 @@ class Recording:
             try:
                 more = self._replica.advance(limit)
             except RingbookError as error:
-                self._replica.settle()
-                self._take(self._replica)
-                self._cannot(error)
-                more = False
+                more = self._gone(self._replica, error)
                 break
             if self._replica.made > OUTPUT_ROWS:
                 self._take(self._replica)
         if self._replica is not None:
             self._take(self._replica)
         self.flush()
+        self._write_down()
         return not more
+
+    def _gone(self, replica: Replica, error: RingbookError) -> bool:
+        """A replica has come to something else than the run; whether another goes on in its place."""
+        if replica.began:
+            self._log.warning("the recorder's snapshot led to something else: %s", error)
+            try:
+                self._replica, self._draft = self._begin(snapshots=False), None
+                return True
+            except RingbookError:
+                self._replica = replica
+        replica.settle()
+        self._take(replica)
+        self._cannot(error)
+        return False
+
+    def _write_down(self) -> None:
+        """Writes down where it stands if it is time, and names what was written once all before is stored."""
+        try:
+            if self._draft is not None:
+                number, draft = self._draft
+                if self._spool.stored_number >= number:
+                    self._draft = None
+                    adopt_snapshot(draft, lambda found: None)
+                return
+            replica = self._replica
+            if replica is None or not self._every or self._waiting or self._gap:
+                return
+            if replica.records - self._written_at >= self._every:
+                self._written_at = replica.records
+                self._draft = self._spool.last_number, replica.write_draft()
+        except NotKept as error:
+            self._every = 0
+            self._log.info("a recorder that is started again repeats the whole run: %s", error)
+        except (JournalError, OSError) as error:
+            # As well as none: the next one may succeed.
+            self._log.warning("no snapshot of the recorder: %s", error)
 
     def finish(self) -> None:
         """The journal goes no further: adds what is left.

@@ -14,6 +14,7 @@ import numpy as np
 from engine.core.errors import JournalError
 from engine.core.ring import Bell, Ring
 from engine.journal.reader import JournalReader
+from engine.journal.retention import first_record
 from engine.journal.wal import RecordType
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import EngineLoop, make_kernel
@@ -118,16 +119,18 @@ class Replay:
         """Whether the run's ordered stop has begun."""
         return self._stopped
 
-    def written(self) -> RunImage:
+    def written(self, *, taken: bool = False) -> RunImage:
         """Where the run stands, as far as it has been taken in.
+
+        Args:
+            taken: Whether what it has put out, where that is kept in memory, has been taken all the same.
 
         Raises:
             NotKept: Something of it cannot be written down.
         """
         loop = self._loop
-        return RunImage(
-            save_kernel(loop.kernel), loop.driver.venue.written(), standing(loop, self._pass), loop.standing
-        )
+        place = standing(loop, self._pass, taken)
+        return RunImage(save_kernel(loop.kernel), loop.driver.venue.written(), place, loop.standing)
 
     def read_back(self, image: RunImage) -> None:
         """Brings the loop, which has not begun, to where another one stood.
@@ -292,7 +295,7 @@ def beginning(directory: str | Path) -> Beginning:
     Raises:
         JournalError: There is no journal, or it does not begin with its configuration.
     """
-    record = next(iter(JournalReader(directory)), None)
+    record = first_record(directory)
     if record is None or record.type != RecordType.META:
         raise JournalError(f"{directory}: does not begin with the configuration of its run")
     try:

@@ -6,6 +6,8 @@ time; so is the market of an engine that has it within. When rows are taken does
 are looked at each time that the engine's clock passes a whole interval, strategies and parameters after each
 input that might have changed them, and updates of orders wait for the input behind them, before which the
 journal says how long requests took.
+
+A replica can be written down, as a snapshot of its own, and begin there: its rows go on with the next one.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from engine.backtest.recorder import Recorder, order_entry_dtype
 from engine.journal.reader import JournalReader, market_dtype
+from engine.journal.snapshots import RECORDER, Snapshot
 from engine.runtime.engine import EngineLoop
+from engine.runtime.images import own_build, stand, write_draft
 from engine.runtime.recovery import Beginning, Replay, private_loop, quiet_log
 from engine.storage.rows import (
     PositionRows,
+    PositionsStanding,
     Request,
     Rows,
     Units,
@@ -33,6 +39,36 @@ from engine.storage.rows import (
 
 CHUNK = 1 << 14
 """Records that are taken in at once."""
+
+
+class ReplicaStanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a replica goes on from, beside the run itself.
+
+    Attributes:
+        boundary: Engine time of the next look at positions.
+        made: Rows made, by table.
+        positions: How far positions are.
+        states: State and message of strategies, as they were noted last.
+        known: Version of the last change that was noted.
+        seen: Rows of a market within.
+        orders: Order updates so far.
+        settled: Those of which the journal says no more.
+        settled_seq: The record before the last input.
+        unsettled: The rest, as bytes of ``order_entry_dtype``.
+        ticks: How long requests took, by strategy, order, kind and time.
+    """
+
+    boundary: int
+    made: dict[str, int]
+    positions: PositionsStanding
+    states: dict[str, tuple[str, str]]
+    known: int
+    seen: int
+    orders: int
+    settled: int
+    settled_seq: int
+    unsettled: bytes
+    ticks: list[tuple[Request, int]]
 
 
 class _Watched(Replay):
@@ -65,6 +101,15 @@ class _Watched(Replay):
                 self.states.append(status_row(info, self._now))
 
     @property
+    def standing(self) -> tuple[dict[str, tuple[str, str]], int]:
+        """What it knows of strategies, and of changes."""
+        return self._states, self._known
+
+    @standing.setter
+    def standing(self, was: tuple[dict[str, tuple[str, str]], int]) -> None:
+        self._states, self._known = dict(was[0]), was[1]
+
+    @property
     def _now(self) -> int:
         """Engine time, of a start too, which comes before the clock has gone on."""
         return max(self._engine.now, self._pass.ts)
@@ -78,13 +123,23 @@ class Replica:
         begun: What it began with.
         interval_ns: Engine time between two looks at positions.
         market: Whether the market within, if that is what there is, is wanted.
+        start: The snapshot of a replica to begin with; the run's beginning if None.
 
     Raises:
-        JournalError: It does not reach back to the run's beginning.
+        JournalError: It does not reach back so far.
+        ImageError: The snapshot is not for here.
         ConfigError: Its strategies are not here.
     """
 
-    def __init__(self, directory: Path, begun: Beginning, interval_ns: int, *, market: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        begun: Beginning,
+        interval_ns: int,
+        *,
+        market: bool = True,
+        start: Snapshot | None = None,
+    ) -> None:
         begun.config.engine.result = ""
         loop = private_loop(begun.config, begun.switches, quiet_log())
         loop.version = begun.version
@@ -92,7 +147,8 @@ class Replica:
         self._outputs = Recorder(market=market and begun.config.feed.kind == "market")
         loop.record_into(self._outputs)
         self._units = Units(begun.config.instruments)
-        self._reader = JournalReader(directory, after=0)
+        self._dir, self._begun = directory, begun
+        self._reader = JournalReader(directory, after=0 if start is None else start.seq)
         self._replay = _Watched(loop, self._reader)
         self._positions = PositionRows(loop.kernel, begun.run_id)
         self._boundary = 0
@@ -102,6 +158,61 @@ class Replica:
         self._unsettled = np.empty(0, order_entry_dtype)
         self._ticks: dict[Request, int] = {}
         self._finished = False
+        self._base = self._settled_before = self._settled_seq_before = 0
+        self.began = 0
+        if start is not None:
+            written = stand(loop, self._replay, start, begun, own_build(begun))
+            self._go_on(msgspec.msgpack.decode(written.more, type=ReplicaStanding))
+            self.began = start.seq
+
+    def _go_on(self, was: ReplicaStanding) -> None:
+        self._boundary, self._made, self._seen = was.boundary, dict(was.made), was.seen
+        self._positions.standing = was.positions
+        self._replay.standing = was.states, was.known
+        self._unsettled = np.frombuffer(was.unsettled, order_entry_dtype).copy()
+        self._ticks = dict(was.ticks)
+        self._base, self._settled_before = was.orders, was.settled
+        self._settled_seq_before = was.settled_seq
+
+    def write_draft(self) -> str:
+        """Writes where it stands down; everything that was made has been taken.
+
+        Returns:
+            The draft of a snapshot of its kind.
+
+        Raises:
+            NotKept: Something of it cannot be written down.
+            OSError: The system refuses.
+        """
+        states, known = self._replay.standing
+        standing = ReplicaStanding(
+            self._boundary,
+            self._made,
+            self._positions.standing,
+            states,
+            known,
+            self._seen,
+            self._base + self._outputs.n_orders,
+            self._settled_orders,
+            self.settled_seq,
+            self._unsettled.tobytes(),
+            list(self._ticks.items()),
+        )
+        more = msgspec.msgpack.encode(standing)
+        return write_draft(self._dir, self._replay, self._begun, kind=RECORDER, more=more)
+
+    @property
+    def records(self) -> int:
+        """Records of the journal that have been taken in."""
+        return self._replay.records
+
+    @property
+    def _settled_orders(self) -> int:
+        """Order updates of which the journal will not say more."""
+        if not self._replay.settled_seq:
+            # Nothing has been taken in yet.
+            return self._settled_before
+        return self._base + self._replay.settled
 
     @property
     def ended(self) -> bool:
@@ -111,7 +222,9 @@ class Replica:
     @property
     def settled_seq(self) -> int:
         """The last record of which, and of all before it, everything may be taken."""
-        return self._replay.reached().seq if self._finished else self._replay.settled_seq
+        if self._finished:
+            return self._replay.reached().seq
+        return self._replay.settled_seq or self._settled_seq_before
 
     def advance(self, limit: int) -> bool:
         """Takes in some more of the journal.
@@ -187,7 +300,7 @@ class Replica:
             key = tuple(int(entry[name]) for name in ("strategy", "order_id", "req", "ts"))
             self._ticks[key] = int(entry["took"])
         every = np.concatenate([self._unsettled, orders])
-        count = len(every) if self._finished else max(0, self._replay.settled - self._made["orders"])
+        count = len(every) if self._finished else max(0, self._settled_orders - self._made["orders"])
         self._unsettled = every[count:]
         return every[:count]
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.core.errors import CannotResume, JournalDamaged, JournalError, ReplayDiverged
+from engine.core.errors import CannotResume, JournalDamaged, JournalError, RecordsRemoved, ReplayDiverged
 from engine.core.settings import config_hash
 from engine.journal.files import Files, segment_names
 from engine.journal.reader import JournalReader
@@ -99,6 +99,8 @@ def resume(
         )
     except ReplayDiverged as error:
         raise CannotResume(f"{directory}: it does not come to the same again: {error}; {NEW}") from None
+    except RecordsRemoved as error:
+        raise CannotResume(f"{error}; {NEW}") from None
     loop, reader, replay = start.loop, start.reader, start.replay
     if replay.stopped:
         raise CannotResume(

@@ -209,7 +209,7 @@ class RunDir:
 
     def write_state(self, state: RunState) -> None:
         """Replaces ``state.json`` atomically."""
-        self._replace(self.state_file, state)
+        replace_json(self.state_file, state)
 
     def read_state(self) -> RunState | None:
         """The last state that a daemon wrote here, or None where there is none to read."""
@@ -220,7 +220,7 @@ class RunDir:
 
     def write_watch(self, report: Any) -> None:
         """Replaces ``watch.json``, what became of the last edit of the configuration, atomically."""
-        self._replace(self.watch_file, report)
+        replace_json(self.watch_file, report)
 
     def read_watch(self) -> dict[str, Any] | None:
         """What became of the last edit of the configuration; None without one."""
@@ -231,7 +231,7 @@ class RunDir:
 
     def write_snapshots(self, report: Any) -> None:
         """Replaces ``snapshots.json``, what became of the run's snapshots, atomically."""
-        self._replace(self.snapshots_file, report)
+        replace_json(self.snapshots_file, report)
 
     def read_snapshots(self) -> dict[str, Any] | None:
         """What became of the run's snapshots; None without a standby."""
@@ -247,14 +247,9 @@ class RunDir:
             ConfigError: There is no room for it.
         """
         try:
-            self._replace(self.config_file, config)
+            replace_json(self.config_file, config)
         except OSError as error:
             raise ConfigError(f"run directory {self.path}: {error.strerror}") from None
-
-    def _replace(self, path: Path, value: Any) -> None:
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-        temporary.replace(path)
 
     def _end_orphans(self) -> None:
         """Ends processes that outlived their supervisor, before their rings go away beneath them."""
@@ -296,3 +291,23 @@ def _private_directory(path: Path) -> None:
     if info.st_mode & 0o077:
         mode = stat.S_IMODE(info.st_mode)
         raise ConfigError(f"run directory {path}: others may enter it (mode {mode:o}): chmod 700 it")
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Writes a file anew that others may read meanwhile.
+
+    Args:
+        path: The file.
+        value: What is in it.
+
+    Raises:
+        OSError: The system refuses; the file is as it was.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise

@@ -21,6 +21,7 @@ import msgspec
 from engine.core.errors import NotKept
 from engine.runtime.config import DaemonConfig
 from engine.runtime.images import write_draft
+from engine.runtime.proving import kept_since
 from engine.runtime.recovery import Replay, beginning, run_directory
 from engine.runtime.rundir import RunDir
 
@@ -35,6 +36,9 @@ class SnapshotReport(msgspec.Struct, frozen=True):
         size: Bytes.
         seconds: From the first byte until it was proven.
         refused: Why there will be no more of this run; empty as long as there will.
+        first_seq: The first record that the journal still has.
+        first_ts: Engine time of it.
+        not_removed: What kept old segments from being removed, where something did.
     """
 
     run_id: str
@@ -43,6 +47,9 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     size: int = 0
     seconds: float = 0.0
     refused: str = ""
+    first_seq: int = 1
+    first_ts: int = 0
+    not_removed: str = ""
 
 
 class Snapshots:
@@ -59,10 +66,12 @@ class Snapshots:
         self._every = config.journal.snapshot_records
         self._directory = run_directory(config, run_id)
         self._run, self._log = run, log
+        self._limits = (str(config.journal.keep_mb), str(int(config.recorder.enabled)))
         self._report = SnapshotReport(run_id.hex())
         if (before := run.read_snapshots()) is not None and before["run_id"] == run_id.hex():
             # Of a standby before us; whether there can be any is found out anew.
             self._report = SnapshotReport(**before | {"refused": ""})
+        self._report = msgspec.structs.replace(self._report, **kept_since(self._directory))
         self._prover: subprocess.Popen[bytes] | None = None
         self._from: int | None = None
         self._began = 0.0
@@ -94,7 +103,7 @@ class Snapshots:
             self._log.warning("no snapshot: %s", error.strerror or error)
             return
         self._prover = subprocess.Popen(
-            [sys.executable, "-m", "engine.runtime.proving", str(os.getpid()), draft],
+            [sys.executable, "-m", "engine.runtime.proving", str(os.getpid()), draft, *self._limits],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -117,12 +126,17 @@ class Snapshots:
                 self._log.warning("no snapshot: %s", text)
             return
         seconds = time.monotonic() - self._began
-        found: dict[str, Any] = msgspec.json.decode(said)
+        found: dict[str, Any] = {"not_removed": ""} | msgspec.json.decode(said)
+        before = self._report.first_seq
         self._report = msgspec.structs.replace(self._report, seconds=seconds, **found)
         self._run.write_snapshots(self._report)
         self._log.info("snapshot of record %(seq)d, %(size)d bytes", found)
+        if self._report.not_removed:
+            self._log.warning("old segments of the journal stay: %(not_removed)s", found)
+        if self._report.first_seq != before:
+            self._log.info("the journal is kept from record %(first_seq)d on", found)
 
     def _refuse(self, why: str) -> None:
         self._report = msgspec.structs.replace(self._report, refused=why)
         self._run.write_snapshots(self._report)
-        self._log.warning("no snapshots of this run, a restart repeats it from its beginning: %s", why)
+        self._log.warning("no more snapshots of this run, a restart takes longer: %s", why)

@@ -23,17 +23,18 @@ cdef void standing_image(LoopCore loop, JournalPass taken, Image* image) noexcep
     image_move(image, &taken.market, sizeof(taken.market))
 
 
-def standing(LoopCore loop not None, JournalPass taken not None) -> bytes:
+def standing(LoopCore loop not None, JournalPass taken not None, bint emptied=False) -> bytes:
     """Where a loop stands.
 
     Args:
         loop: Between two inputs of a replay.
         taken: The replay's pass over the journal.
+        emptied: Whether outputs that it keeps in memory have been taken.
 
     Raises:
         NotKept: It keeps all outputs of the run in memory.
     """
-    if loop.driver.recorder is not None:
+    if loop.driver.recorder is not None and not emptied:
         raise NotKept("engine.result keeps the whole session in memory")
     cdef ImageBuffer buffer = ImageBuffer()
     standing_image(loop, taken, &buffer.image)

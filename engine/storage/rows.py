@@ -196,6 +196,18 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, 0.0)
 
 
+class PositionsStanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far positions have been made rows of.
+
+    Attributes:
+        taken: Rows made.
+        last: Strategy, symbol and what was shown of it last.
+    """
+
+    taken: int
+    last: list[tuple[str, str, tuple[Any, ...]]]
+
+
 class PositionRows:
     """Takes positions as they are, and leaves out those that are as they were.
 
@@ -209,6 +221,17 @@ class PositionRows:
         self._last: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._rows: list[tuple[Any, ...]] = []
         self.taken = 0
+
+    @property
+    def standing(self) -> PositionsStanding:
+        """What it goes on from, once its rows have been taken."""
+        last = [(*key, shown) for key, shown in self._last.items()]
+        return PositionsStanding(self.taken, last)
+
+    @standing.setter
+    def standing(self, was: PositionsStanding) -> None:
+        self.taken = was.taken
+        self._last = {(strategy, symbol): tuple(shown) for strategy, symbol, shown in was.last}
 
     def sample(self, ts: int) -> None:
         """Takes those that have changed.

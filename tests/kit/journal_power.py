@@ -22,9 +22,10 @@ from engine.journal.journaller import Journaller
 from engine.journal.reader import JournalReader
 from engine.journal.recovery import recover
 from engine.journal.segments import Sizes
-from engine.journal.snapshots import latest_snapshot, write_snapshot
+from engine.journal.snapshots import list_snapshots, read_snapshot
 from engine.journal.wal import Journal
 from tests.kit.journal_disk import Crash, MemoryFiles
+from tests.kit.journals import snapshot_and_remove
 
 DIRECTORY = "/memory"
 RECORD = struct.Struct("<IIQ")
@@ -127,10 +128,9 @@ class Workload:
 
     def _snapshot(self, buffer: Journal) -> None:
         seq = self.rng.randrange(max(1, self._durable - 20), self._durable + 1)
-        write_snapshot(
+        snapshot_and_remove(
             DIRECTORY,
             seq=seq,
-            ts=seq,
             state_hash=self.crcs[seq],
             state=self.rng.randbytes(self.rng.randrange(3000)),
             run_id=buffer.run_id,
@@ -261,13 +261,13 @@ def check(work: Workload, moment: Moment, contents: dict[str, bytes], *, honest:
     durable = 0 if honest else moment.durable_seq
     try:
         found = recover(DIRECTORY, files=files, durable_seq=durable)
-        snapshot = latest_snapshot(DIRECTORY, files=files)
+        snapshots = [read_snapshot(one.path, files=files) for one in list_snapshots(files, DIRECTORY)]
     except JournalError:
         assert not honest, "a loss of power was taken for damage"
         return Outcome(True, False, 0)
     assert found.seq >= moment.durable_seq, f"{found.seq} recovered, {moment.durable_seq} was durable"
     assert found.crc == work.crcs[found.seq], f"record {found.seq} is not the one that was written"
-    if snapshot is not None:
+    for snapshot in snapshots:
         assert snapshot.seq <= found.seq
         assert snapshot.state_hash == work.crcs[snapshot.seq]
     if deep and found.seq:

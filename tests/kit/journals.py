@@ -17,8 +17,11 @@ from engine.core.types import (
 from engine.feeds.merge import Merger
 from engine.feeds.ordering import correct_event_order
 from engine.feeds.replay import NpzSource
+from engine.journal.files import Files
 from engine.journal.journaller import Journaller
+from engine.journal.retention import remove_segments
 from engine.journal.segments import Sizes
+from engine.journal.snapshots import KEEP, Snapshot, adopt_snapshot, draft_snapshot, list_snapshots
 from engine.journal.wal import Journal, RecordType
 
 SIZES = Sizes(segment=1 << 20, block=4096, batch=1 << 19)
@@ -74,3 +77,26 @@ def write_journal(
                 buffer.end()
                 journaller.run(lambda: False)
         return buffer.durable_seq
+
+
+def snapshot_and_remove(
+    directory: str, *, seq: int, state_hash: int, state: bytes, run_id: bytes, files: Files
+) -> Snapshot:
+    """What becomes of a snapshot and of the segments before the older one, where no run is behind it.
+
+    Args:
+        directory: The journal's.
+        seq: The last record that it includes.
+        state_hash: Its.
+        state: Any bytes.
+        run_id: 16 bytes.
+        files: The system.
+    """
+    made = draft_snapshot(
+        directory, seq=seq, ts=seq * 10, state_hash=state_hash, state=state, run_id=run_id, files=files
+    )
+    found = adopt_snapshot(made, lambda snapshot: None, files=files)
+    kept = list_snapshots(files, directory)
+    if len(kept) == KEEP:
+        remove_segments(directory, kept[0].seq, 0, files=files)
+    return found

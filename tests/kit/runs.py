@@ -165,7 +165,14 @@ def running(folder: Path, run_id: str) -> RunDir:
     return run
 
 
-def journaled(folder: Path, seed: int, loop: Loop | None = None, rounds: int = 60) -> Path:
+SIZES = Sizes(segment=1 << 19, batch=1 << 18)
+SMALL = Sizes(segment=36 << 12, batch=1 << 18)
+"""Just large enough for the largest record: a run has several."""
+
+
+def journaled(
+    folder: Path, seed: int, loop: Loop | None = None, rounds: int = 60, sizes: Sizes = SIZES
+) -> Path:
     """A whole run in a journal.
 
     Args:
@@ -173,6 +180,7 @@ def journaled(folder: Path, seed: int, loop: Loop | None = None, rounds: int = 6
         seed: Of the draws.
         loop: What takes it in.
         rounds: How long it is.
+        sizes: Of the segments.
 
     Returns:
         The journal's directory.
@@ -182,7 +190,6 @@ def journaled(folder: Path, seed: int, loop: Loop | None = None, rounds: int = 6
     open_journal(lambda: loop.engine, loop.config, run, quiet_log())
     session = Session(loop, seed)
     directory = run_directory(loop.config, bytes.fromhex(RUN_ID))
-    sizes = Sizes(segment=1 << 19, batch=1 << 18)
     with Journaller(Journal.attach(run.journal_buffer), directory, sizes=sizes) as journaller:
         for _ in range(rounds):
             session.go(1)
@@ -223,4 +230,4 @@ def snapshot_at(directory: Path, seq: int) -> Snapshot:
     replay.run()
     assert replay.reached().seq == seq
     draft = write_draft(directory, replay, beginning(directory))
-    return adopt_snapshot(draft, lambda found: None, forget_segments=False)
+    return adopt_snapshot(draft, lambda found: None)

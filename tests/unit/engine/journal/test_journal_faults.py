@@ -13,9 +13,10 @@ from engine.journal.journaller import Journaller
 from engine.journal.reader import JournalReader
 from engine.journal.recovery import recover
 from engine.journal.segments import Sizes
-from engine.journal.snapshots import latest_snapshot, write_snapshot
+from engine.journal.snapshots import list_snapshots, read_snapshot
 from engine.journal.wal import Journal, JournalFlag
 from tests.kit.journal_disk import Fault, MemoryFiles
+from tests.kit.journals import snapshot_and_remove
 
 DIRECTORY = "/memory"
 SIZES = Sizes(segment=1 << 13, block=512, batch=1 << 12)
@@ -79,10 +80,9 @@ class Story:
     def snapshot(self, buffer):
         seq = buffer.durable_seq
         self.until_it_works(
-            lambda: write_snapshot(
+            lambda: snapshot_and_remove(
                 DIRECTORY,
                 seq=seq,
-                ts=1,
                 state_hash=seq,
                 state=b"s" * 700,
                 run_id=buffer.run_id,
@@ -110,8 +110,9 @@ class Story:
     def check(self, found):
         assert found.seq == len(self.bodies) == RECORDS
         assert found.sealed
-        first = latest_snapshot(DIRECTORY, files=self.files)
-        assert first.state_hash == first.seq
+        [*_, last] = list_snapshots(self.files, DIRECTORY)
+        last = read_snapshot(last.path, files=self.files)
+        assert last.state_hash == last.seq
         self.survives(found.seq)
         start = recover(DIRECTORY, files=self.files, repair=False)
         assert start.cut == 0

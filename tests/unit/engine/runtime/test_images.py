@@ -53,7 +53,7 @@ def forged(directory, seq, change):
     draft = draft_snapshot(
         directory, seq=seq, ts=was.ts, state_hash=was.state_hash, state=state, run_id=was.run_id
     )
-    return adopt_snapshot(draft, lambda found: None, forget_segments=False)
+    return adopt_snapshot(draft, lambda found: None)
 
 
 def of_image(field, value):
@@ -172,7 +172,7 @@ def test_a_draft_is_a_snapshot_once_another_process_has_proven_it(directory, cap
     assert not list_snapshots(Files(), str(directory))
     monkeypatch.setattr(os, "nice", lambda by: 0)
     monkeypatch.setattr("engine.runtime.processes.die_with_parent", lambda pid: None)
-    assert main(["1", draft]) == 0
+    assert main(["1", draft, "0", "0"]) == 0
     said = msgspec.json.decode(capsys.readouterr().out)
     assert said["seq"] == 600
     [one] = list_snapshots(Files(), str(directory))
@@ -182,10 +182,10 @@ def test_a_draft_is_a_snapshot_once_another_process_has_proven_it(directory, cap
     replay.run(most=50)
     draft = write_draft(directory, replay, beginning(directory))
     os.truncate(draft, 1000)
-    assert main(["1", draft]) == 1
+    assert main(["1", draft, "0", "0"]) == 1
     assert "broken" in capsys.readouterr().out
     assert not Path(draft).exists()
-    assert main(["1", draft]) == 1
+    assert main(["1", draft, "0", "0"]) == 1
     assert [one.seq for one in list_snapshots(Files(), str(directory))] == [600]
 
 
@@ -198,7 +198,7 @@ def test_a_strategy_with_state_where_no_snapshot_looks_is_found_out_and_loses_th
         replay = replay_of(directory, limit=seq)
         replay.run()
         draft = write_draft(directory, replay, beginning(directory))
-        command = [sys.executable, "-m", "engine.runtime.proving", str(os.getpid()), draft]
+        command = [sys.executable, "-m", "engine.runtime.proving", str(os.getpid()), draft, "0", "0"]
         proofs.append(subprocess.run(command, capture_output=True, text=True, check=False))
         if proofs[-1].returncode:
             break

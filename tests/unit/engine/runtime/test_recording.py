@@ -16,7 +16,6 @@ from engine.core.types import EXCH_EVENT, LOCAL_EVENT
 from engine.journal.export import AS_EXCH, AS_LOCAL
 from engine.journal.journaller import Journaller
 from engine.journal.reader import JournalReader, market_chunks, market_dtype
-from engine.journal.segments import Sizes
 from engine.journal.wal import Journal
 from engine.runtime.config import RecorderSection, check
 from engine.runtime.recording import Recording, market_rows
@@ -28,7 +27,7 @@ from engine.storage.rows import Units, fill_rows, order_rows
 from engine.storage.schema import TABLES
 from engine.storage.spool import Spool
 from tests.kit.loops import Loop
-from tests.kit.runs import Session, make_loop, running, trader
+from tests.kit.runs import SIZES, Session, make_loop, running, trader
 
 RUN_ID = "ab" * 16
 OUTPUTS = ("orders", "fills", "positions", "strategy_status", "params_log")
@@ -38,7 +37,7 @@ LOG = logging.getLogger("test")
 class World:
     """A loop with a journal on disk, whose own outputs are kept too."""
 
-    def __init__(self, tmp_path, seed, loop=None):
+    def __init__(self, tmp_path, seed, loop=None, sizes=SIZES):
         run, self.loop = running(tmp_path, RUN_ID), loop or make_loop()
         self.loop.config.journal.dir, self.loop.config.journal.buffer_mb = str(tmp_path / "journals"), 1
         self.outputs = Recorder(market=True)
@@ -48,7 +47,6 @@ class World:
         self.loop.received = time.monotonic_ns()
         self.buffer = Journal.attach(run.journal_buffer)
         self.directory = run_directory(self.loop.config, bytes.fromhex(RUN_ID))
-        sizes = Sizes(segment=1 << 19, batch=1 << 18)
         self.journaller = Journaller(self.buffer, self.directory, sizes=sizes)
 
     def go(self, rounds=1):
