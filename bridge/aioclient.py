@@ -263,7 +263,11 @@ class AsyncClient(BaseClient):
         return self._session.orders.states.get(client_order_id)
 
     def executions(self) -> AsyncExecutions:
-        """Iterates over the own executions from now on, without gaps, until the client is closed."""
+        """Iterates over the own executions from now on, without gaps, until the client is closed.
+
+        100,000 wait at most: who takes them too slowly gets :class:`bridge.errors.ExecutionsDropped` once and
+        goes on with those that are left.
+        """
         return AsyncExecutions(self)
 
     # --- control -------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ import zmq
 from bridge import protocol as p
 from bridge.base import BaseClient, Journaled, journal_seq, not_yet
 from bridge.errors import ConnectionLost, RequestTimeout
-from bridge.iterators import END, Messages
+from bridge.iterators import END, Backlog, Messages
 from bridge.operator import Operator
 from bridge.streams import Book, OrderState
 from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
@@ -50,7 +50,7 @@ class Client(BaseClient, Operator):
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._queues: list[queue.SimpleQueue[Any]] = []
-        self._executions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._executions = Backlog()
         self._thread: threading.Thread | None = None
         self._stopping = self._again = False
         self._goodbye = ""
@@ -213,21 +213,29 @@ class Client(BaseClient, Operator):
             return self._session.orders.states.get(client_order_id)
 
     def executions(self, timeout: float | None = None) -> Iterator[p.Execution]:
-        """Takes the own executions, without gaps, each once.
+        """Takes the own executions, without gaps, each once; the last 100,000 that nobody has taken are kept.
 
         Args:
             timeout: Seconds of silence after which the iteration ends; None waits until the client is closed,
                 0 takes what is there.
+
+        Raises:
+            ExecutionsDropped: Older ones were dropped; iterate again for the rest.
         """
         while True:
             try:
-                execution = self._executions.get(timeout != 0, timeout)
+                execution = self._executions.take(timeout)
             except queue.Empty:
                 return
             if execution is END:
                 self._executions.put(END)
                 return
             yield execution
+
+    @property
+    def executions_dropped(self) -> int:
+        """Executions that were dropped because nobody took them."""
+        return self._executions.dropped
 
     # --- the driver --------------------------------------------------------------------------------------
 

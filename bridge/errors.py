@@ -33,6 +33,18 @@ class NotDurable(BridgeError):
         self.code = code
 
 
+class ExecutionsDropped(BridgeError):
+    """Nobody took the own executions for so long that the oldest were dropped; ``count`` says how many.
+
+    It is raised once, not after the gap; what is still there can be taken by iterating again. What the client
+    itself knows of its orders misses nothing.
+    """
+
+    def __init__(self, count: int, most: int) -> None:
+        super().__init__(f"{count} executions were dropped: more than {most} waited to be taken")
+        self.count = count
+
+
 class OrderRejected(BridgeError):
     """The engine or the venue refused an order; ``reason`` says why."""
 

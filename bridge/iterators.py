@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from bridge.errors import ExecutionsDropped
 from bridge.transport import Sink
 
 if TYPE_CHECKING:
@@ -14,7 +17,8 @@ if TYPE_CHECKING:
     from bridge.client import Client
 
 QUEUE = 100_000
-"""Messages that an iterator holds for a slow consumer before it starts again from a snapshot."""
+"""Messages that an iterator holds for a slow consumer before it starts again from a snapshot, and executions
+that wait to be taken before the oldest are dropped."""
 END = object()
 """What a blocking iterator's queue holds last."""
 
@@ -95,14 +99,70 @@ class AsyncMessages:
         return message
 
 
-class AsyncExecutions:
-    """An asynchronous iterator over own executions; see :meth:`AsyncClient.executions`."""
+class Backlog:
+    """The own executions that nobody has taken, the last ones of very many.
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+    Attributes:
+        dropped: How many were dropped.
+
+    Args:
+        most: How many wait at most.
+    """
+
+    def __init__(self, most: int = QUEUE) -> None:
+        self.dropped = 0
+        self._most, self._told = most, 0
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._held: deque[Any] = deque()
+
+    def put(self, execution: Any) -> None:
+        """Adds one; the oldest goes if there is no room."""
+        if self._queue.qsize() >= self._most and execution is not END:
+            # Counted first: who takes what came after the gap already sees it.
+            self.dropped += 1
+            with contextlib.suppress(queue.Empty):
+                self._queue.get_nowait()
+        self._queue.put(execution)
+
+    def take(self, timeout: float | None) -> Any:
+        """Takes the oldest.
+
+        Args:
+            timeout: Seconds; None waits for ever, 0 not at all.
+
+        Raises:
+            queue.Empty: There is none in time.
+            ExecutionsDropped: Some are missing since the last one.
+        """
+        if self._held:
+            return self._held.popleft()
+        execution = self._queue.get(timeout != 0, timeout)
+        if missing := self.dropped - self._told:
+            self._told += missing
+            self._held.append(execution)
+            raise ExecutionsDropped(missing, self._most)
+        return execution
+
+
+class AsyncExecutions:
+    """An asynchronous iterator over own executions; see :meth:`AsyncClient.executions`.
+
+    Attributes:
+        dropped: How many were dropped because too many waited.
+    """
+
+    def __init__(self, client: AsyncClient, most: int = QUEUE) -> None:
+        self.dropped = 0
+        self._client, self._most, self._told = client, most, 0
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
-        self.put = self._queue.put_nowait
         client._executions.append(self)
+
+    def put(self, execution: Any) -> None:
+        """Adds one; the oldest goes if there is no room."""
+        if self._queue.qsize() >= self._most and execution is not END:
+            self.dropped += 1
+            self._queue.get_nowait()
+        self._queue.put_nowait(execution)
 
     def close(self) -> None:
         """Ends the iteration."""
@@ -114,6 +174,9 @@ class AsyncExecutions:
         return self
 
     async def __anext__(self) -> Any:
+        if missing := self.dropped - self._told:
+            self._told += missing
+            raise ExecutionsDropped(missing, self._most)
         execution = await self._queue.get()
         if execution is END:
             self.put(END)

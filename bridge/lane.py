@@ -29,8 +29,10 @@ GREETING = b"ringbook lane 1\n"
 SLOT = 64
 UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS = 1 << 13, 1 << 16, 1 << 16
 """Slots of the rings: half a megabyte to the bridge, four of answers and four of streams back."""
-SPIN_NS = 30_000
+SPIN_NS = 60_000
 """How long an end that has just had something to do looks for more before it sleeps."""
+FORGIVEN = 1
+"""Times in a row that looking may be in vain: the other end has collected garbage, or was interrupted."""
 MOST_LEFT_OUT = 256
 """Times that looking is left out, at most, after it was in vain again and again."""
 TAKEN_S = 0.1
@@ -44,12 +46,12 @@ ORDERS, SUBSCRIBE, UNSUBSCRIBE = 1, 2, 3
 class Lookout:
     """Looks at rings for a while before sleeping, as long as that pays.
 
-    It takes a core that whoever is to fill the rings may need. So after each time in vain it is left out,
-    twice as often as the last time; once it pays it is done every time again.
+    It takes a core that whoever is to fill the rings may need. So after each time in vain but the first in a
+    row it is left out, twice as often as the last time; once it pays it is done every time again.
     """
 
     def __init__(self) -> None:
-        self._left_out = self._leave_out = 0
+        self._left_out = self._leave_out = self._in_vain = 0
 
     def look(self, rings: Sequence[Ring]) -> bool:
         """Whether one of the rings has something, or has it soon enough."""
@@ -57,8 +59,11 @@ class Lookout:
             self._leave_out -= 1
             return False
         if spin(rings, SPIN_NS):
-            self._left_out = 0
+            self._left_out = self._in_vain = 0
             return True
+        self._in_vain += 1
+        if self._in_vain <= FORGIVEN:
+            return False
         self._left_out = self._leave_out = min(2 * self._left_out + 1, MOST_LEFT_OUT)
         return False
 
