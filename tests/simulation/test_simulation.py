@@ -7,6 +7,7 @@ import math
 import random
 import re
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -44,6 +45,13 @@ def test_an_engine_that_dies_comes_back_as_it_was():
     found = simulate(with_journal(8))
     assert found.error is None, f"{found.error!r}; repeat it with: {found.command}"
     assert found.tally["deaths"] > 8
+
+
+def test_an_engine_comes_back_from_snapshots_too_and_where_old_segments_have_gone():
+    found = simulate(with_journal(30))
+    assert found.error is None, f"{found.error!r}; repeat it with: {found.command}"
+    assert found.tally["from_snapshots"] > 10
+    assert found.tally["removed"] > 1
 
 
 def with_journal(n):
@@ -112,6 +120,32 @@ def changed_behind_the_journal(world):
     """Something changes the engine that its journal knows nothing of."""
     if world.step_number == 2:
         world.kernel.pause("mm")
+
+
+def snapshot_without_the_venue(world):
+    """What is on its way to the venue, and rests there, is not written down: it is as at the beginning."""
+    if world.kept is not None and world.step_number == 1:
+        venue = world._another().driver.venue.written()
+        world.kept.spoil = lambda image: msgspec.structs.replace(image, venue=venue)
+
+
+def removed_too_early(world):
+    """Segments go which the older snapshot does not include: the newer one needs them here."""
+    if world.kept is not None and world.step_number == 1:
+        world.kept.needed = lambda seq: seq + 10**9
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (snapshot_without_the_venue, "comes back as|the run had|still live after a stop"),
+        (removed_too_early, "what was before it has been removed"),
+    ],
+)
+def test_a_bug_of_snapshots_and_of_removal_is_found(plant, said):
+    found = simulate(with_journal(40), plant)
+    assert re.search(said, str(found.error)), found.error
+    assert simulate([found.seed]).error is None
 
 
 def test_what_the_journal_does_not_know_is_found():

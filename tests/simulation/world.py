@@ -138,14 +138,23 @@ class World:
             # What the bridge has not read yet: the ring is nearly at the reserve that makes the engine busy.
             self.rings["orders_out"].push_many(np.zeros((plan.filler, SLOT_BYTES), np.uint8))
         self._start_engine()
-        self.kept = Kept(self.engine) if plan.journal else None
+        self.kept = Kept(self.engine, seed, self._another) if plan.journal else None
         self.feed = _market(rng.randrange(MARKETS)) if not plan.market else None
         self.now = self.config.feed.opens if plan.market else int(self.feed["ts"][0])
 
     def _start_engine(self) -> EngineLoop:
         """The engine as its process makes it, on the rings that are there."""
+        self.engine = self._make_engine(self.rings)
+        self.kernel = self.engine.kernel
+        return self.engine
+
+    def _another(self) -> EngineLoop:
+        """The same on rings that nobody looks at, for a standby."""
+        return self._make_engine({name: _ring(f"own {name}", 64) for name in (*INCOMING, *OUTGOING)})
+
+    def _make_engine(self, rings: dict[str, Ring]) -> EngineLoop:
         config = self.config
-        self.kernel = Kernel(
+        kernel = Kernel(
             config.instruments,
             max_orders=config.engine.max_orders,
             outbox_size=256,
@@ -155,12 +164,10 @@ class World:
         for chosen in config.strategies:
             limits = convert(chosen.limits, RiskLimits, source="simulation")
             strategy = loader.create(loader.load(chosen.cls), chosen.params)
-            self.kernel.add_strategy(chosen.id, strategy, None, limits)
-        out = Publisher(self.kernel, *(self.rings[name] for name in OUTGOING), depth_interval_us=0)
-        incoming = (self.rings[name] for name in INCOMING)
-        log = configure("engine", None, console=False)
-        self.engine = EngineLoop(config, self.kernel, out, *incoming, Bell(), log)
-        return self.engine
+            kernel.add_strategy(chosen.id, strategy, None, limits)
+        out = Publisher(kernel, *(rings[name] for name in OUTGOING), depth_interval_us=0)
+        incoming = (rings[name] for name in INCOMING)
+        return EngineLoop(config, kernel, out, *incoming, Bell(), configure("engine", None, console=False))
 
     def _limit(self, slot: int, most: int) -> None:
         self.ledger.most[slot], self.ledger.most_lots[slot] = most, MOST_LOTS
@@ -184,6 +191,8 @@ class World:
         finally:
             simulate_clock(None)
             if self.kept is not None:
+                for what in ("deaths", "from_snapshots", "removed"):
+                    self.ledger.tally[what] = getattr(self.kept, what)
                 self.kept.close()
         return self.kernel.state_hash()
 
@@ -197,7 +206,6 @@ class World:
             self.plant(self)
         if self.kept is not None and rng.random() < plan.death:
             self.kept.die(self.engine, self._start_engine)
-            self.ledger.tally["deaths"] += 1
         for trader in self.traders.values():
             self._trade(trader)
         self._deliver()

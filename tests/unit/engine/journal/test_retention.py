@@ -14,6 +14,7 @@ from engine.journal.recovery import recover
 from engine.journal.retention import BEGINNING, first_record, remove_segments
 from engine.journal.segments import Sizes
 from engine.journal.wal import Journal
+from tests.kit.dying import Dying, Killed
 
 SIZES = Sizes(segment=1 << 13, block=512, batch=1 << 12)
 RECORDS = 300
@@ -74,38 +75,6 @@ def test_no_more_goes_than_what_the_journal_is_too_large_by(journal):
     assert remove_segments(journal, RECORDS, 4 * SIZES.segment) == segments - 4
     assert len(firsts(journal)) == 4
     assert (journal / BEGINNING).exists()
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class Dying(Files):
-    """Dies at its so manyth system call that changes anything, before or after it."""
-
-    def __init__(self, left, after):
-        self.left, self.after = left, after
-
-    def die(self, call, *args):
-        self.left -= 1
-        if self.left == 0 and not self.after:
-            raise Killed
-        done = call(*args)
-        if self.left == 0:
-            raise Killed
-        return done
-
-    def create(self, path):
-        return self.die(super().create, path)
-
-    def pwritev(self, fd, pieces, offset):
-        return self.die(super().pwritev, fd, pieces, offset)
-
-    def rename(self, old, new):
-        return self.die(super().rename, old, new)
-
-    def unlink(self, path):
-        return self.die(super().unlink, path)
 
 
 @pytest.mark.parametrize("after", [False, True])
