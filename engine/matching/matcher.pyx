@@ -469,7 +469,11 @@ cdef inline int _apply(Matcher* m, const MatchCommand* c, MatchResult* result) n
 
 
 cdef int matcher_apply(Matcher* matcher, const MatchCommand* command, MatchResult* result) noexcept nogil:
-    return _apply(matcher, command, result)
+    cdef int code = _apply(matcher, command, result)
+    # Ids mostly count up: by the time the fourth from here comes, its place will be near.
+    if command.kind == MATCH_ADD:
+        match_fetch(matcher.orders.at + order_home(&matcher.orders, command.order_id + 4))
+    return code
 
 
 # Two steps ahead of a command: its order's place, then the order's neighbours. What another command changes in
