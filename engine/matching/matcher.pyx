@@ -99,8 +99,8 @@ cdef extern from *:
 
 
 cdef enum:
-    LOOK_AHEAD = 20              # commands ahead: the order
-    LOOK_NEXT = 8                # its neighbours
+    LOOK_AHEAD = 24              # commands ahead: the order
+    LOOK_NEXT = 10               # its neighbours
 
 
 # --- what depends on the book's prices ----------------------------------------------------------------
