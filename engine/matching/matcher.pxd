@@ -6,9 +6,9 @@ What it is
     auctions and the rest are in the modules beside this one, off the path of a plain order.
 
 What it costs
-    A command touches its 64 bytes, its result's 40, a slot of the index, the order's 32 bytes, its level's 32,
-    a neighbour or two in the queue and the owner's 16. With more orders than the cache holds, a command on its own
-    waits for memory two or three times; matcher_apply_many asks for what the commands ahead will need.
+    A command touches its 64 bytes, its result's 40, the order's 32 bytes, its level's 32, a neighbour or two in the
+    queue and the owner's 16. With more orders than the cache holds, a command on its own that names one waits for
+    memory once; matcher_apply_many asks for what the commands ahead will need.
 
 The bad case
     An order that sweeps many levels, a mass cancel and an expiry cost what they end. See levels.pxd, book.pxd and
