@@ -55,20 +55,22 @@ def test_ids_of_every_pattern_are_found_again(factor):
     engine.check_invariants()
 
 
-def colliding(count: int, bits: int) -> list[int]:
-    """Ids that belong to one of the first eight of 2**bits places: what orders.pxd calls the bad case."""
+def colliding(count: int, bits: int, last: bool) -> list[int]:
+    """Ids that belong to the first or last eight of 2**bits places: what orders.pxd calls the bad case."""
+    wanted = 2 ** (bits - 2) - 2 if last else 0
     found, order_id = [], 0
     while len(found) < count:
         order_id += 1
         x = order_id >> 2
         x = (x ^ (x >> 32)) * 0x9E3779B97F4A7C15 % 2**64
-        if x >> (66 - bits) < 2:
+        if 0 <= (x >> (66 - bits)) - wanted < 2:
             found.append(order_id)
     return found
 
 
-def test_ids_made_to_collide_cost_a_scan_and_nothing_else():
-    ids = colliding(2_400, 13)
+@pytest.mark.parametrize("last", [False, True])
+def test_ids_made_to_collide_cost_a_scan_and_nothing_else(last):
+    ids = colliding(2_400, 13, last)
     engine = MatchingEngine(max_orders=4_096, events="none", levels=False)
     for turn in range(3):
         assert not engine.apply(orders(ids, 100))[0]["code"].any()
