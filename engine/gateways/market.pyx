@@ -7,9 +7,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from engine.backtest.assets cimport instrument_from_config
-from engine.backtest.bus cimport bus_drop, bus_first, bus_free, bus_init, bus_pop, bus_push
+from engine.backtest.bus cimport bus_drop, bus_first, bus_free, bus_image, bus_init, bus_pop, bus_push
 from engine.backtest.fees cimport FEE_CUSTOM, fee_amount, fees_from_config
-from engine.backtest.latency cimport Latencies, latency_entry, latency_response
+from engine.backtest.latency cimport Latencies, latency_entry, latency_image, latency_response
 from engine.backtest.order cimport SimOrder, order_from_kernel, order_to_kernel
 from engine.backtest.recorder cimport Recorder
 from engine.core.codes cimport (
@@ -27,7 +27,8 @@ from engine.core.codes cimport (
     ERR_POST_ONLY,
     OK,
 )
-from engine.core.idmap cimport idmap_find, idmap_free, idmap_init, idmap_insert, idmap_remove
+from engine.core.idmap cimport idmap_find, idmap_free, idmap_image, idmap_init, idmap_insert, idmap_remove
+from engine.core.image cimport Image, image_count, image_fault, image_match, image_move, image_same, image_sparse
 from engine.core.ticks cimport to_lot, to_px, to_qty
 from engine.core.types cimport (
     ORDER_MARKET,
@@ -80,6 +81,7 @@ from engine.matching.agents cimport (
     agents_send,
     agents_step,
 )
+from engine.matching.image cimport agents_image
 from engine.matching.population cimport Population
 from engine.matching.records cimport (
     MATCH_ACCEPTED,
@@ -335,6 +337,42 @@ cdef int _arrive(Floor* floor, SimOrder* request, int64_t now) noexcept nogil:
     return floor.code
 
 
+# --- written down ----------------------------------------------------------------------------------------
+
+cdef void _rows_image(RowRing* ring, Image* image) noexcept nogil:
+    cdef uint64_t n = image_count(image, ring.tail - ring.head, <uint64_t>1 << 31)
+    cdef uint64_t i
+    while image.code == OK and <uint64_t>ring.mask + 1 < n:
+        image_fault(image, _rows_grow(ring))
+    if image.code != OK:
+        return
+    if image.loading:
+        ring.head, ring.tail = 0, <uint32_t>n
+    for i in range(n):
+        image_move(image, &ring.rows[(ring.head + i) & ring.mask], sizeof(Event))
+
+
+cdef void _floor_image(Floor* floor, Image* image) noexcept nogil:
+    image_same(image, &floor.instrument.tick_size, sizeof(double))
+    image_same(image, &floor.instrument.lot_size, sizeof(double))
+    image_same(image, &floor.instrument.contract_size, sizeof(double))
+    image_match(image, floor.instrument.asset_kind)
+    image_match(image, floor.fees.kind)
+    image_match(image, floor.capacity)
+    image_match(image, floor.n_owners)
+    latency_image(&floor.entry, image)
+    latency_image(&floor.response, image)
+    bus_image(&floor.requests, image)
+    bus_image(&floor.responses, image)
+    _rows_image(&floor.seen, image)
+    image_move(image, floor.orders, floor.capacity * sizeof(SimOrder))
+    idmap_image(&floor.ids, image)
+    image_move(image, &floor.free, sizeof(floor.free))
+    image_move(image, &floor.taken, sizeof(floor.taken))
+    image_sparse(image, floor.accounts, floor.n_owners, sizeof(Account))
+    agents_image(floor.agents, image)
+
+
 # --- the venue -----------------------------------------------------------------------------------------
 
 @cython.no_gc_clear
@@ -431,6 +469,12 @@ cdef class MarketVenue(Venue):
             accounts = self.accounts(symbol).values()
             if sum(position for position, _ in accounts) or sum(cash for _, cash in accounts):
                 raise InvariantError(f"{symbol}: positions or cash of all who trade do not add up to zero")
+
+    cdef void image(self, Image* image) noexcept nogil:
+        cdef uint16_t i
+        image_match(image, self.n_instruments)
+        for i in range(self.n_instruments):
+            _floor_image(&self.floors[i], image)
 
     cdef int venue_request(self, const Order* request, int64_t now) noexcept nogil:
         cdef Floor* floor = &self.floors[request.instrument]

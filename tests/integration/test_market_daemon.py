@@ -101,3 +101,19 @@ def test_agents_trade_with_an_external_strategy_and_outlive_the_kill_of_the_feed
         until(lambda: positions(it)["ext"]["open_orders"] == 0, "the cancel of what rested")
         assert positions(it)["ext"]["position"] == 0.01
         assert it.end()[0] == 0
+
+
+def test_a_market_within_goes_on_from_a_snapshot_when_all_is_killed(tmp_path):
+    journal = f'[journal]\ndir = "{tmp_path}/j"\nbuffer_mb = 4\nsnapshot_records = 300\n'
+    with daemon(f"{market(agents=True, speed=5.0)}\n{journal}") as it:
+        run = it.start()["run_id"]
+        until(lambda: (it.status().get("snapshots") or {}).get("seq"), "a snapshot", 40.0)
+        assert it.status()["snapshots"]["refused"] == ""
+        before = it.status()["engine"]["market_ts"]
+        it.crash(memory=False)
+        said = it.start()
+        assert (said["run_id"], said["resumed"] > 0) == (run, True)
+        assert any("begins with the snapshot" in line["text"] for line in it.log())
+        until(lambda: it.status()["engine"]["market_ts"] > before, "more of the market")
+        assert it.end()[0] == 0
+        assert it.ringbook("replay", "--journal", str(tmp_path / "j")).returncode == 0

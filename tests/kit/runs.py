@@ -138,6 +138,19 @@ class Session:
         self.loop.engine.stop()
 
 
+class MarketSession(Session):
+    """The same on a market within, which needs the time alone."""
+
+    def __init__(self, loop, seed):
+        super().__init__(loop, seed)
+        self.ts = loop.config.feed.opens
+
+    def feed(self):
+        """Some time."""
+        self.ts += self.rng.randrange(1, self.rng.choice((4, 40, 100)) * MS)
+        self.loop.feed_status(FeedState.RUNNING, self.ts)
+
+
 def make_loop(strategy: StrategyConfig | None = None, **more: Any) -> Loop:
     """A loop with one strategy, that external traders may join.
 
@@ -188,7 +201,7 @@ def journaled(
     run, loop = running(folder, RUN_ID), loop or make_loop()
     loop.config.journal.dir, loop.config.journal.buffer_mb = str(folder / "journals"), 1
     open_journal(lambda: loop.engine, loop.config, run, quiet_log())
-    session = Session(loop, seed)
+    session = (MarketSession if loop.config.feed.kind == "market" else Session)(loop, seed)
     directory = run_directory(loop.config, bytes.fromhex(RUN_ID))
     with Journaller(Journal.attach(run.journal_buffer), directory, sizes=sizes) as journaller:
         for _ in range(rounds):

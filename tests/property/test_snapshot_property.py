@@ -37,6 +37,11 @@ def compiled(seed):
     return make_loop((MAKER, JIT)[seed % 2])
 
 
+def within(seed):
+    """The market within, of one or two instruments."""
+    return make_loop(kind="market", assets=[asset(), asset("ETHUSDT")][: 1 + seed % 2])
+
+
 def plain(image):
     """What an image says, as bytes, without the clock on the wall."""
     changes = comparable(image).standing.changes
@@ -51,7 +56,7 @@ def again(data):
 @pytest.mark.parametrize(
     ("make", "seed", "every"),
     [(paper, 0, 1)] + [(paper, seed, 61) for seed in range(1, 5)] + [(two, 1, 71)]
-    + [(compiled, seed, 83) for seed in range(2)],
+    + [(compiled, seed, 83) for seed in range(2)] + [(within, seed, 7) for seed in range(3)],
 )  # fmt: skip
 def test_a_run_goes_on_from_any_record_as_it_went(tmp_path, make, seed, every):
     directory = journaled(tmp_path, seed, make(seed), 8 if every == 1 else 60)

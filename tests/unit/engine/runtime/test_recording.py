@@ -27,7 +27,7 @@ from engine.storage.rows import Units, fill_rows, order_rows
 from engine.storage.schema import TABLES
 from engine.storage.spool import Spool
 from tests.kit.loops import Loop
-from tests.kit.runs import SIZES, Session, make_loop, running, trader
+from tests.kit.runs import SIZES, Session, make_loop, running, snapshot_at, trader
 
 RUN_ID = "ab" * 16
 OUTPUTS = ("orders", "fills", "positions", "strategy_status", "params_log")
@@ -154,7 +154,9 @@ def test_a_market_within_is_recorded_once_however_often_the_recorder_is_killed(t
     rng, world = random.Random(4), Within(tmp_path, 4)
     spool, stored = Spool(tmp_path / "spool"), defaultdict(dict)
     world.go()
-    recording = Recording(spool, world.directory, LOG)
+    # A recorder begins with its own snapshots where the run has one too.
+    snapshot_at(world.directory, world.buffer.durable_seq)
+    recording, began = Recording(spool, world.directory, LOG, every=5), [0]
     for _ in range(12):
         world.go()
         if rng.random() < 0.7:
@@ -164,11 +166,13 @@ def test_a_market_within_is_recorded_once_however_often_the_recorder_is_killed(t
         if rng.random() < 0.4:
             spool.close()
             spool = Spool(tmp_path / "spool")
-            recording = Recording(spool, world.directory, LOG)
+            recording = Recording(spool, world.directory, LOG, every=5)
+            began.append(recording._replica.began)
     while not recording.step(world.buffer.durable_seq):
         pass
     recording.finish()
     drained(spool, stored)
+    assert max(began) > 0
     shown = world.outputs.market_array()
     assert len(shown) > 1_000
     wanted = np.zeros(len(shown), market_dtype)
