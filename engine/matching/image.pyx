@@ -6,7 +6,7 @@ from engine.core.codes cimport OK
 from engine.core.image cimport Image, image_count, image_fault, image_match, image_move, image_same, image_sparse
 from engine.core.types cimport Event
 from engine.matching.agents cimport AGENTS_PENDING, AGENTS_TIMERS, Agents, Timer
-from engine.matching.book cimport Matcher, OwnerState, Scratch
+from engine.matching.book cimport Matcher, OwnerState
 from engine.matching.crowd cimport Crowd, CrowdOrder, crowd_check
 from engine.matching.heap cimport HeapItem, OrderHeap
 from engine.matching.levels cimport FarLevel, Level, MatchSide
