@@ -23,7 +23,8 @@ from bridge.roles import OWN_PROCESS, Grant
 
 MAX_TOPIC = 256
 """Longest prefix that anybody may subscribe to."""
-MESSAGES_A_TURN = 256
+MESSAGES_A_TURN = 4096
+"""What subscribers have sent is taken sooner than they can send it: libzmq keeps all that has come, without end."""
 MAX_UNKNOWN = 128 * 1024
 """Bytes of subscriptions to no topic at which the sockets are made anew: each takes some 50 bytes."""
 PREFIX_COST = 4

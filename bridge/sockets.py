@@ -83,7 +83,7 @@ class Doors:
         socket.setsockopt(zmq.LINGER, LINGER_MS)
         socket.setsockopt(zmq.SNDHWM, PUBLISHED_HIGH_WATER if publishes else ANSWERS_HIGH_WATER)
         socket.setsockopt(zmq.RCVHWM, SUBSCRIPTIONS_HIGH_WATER if publishes else REQUESTS_HIGH_WATER)
-        socket.setsockopt(zmq.MAXMSGSIZE, p.MAX_FRAME)
+        socket.setsockopt(zmq.MAXMSGSIZE, p.MAX_SUBSCRIPTION if publishes else p.MAX_FRAME)
         socket.setsockopt(zmq.HANDSHAKE_IVL, zap.HANDSHAKE_MS)
         socket.setsockopt(zmq.BACKLOG, BACKLOG)
         if self.keyring is not None:

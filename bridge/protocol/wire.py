@@ -14,6 +14,8 @@ HEARTBEAT_NS = 100_000_000
 """How often both ends send a heartbeat."""
 HEARTBEAT_MISSES = 3
 """After how many silent intervals, counted by its own clock's ticks, an end takes the other for gone."""
+MAX_SUBSCRIPTION = 1024
+"""Bytes of the longest frame that a subscriber may send."""
 MAX_FRAME = 64 * 1024
 """Longest frame in bytes that the server accepts."""
 MAX_SERVER_FRAME = 16 * 1024 * 1024

@@ -92,6 +92,7 @@ def test_numbers_are_the_modules():
     assert f"every {p.HEARTBEAT_NS // 1_000_000} ms" in TEXT
     assert f"{p.HEARTBEAT_MISSES} intervals" in TEXT
     assert f"{p.MAX_FRAME:,} bytes" in TEXT
+    assert f"{p.MAX_SUBSCRIPTION:,} bytes" in TEXT
     assert f"{p.MAX_SERVER_FRAME:,} bytes" in TEXT
 
 
