@@ -97,9 +97,10 @@ class Lanes:
         if not self._lanes:
             return True
         rings = [lane.up.ring for lane in self._lanes.values()]
-        if self._busy and self._lookout.look((*rings, *others)):
+        # Once for each time that a lane had something: a market that never rests keeps nobody from sleeping.
+        busy, self._busy = self._busy, False
+        if busy and self._lookout.look((*rings, *others)):
             return False
-        self._busy = False
         self._armed = next(iter(self._lanes.values())).bell.arm(rings)
         return self._armed
 
@@ -231,6 +232,7 @@ class Lanes:
         if lane is None or len(frame) > lane.answers.longest:
             return False
         try:
+            self._busy = True
             return lane.answers.send(0, frame)
         except RingCorrupt as error:
             self._drop(identity, str(error))

@@ -24,7 +24,7 @@ from bridge.roles import OWN_PROCESS, Grant
 MAX_TOPIC = 256
 """Longest prefix that anybody may subscribe to."""
 MESSAGES_A_TURN = 4096
-"""What subscribers have sent is taken sooner than they can send it: libzmq keeps all that has come, without end."""
+"""What subscribers send is taken sooner than they can send it: libzmq keeps all that has come, endlessly."""
 MAX_UNKNOWN = 128 * 1024
 """Bytes of subscriptions to no topic at which the sockets are made anew: each takes some 50 bytes."""
 PREFIX_COST = 4

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 import zmq
 
 from bridge import codec
@@ -59,3 +60,20 @@ def test_unfinished_messages_disturb_nobody(engine, bridge):
         assert client.welcome is not None
     time.sleep(0.1)
     assert resident() - before < 64 << 20
+
+
+@pytest.mark.parametrize("name", ["market", "telemetry"])
+def test_a_subscriber_that_sends_a_longer_frame_than_any_topic_is_disconnected(engine, bridge, name):
+    context = zmq.Context()
+    try:
+        socket = context.socket(zmq.XSUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        socket.connect(p.socket_endpoint(bridge, name))
+        socket.send(b"\x02" + b"x" * (p.MAX_SUBSCRIPTION - 1))
+        assert not monitor.poll(200)
+        socket.send(b"\x02" + b"x" * p.MAX_SUBSCRIPTION)
+        assert monitor.poll(20_000)
+        socket.disable_monitor()
+    finally:
+        context.destroy(0)

@@ -132,6 +132,23 @@ def test_an_end_that_sleeps_is_rung(bridge, lane):
     assert taken(lane.ends["orders"]) == [[b"answer"]]
 
 
+def test_a_market_that_never_rests_keeps_the_bridge_from_sleeping_once_for_each_message(bridge, lane):
+    market = Ring(2)
+    market.push(bytes(256))
+    bridge.until(lambda: len(bridge.lanes) == 1)
+    assert bridge.lanes.arm([market])
+    bridge.lanes.disarm()
+    lane.ends["orders"].send(b"hello")
+    bridge.until(lambda: bridge.got)
+    assert not bridge.lanes.arm([market])
+    assert bridge.lanes.arm([market])
+    bridge.lanes.disarm()
+    # An answer may be answered.
+    assert bridge.lanes.send(bridge.got[0][0], b"welcome")
+    assert not bridge.lanes.arm([market])
+    assert bridge.lanes.arm([market])
+
+
 def test_a_client_that_dies_is_found_at_once(bridge, base):
     child = os.fork()
     if child == 0:
