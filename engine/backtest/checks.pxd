@@ -4,6 +4,7 @@ A row is sieved without a branch and without a division (``row_doubtful``, ``row
 a sieve holds back is looked at field by field (``row_fault``, ``row_misfit``, out of line).
 """
 
+from libc.float cimport DBL_MAX
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint64_t
 
@@ -40,14 +41,14 @@ cdef extern from *:
     #define ROW_TIME_LIMIT ((uint64_t)1 << 62)
     /* Adding and taking away 1.5 * 2**52 rounds a double below 2**51 to a whole number. */
     #define ROW_WHOLE 6755399441055744.0
-    #define ROW_SIEVED_TICKS 1e15
+    #define ROW_SIEVED (int64_t)1000000000000000
     /* A row is a cache line, and the hardware's own read-ahead stops at each page of 64 rows. */
     #define row_ahead(event) ((const void *)((const char *)(event) + 64 * 64))
     #define row_fetch(event) __builtin_prefetch(row_ahead(event))
     """
     const uint64_t ROW_TIME_LIMIT
     const double ROW_WHOLE
-    const double ROW_SIEVED_TICKS
+    const int64_t ROW_SIEVED     # ticks, and a tenth more than lots
     const void* row_ahead(const Event* event) noexcept nogil
     void row_fetch(const Event* event) noexcept nogil
 
@@ -93,14 +94,28 @@ cdef inline bint row_is_depth(uint64_t kind) noexcept nogil:
     return (kind == EVENT_DEPTH) | (kind == EVENT_DEPTH_SNAPSHOT) | (kind == EVENT_DEPTH_BBO)
 
 
-cdef inline bint row_off_sieve(double ticks, double whole, double lots) noexcept nogil:
-    """Whether a price and a quantity have to be looked at closely.
+cdef inline uint64_t row_bits(double x) noexcept nogil:
+    """The bits of a number, which are in the order of the numbers where those are not negative."""
+    return (<uint64_t*>&x)[0]
+
+
+cdef inline uint64_t row_most(double lot_size) noexcept nogil:
+    """The bits of the greatest quantity that passes the sieve."""
+    return row_bits(min(0.9 * ROW_SIEVED * lot_size, DBL_MAX))
+
+
+cdef inline int64_t row_whole(double ticks) noexcept nogil:
+    """Ticks rounded to a whole number; of those that are too many for the sieve, another that is too many."""
+    return <int64_t>(row_bits(ticks + ROW_WHOLE) - row_bits(ROW_WHOLE))
+
+
+cdef inline bint row_off_sieve(double ticks, int64_t whole, double qty, uint64_t most) noexcept nogil:
+    """Whether a price and a quantity have to be looked at closely; ``whole`` is ``row_whole`` of the ticks.
 
     Closer to a whole number than row_misfit asks, by more than an inverse instead of a division can be wrong.
     """
     return not (
-        (fabs(ticks - whole) < 0.9e-3)
-        & (fabs(ticks) < ROW_SIEVED_TICKS)
-        & (lots >= 0.0)
-        & (lots < ROW_SIEVED_TICKS)
+        (fabs(ticks - ((ticks + ROW_WHOLE) - ROW_WHOLE)) < 0.9e-3)
+        & (<uint64_t>(whole + ROW_SIEVED) < <uint64_t>(2 * ROW_SIEVED))
+        & (row_bits(qty) <= most)
     )

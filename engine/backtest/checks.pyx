@@ -89,10 +89,9 @@ cdef int row_misfit(const Event* event, double tick_size, double lot_size) noexc
     return FAULT_NONE
 
 
-cdef inline bint _may_misfit(const Event* event, double ticks_per_px, double lots_per_qty) noexcept nogil:
+cdef inline bint _may_misfit(const Event* event, double ticks_per_px, uint64_t most) noexcept nogil:
     cdef double ticks = event.px * ticks_per_px
-    cdef double whole = (ticks + ROW_WHOLE) - ROW_WHOLE
-    return row_is_depth(event.ev & EV_KIND_MASK) & row_off_sieve(ticks, whole, event.qty * lots_per_qty)
+    return row_is_depth(event.ev & EV_KIND_MASK) & row_off_sieve(ticks, row_whole(ticks), event.qty, most)
 
 
 def first_fault(const Event[::1] events not None, clocks=None, sizes=None):
@@ -112,18 +111,19 @@ def first_fault(const Event[::1] events not None, clocks=None, sizes=None):
     cdef Py_ssize_t i = 0
     cdef int fault = FAULT_NONE
     cdef Clocks seen
-    cdef double tick_size = 0.0, lot_size = 0.0, ticks_per_px = 0.0, lots_per_qty = 0.0
+    cdef double tick_size = 0.0, lot_size = 0.0, ticks_per_px = 0.0
+    cdef uint64_t most = 0
     cdef bint fit = sizes is not None
     seen.exch_ts, seen.local_ts = clocks if clocks is not None else (0, 0)
     if fit:
         tick_size, lot_size = sizes
-        ticks_per_px, lots_per_qty = 1.0 / tick_size, 1.0 / lot_size
+        ticks_per_px, most = 1.0 / tick_size, row_most(lot_size)
     with nogil:
         for i in range(events.shape[0]):
             row_fetch(&events[i])
             if row_doubtful(&events[i], &seen):
                 fault = row_fault(&events[i], &seen)
-            if fit and fault == FAULT_NONE and ladder_rare(_may_misfit(&events[i], ticks_per_px, lots_per_qty)):
+            if fit and fault == FAULT_NONE and ladder_rare(_may_misfit(&events[i], ticks_per_px, most)):
                 fault = row_misfit(&events[i], tick_size, lot_size)
             if fault != FAULT_NONE:
                 break

@@ -23,7 +23,6 @@ from engine.core.types import ADD_ORDER_EVENT, DEPTH_EVENT, DEPTH_SNAPSHOT_EVENT
 
 _REQUIRED = ("ev", "exch_ts", "local_ts", "px", "qty")
 _ALIGN = 64
-_ROW_ALIGN = 8
 _STEP = 4 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -116,12 +115,12 @@ class Recording:
     def __init__(self, source: str | Path | np.ndarray | Chunked, name: str | None = None) -> None:
         self._name = name
         self._source: np.ndarray | ArrayFile | Chunked
-        if isinstance(source, Chunked):
-            self._source, self.rows = source, source.rows
-            self._name = name or source.name
-        elif isinstance(source, np.ndarray):
+        if isinstance(source, np.ndarray):
             self._source = as_events(source, name)
             self.rows = len(source)
+        elif isinstance(source, Chunked):
+            self._source, self.rows = source, source.rows
+            self._name = name or source.name
         else:
             self._source = ArrayFile(source, name)
             self._name = self._source.name
@@ -255,7 +254,8 @@ def as_events(array: np.ndarray, name: str | None = None, first: int = 0) -> np.
     if (
         array.dtype == event_dtype
         and array.flags.c_contiguous
-        and array.__array_interface__["data"][0] % _ROW_ALIGN == 0
+        # Asked of a column: of events themselves their dtype decides what is aligned.
+        and array["exch_ts"].flags.aligned
     ):
         return array
     if array.dtype.names is None:

@@ -14,6 +14,8 @@ funding_dtype = np.dtype([("ts", "i8"), ("rate", "f8"), ("mark_price", "f8")])
 
 FIELDS = ("ts", "rate", "mark_price")
 
+_NONE = np.zeros(0, funding_dtype)
+
 
 def _columns(rates: Any, name: str) -> dict[str, np.ndarray]:
     """The columns by name, whatever they came as."""
@@ -97,6 +99,8 @@ def load_funding(asset: Any) -> np.ndarray:
         DataError: As :func:`funding_rows`; a file is missing or corrupt, or begins before the end of the one
             before it.
     """
+    if asset.funding is None and not asset.funding_data:
+        return _NONE
     parts = []
     if asset.funding is not None:
         parts.append(funding_rows(asset.funding, "funding"))
@@ -109,4 +113,4 @@ def load_funding(asset: Any) -> np.ndarray:
         if len(rows):
             end = int(rows["ts"][-1])
         parts.append(rows)
-    return np.concatenate(parts) if parts else np.zeros(0, funding_dtype)
+    return np.concatenate(parts)

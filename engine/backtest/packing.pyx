@@ -8,12 +8,13 @@ from libc.string cimport memcpy
 from engine.backtest.checks cimport (
     FAULT_NONE,
     ROW_TIME_LIMIT,
-    ROW_WHOLE,
     Clocks,
+    row_bits,
     row_fault,
     row_fetch,
     row_misfit,
     row_off_sieve,
+    row_whole,
 )
 from engine.backtest.tape cimport (
     LOCAL,
@@ -145,8 +146,8 @@ cdef inline int _pack(Tape* tape, TapeBlock* block, int64_t end, bint fetch) noe
     cdef const Event* event
     cdef TapeRow* row = block.packed
     cdef double ticks_per_px = tape.ticks_per_px
-    cdef double lots_per_qty = tape.lots_per_qty
-    cdef double min_qty = tape.min_qty
+    cdef uint64_t most = tape.most
+    cdef uint64_t least = row_bits(tape.min_qty)
     cdef int64_t offset = tape.latency_offset
     cdef int64_t n = end - packing.at
     cdef int64_t i
@@ -156,7 +157,8 @@ cdef inline int _pack(Tape* tape, TapeBlock* block, int64_t end, bint fetch) noe
     # Negative once a time has been earlier than the one before it; looked at when the block is done.
     cdef int64_t disorder = 0
     cdef uint8_t kinds
-    cdef double ticks, whole
+    cdef double ticks
+    cdef int64_t whole
     cdef int fault = FAULT_NONE
     for i in range(n):
         event = events + i
@@ -169,14 +171,14 @@ cdef inline int _pack(Tape* tape, TapeBlock* block, int64_t end, bint fetch) noe
         last_exch = exch_ts
         last_local = local_ts
         ticks = event.px * ticks_per_px
-        whole = (ticks + ROW_WHOLE) - ROW_WHOLE
-        if ladder_rare(row_off_sieve(ticks, whole, event.qty * lots_per_qty) | (kinds >= DOUBTFUL)):
+        whole = row_whole(ticks)
+        if ladder_rare(row_off_sieve(ticks, whole, event.qty, most) | (kinds >= DOUBTFUL)):
             fault = _look(tape, event, kinds, &code)
             if fault != FAULT_NONE:
                 n = i
                 break
         else:
-            code = _code(<int64_t>whole, event.qty >= min_qty, kinds)
+            code = _code(whole, row_bits(event.qty) >= least, kinds)
         row.ts[VENUE] = exch_ts
         row.ts[LOCAL] = local_ts + offset
         row.qty = event.qty
@@ -196,6 +198,7 @@ cdef inline int _pack(Tape* tape, TapeBlock* block, int64_t end, bint fetch) noe
     block.last_ts[LOCAL] = last_local + offset
     block.packed[n] = tape.mark
     return fault
+
 
 cdef int pack_rows(Tape* tape, TapeBlock* block, int64_t end) noexcept nogil:
     if tape.ahead != NULL:

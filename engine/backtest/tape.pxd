@@ -120,7 +120,7 @@ cdef struct Tape:
     double tick_size
     double lot_size
     double ticks_per_px
-    double lots_per_qty
+    uint64_t most                # the bits of the greatest quantity that passes the sieve of checks.pxd
     double min_qty               # the least that rounds to a lot
     int64_t latency_offset       # added to all local times
     bint by_order

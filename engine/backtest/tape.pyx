@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from engine.backtest.checks cimport FAULT_NONE
+from engine.backtest.checks cimport FAULT_NONE, row_most
 from engine.backtest.packing cimport pack_end, pack_orders, pack_room, pack_rows
 from engine.book.l2 cimport l2_min_qty
 from engine.book.roll cimport roll_check, roll_free, roll_init
@@ -43,7 +43,7 @@ cdef int tape_init(Tape* tape, double tick_size, double lot_size, bint by_order)
     tape.tick_size = tick_size
     tape.lot_size = lot_size
     tape.ticks_per_px = 1.0 / tick_size
-    tape.lots_per_qty = 1.0 / lot_size
+    tape.most = row_most(lot_size)
     tape.min_qty = l2_min_qty(lot_size)
     tape.mark.ts[VENUE] = tape.mark.ts[LOCAL] = INT64_MAX
     tape.reached_end = INT64_MIN

@@ -6,7 +6,6 @@ import math
 import operator
 import os
 import warnings
-from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -306,7 +305,8 @@ class BacktestAsset:
 
     def spec(self) -> AssetSpec:
         """What has been described so far; later calls do not change it."""
-        spec = copy(self._spec)
+        spec = object.__new__(AssetSpec)
+        vars(spec).update(vars(self._spec))
         spec.data = list(spec.data)
         return spec
 
