@@ -44,7 +44,7 @@ cdef extern from "ahead.h" nogil:
 
 cdef enum:
     TAPE_BLOCK = 128             # rows in a block
-    TAPE_AHEAD = 8               # how far ahead a loop may look at rows' codes, whatever they are
+    TAPE_AHEAD = 16              # how far ahead a loop may look at rows' codes, whatever they are
     TAPE_LEAD = 32               # blocks that a helper packs ahead: they fit a core's own cache
     TAPE_OVER = 2
     VENUE = 0                    # the sides

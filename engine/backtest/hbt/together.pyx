@@ -1,6 +1,6 @@
 """Both sides in one loop; see the header of together.pxd."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from engine.backtest.exchange cimport Exchange, exchange_packed, exchange_requests, exchange_rows, own_slot
 from engine.backtest.hbt.market cimport Market, market_follow, market_noted, market_packed
@@ -33,12 +33,17 @@ cdef enum:
 
 cdef int _apart(Market* market, const TapeRow* row, LadderPair* pairs) noexcept nogil:
     """Shows a row to each side by itself."""
+    cdef LadderPair* pair = &pairs[row.code & TAPE_ASK]
+    cdef int64_t near = pair.near
+    cdef uint64_t span = pair.span[0]
     cdef int code = exchange_packed(&market.venue, row)
     if code == OK:
         code = market_packed(market, row)
     if not row.code & TAPE_TRADE:
-        pair_look(&pairs[0])
-        pair_look(&pairs[1])
+        pair_look(pair)
+        # What moves no best leaves the other side as it was.
+        if row.code & TAPE_OTHER or pair.near != near or pair.span[0] != span:
+            pair_look(&pairs[1 - (row.code & TAPE_ASK)])
     return code
 
 
