@@ -1,7 +1,7 @@
 """A daemon of which everything has been killed: how long until it is where it was.
 
 Run with ``python -m benchmarks.bench_restart`` from the project's root. A real daemon (a compiled market
-maker on the simulated market, some 200,000 records a second) takes in a number of them; then all processes are
+maker on the simulated market, some 200,000 records a second) takes in a number of them; then all of it is
 killed at once, memory and all, and ``ringbook run`` is timed: until the engine stands where it was, by its
 own log, and until the daemon answers. Its feed makes the simulated market once more from the beginning
 meanwhile, which is part of the second. Without a snapshot means that their files are removed first.

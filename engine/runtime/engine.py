@@ -177,6 +177,8 @@ class EngineLoop(Repeating):
             RingbookError: An input cannot be right, or a capacity was exceeded.
         """
         catch_sigterm()
+        # Whoever has heard that it is ready finds its status.
+        self.flush()
         if on_ready is not None:
             on_ready()
         while self.turn():
