@@ -109,7 +109,7 @@ def test_the_default_endpoint_is_what_the_running_daemon_wrote(tmp_path):
     assert default_endpoint("main", environ) == f"ipc://{run.path}"
 
 
-@pytest.mark.parametrize("file", ["daemon.pid", "config.new"])
+@pytest.mark.parametrize("file", ["daemon.pid", f".config.json.{os.getpid()}"])
 def test_files_that_cannot_be_written_are_said_plainly(run, file):
     run.make()
     (run.path / file).mkdir()

@@ -207,7 +207,7 @@ def test_an_engine_that_had_to_be_killed_is_no_ordered_stop(daemon, monkeypatch)
 
 def test_a_state_that_cannot_be_written_ends_nothing(daemon, capfd):
     def act():
-        (daemon.run_dir.path / "state.new").mkdir()
+        (daemon.run_dir.path / f".state.json.{os.getpid()}").mkdir()
         os.kill(daemon.state().pids["bridge"], signal.SIGKILL)
         until(lambda: daemon.lines("started").count("bridge") == 2)
 
