@@ -59,9 +59,10 @@ class RingbookApp(Host):
         return MainScreen(self.store)
 
     def on_mount(self) -> None:
-        """Connects; SIGTERM leaves as ``q`` does, with the terminal as it was."""
+        """Connects; SIGTERM and a terminal that is closed leave as ``q`` does."""
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         if self.link is not None:
             self.run_worker(self.link.run(), name="link", group="link", exit_on_error=True)
 

@@ -6,9 +6,12 @@ import argparse
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,17 +220,42 @@ def _interactive(seed: int) -> int:
         config.write_text(config_text(seed))
         environment = {**os.environ, "RINGBOOK_RUN_DIR": str(Path(folder) / "run")}
         print("Starting engine, simulated market and bridge ...", flush=True)
-        _ringbook(["run", "--config", str(config), "--detach"], environment)
-        try:
-            os.environ["RINGBOOK_RUN_DIR"] = environment["RINGBOOK_RUN_DIR"]
-            from engine.cli.main import main
+        with _ends_raise() as ignore_ends:
+            _ringbook(["run", "--config", str(config), "--detach"], environment)
+            try:
+                os.environ["RINGBOOK_RUN_DIR"] = environment["RINGBOOK_RUN_DIR"]
+                from engine.cli.main import main
 
-            code = main(["tui", "--name", "demo"])
-            print(_ringbook(["status", "--name", "demo"], environment), end="")
-        finally:
-            _ringbook(["stop", "--name", "demo"], environment)
+                code = main(["tui", "--name", "demo"])
+            finally:
+                # A terminal that is closed may tell so twice, and the daemon has to be stopped.
+                ignore_ends()
+                try:
+                    status = _ringbook(["status", "--name", "demo"], environment)
+                finally:
+                    _ringbook(["stop", "--name", "demo"], environment)
+    print(status, end="")
     print("Stopped. To keep one running: ringbook run --config FILE --detach, then ringbook tui.")
     return code
+
+
+@contextmanager
+def _ends_raise() -> Iterator[Callable[[], None]]:
+    """Lets SIGTERM and a closed terminal raise; gives a function from which on they do nothing."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    def ignore() -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield ignore
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _ringbook(arguments: list[str], environment: dict[str, str]) -> str:

@@ -29,6 +29,18 @@ def test_it_opens_the_ui_trades_and_cleans_up():
         assert processes_naming(folder) == []
 
 
+def test_a_terminal_that_is_closed_leaves_no_daemon_behind():
+    with tempfile.TemporaryDirectory(prefix="rb-") as folder:
+        environment = {**os.environ, "TMPDIR": folder, "PYTHONPATH": str(ROOT)}
+        environment.pop("RINGBOOK_RUN_DIR", None)
+        with Terminal([sys.executable, "-m", "engine.cli.main", "demo"], environment, ROOT) as terminal:
+            terminal.expect("market-maker")
+            terminal.hang_up()
+            terminal.process.wait(timeout=30)
+        assert os.listdir(folder) == []
+        assert processes_naming(folder) == []
+
+
 def processes_naming(text):
     """Command lines of running processes that contain a text."""
     found = []

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -48,7 +49,8 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._end)
+        if self._end >= 0:
+            os.close(self._end)
 
     def expect(self, text: str, seconds: float = 30.0) -> None:
         """Reads until the text has been drawn.
@@ -81,6 +83,12 @@ class Terminal:
         while self.process.poll() is None and time.monotonic() < deadline:
             self._read()
         return self.process.wait(timeout=1)
+
+    def hang_up(self) -> None:
+        """Closes the terminal, as its window's cross does: the other end is gone, and the command is told."""
+        os.close(self._end)
+        self._end = -1
+        self.process.send_signal(signal.SIGHUP)
 
     def _read(self) -> bool:
         """Reads what is there, waiting a tenth of a second at most; False at the terminal's end."""
