@@ -33,6 +33,9 @@ from tests.kit.patience import PATIENT
 POOL = 4096
 WARM = 20_000
 MAX_GROWTH = 16 << 20
+LONG = 1_000_000
+"""Frames of a flood so long that a bridge grows meanwhile by what it keeps of the market for replays."""
+SETTLED = 256 << 10
 PAGE = 4096
 VALID = [
     p.Hello(1, "x", "trader", "mm", ["BTCUSDT"], {"a": 1}),
@@ -222,6 +225,17 @@ def flood(daemon: Daemon, base: str, name: str, frames: int, rng: random.Random)
     return Result(name, frames, seconds, growth, pulse.peak - before, p99(quiet), p99(flooded), same, served)
 
 
+def settle(daemon: Daemon) -> None:
+    """Waits until the bridge keeps as much for replays as it ever will, two minutes at most."""
+    pid = daemon.pid("bridge")
+    assert pid is not None
+    deadline = time.monotonic() + 120
+    before, now = 0, resident(pid)
+    while now - before > SETTLED and time.monotonic() < deadline:
+        time.sleep(10)
+        before, now = now, resident(pid)
+
+
 def serves(base: str) -> bool:
     """Whether a client is answered, with data."""
     try:
@@ -247,6 +261,8 @@ def campaign(directory: Path, frames: int, seed: int) -> list[Result]:
     base = daemon.start()["endpoint"]
     results = []
     try:
+        if frames >= LONG:
+            settle(daemon)
         for name in p.SOCKETS:
             result = flood(daemon, base, name, frames, rng)
             results.append(result)
