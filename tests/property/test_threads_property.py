@@ -13,7 +13,7 @@ from engine.backtest import hbt
 from engine.backtest.config import AssetConfig, BacktestConfig, StrategyConfig
 from engine.backtest.runner import BacktestRunner
 from engine.core.errors import DataError, RingbookError
-from tests.kit.markets import LOT_SIZE, TICK_SIZE, random_market
+from tests.kit.markets import LOT_SIZE, START, TICK_SIZE, random_market
 from tests.kit.order_markets import random_orders
 
 STRATEGIES = {
@@ -24,7 +24,7 @@ STRATEGIES = {
     "crosser": ("tests/kit/crosser.py:Crosser", {"interval_ns": 9_000, "order_qty": 2 * LOT_SIZE}),
     "talker": ("tests/kit/talker.py:Talker", {}),
 }
-FAULTS = [("qty", np.nan), ("px", np.inf), ("ev", 0), ("exch_ts", 1), ("local_ts", 2**63 - 1)]
+FAULTS = [("qty", np.nan), ("px", np.inf), ("ev", 0), ("exch_ts", START - 1), ("local_ts", 2**63 - 1)]
 
 
 def market(seed: int, rows: int, by_order: bool) -> np.ndarray:
