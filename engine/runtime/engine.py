@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +23,7 @@ from engine.runtime.keeper import Keeper
 from engine.runtime.leaving import left_open
 from engine.runtime.ledger import Ledger, Ticket
 from engine.runtime.loop import Want, catch_sigterm
-from engine.runtime.metrics import create_page
+from engine.runtime.metrics import STEPS_AT, create_page
 from engine.runtime.publish import Publisher
 from engine.runtime.records import BlobJoiner, Kind, record_dtype
 from engine.runtime.repeating import Repeating, is_in_order
@@ -152,12 +153,20 @@ class EngineLoop(Repeating):
                 Ring.attach(run.ring_path(name), bell=bell)
                 for name in ("orders_out", "market_out", "telemetry_out", "control_out")
             ),
-            page=None if standby else create_page(run),
             depth_interval_us=config.engine.depth_interval_us,
         )
         inputs = (Ring.attach(run.ring_path(name)) for name in ("feed", "orders_in", "control_in"))
         bell = Bell.named(run.bell_path("engine"))
-        return cls(config, kernel, out, *inputs, bell, log, None if standby else Ledger(run, log))
+        loop = cls(config, kernel, out, *inputs, bell, log, None if standby else Ledger(run, log))
+        if not standby:
+            loop.show_on(create_page(run))
+        return loop
+
+    def show_on(self, page: mmap.mmap) -> None:
+        """Writes status, positions and the times of steps on a run's page from here on."""
+        whole = memoryview(page)
+        self.out.set_page(whole[:STEPS_AT])
+        self.steps.keep_in(whole[STEPS_AT:])
 
     def discard(self) -> None:
         """Lets go of everything: another loop takes this one's place before it has begun."""

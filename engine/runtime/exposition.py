@@ -75,6 +75,22 @@ class Page:
         inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
         lines.append(f"{name}{{{inside}}} {_number(value)}" if inside else f"{name} {_number(value)}")
 
+    def histogram(self, name: str, says: str, below: list[list[int]], count: int, total: int) -> None:
+        """Adds a histogram of times.
+
+        Args:
+            name: Without ``ringbook_``.
+            says: For people.
+            below: Nanoseconds and how many were shorter.
+            count: How many there are.
+            total: The sum of all, ns.
+        """
+        name = f"ringbook_{name}"
+        lines = [f"# HELP {name} {says}", f"# TYPE {name} histogram"]
+        lines += [f'{name}_bucket{{le="{bound / 1e9:.10g}"}} {number}' for bound, number in below]
+        lines += [f'{name}_bucket{{le="+Inf"}} {count}', f"{name}_sum {_number(total / 1e9)}"]
+        self._families[name] = [*lines, f"{name}_count {count}"]
+
     def states(self, name: str, says: str, now: str, known: list[str], /, **labels: str) -> None:
         """Adds a sample for each state that there is, 1 for the one that it is in."""
         for state in known:
@@ -147,6 +163,9 @@ def _engine(page: Page, engine: dict[str, Any]) -> None:
     page.add("steps_total", "counter", "inputs applied", engine["step"])
     page.add("events_per_second", "gauge", "market events applied", engine["events_per_second"])
     page.add("loop_seconds", "gauge", "mean time of a busy step", engine["loop_ns"] / 1e9)
+    steps = engine["step_ns"]
+    says = "times of busy steps: what one input may wait for those before it"
+    page.histogram("step_seconds", says, steps["below"], steps["count"], steps["sum"])
     page.add(
         "market_time_seconds", "gauge", "engine time of the last market event", engine["market_ts"] / 1e9
     )

@@ -18,6 +18,7 @@ that is full has the feed wait, and new orders are denied.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from engine.core.histogram cimport Histogram
 from engine.core.ring cimport Bell, Ring, SpscRing
 from engine.kernel cimport Kernel
 from engine.runtime.driver cimport LoopDriver
@@ -69,6 +70,7 @@ cdef class LoopCore:
     cdef uint64_t rated_events   # at the last status, for the rate
     cdef int64_t rated_at
     cdef double step_ns
+    cdef readonly Histogram steps  # times of busy steps, ns
 
     cdef int spin(self, int64_t deadline, bint skip_control) noexcept nogil
     cdef int keep(self, int source, Record* record, uint32_t length, int64_t steady) noexcept nogil

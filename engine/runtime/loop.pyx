@@ -7,6 +7,7 @@ from libc.string cimport memset
 from engine.backtest.recorder cimport Recorder
 from engine.core.clock cimport CLOCK_SIMULATED, CLOCK_STEADY, CLOCK_WALL, ClockState, clock_now
 from engine.core.codes cimport ERR_BAD_EVENT, ERR_CORRUPT, ERR_FULL, ERR_UNSORTED, OK
+from engine.core.histogram cimport Histogram, histogram_add
 from engine.core.ring cimport (
     SPSC_EMPTY,
     SPSC_OK,
@@ -137,6 +138,7 @@ cdef class LoopCore:
         self.inputs = InputLog(kernel)
         self.driver = LoopDriver(kernel, venue, out, self.inputs)
         self.driver.steady = &_steady
+        self.steps = Histogram()
         self.feed, self.orders_in, self.control_in, self.bell = feed, orders_in, control_in, bell
         self.rings[0], self.rings[1], self.rings[2] = &control_in.spsc, &orders_in.spsc, &feed.spsc
         self.status_interval = status_interval_ms * 1_000_000
@@ -354,6 +356,7 @@ cdef class LoopCore:
             ended = clock_now(&_steady)
             if done > 0:
                 self.step_ns += 0.01 * (<double>(ended - began) - self.step_ns)
+                histogram_add(self.steps.counts, <uint64_t>max(ended - began, 0))
             elif ended < deadline:
                 self.idle(ended, deadline - ended)
                 ended = clock_now(&_steady)

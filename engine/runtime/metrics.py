@@ -6,6 +6,7 @@ works while the bridge is down. A counter that is odd during a write tells reade
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.errors import RingCorrupt
+from engine.core.histogram import HISTOGRAM_BYTES, below, percentile
 from engine.core.times import shown
 from engine.core.types import StrategyState, TradingState
 from engine.runtime import config as daemon_config
@@ -27,15 +29,20 @@ from engine.runtime.switches import SwitchesUnreadable, as_plain, read_switches,
 PAGE_POSITIONS = 4095
 """Positions that the page has room for."""
 READ_TRIES = 1000
+STEPS_AT = (PAGE_POSITIONS + 1) * SLOT_BYTES
+"""Where the histogram of the times of steps lies in the page."""
+PAGE_BYTES = STEPS_AT + HISTOGRAM_BYTES
+STEP_PERCENTILES = (50, 99, 99.9)
+STEP_BOUNDS = tuple(1 << bit for bit in range(9, 31))
+"""Nanoseconds up to which steps are counted for monitors: half a microsecond to a second."""
 
 
 def create_page(run: RunDir) -> mmap.mmap:
     """Makes the page of a run, or takes over that of a killed engine, and maps it."""
-    size = (PAGE_POSITIONS + 1) * SLOT_BYTES
     fd = os.open(run.page_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(fd, size)
-        page = mmap.mmap(fd, size)
+        os.ftruncate(fd, PAGE_BYTES)
+        page = mmap.mmap(fd, PAGE_BYTES)
     finally:
         os.close(fd)
     lock = int.from_bytes(page[:8], "little")
@@ -51,16 +58,33 @@ def read_page(run: RunDir) -> tuple[np.void, np.ndarray] | None:
     Raises:
         RingCorrupt: The page does not come to rest: its writer died in the middle.
     """
+    with _mapped(run) as page:
+        return None if page is None else _consistent(page)
+
+
+def read_steps(run: RunDir) -> np.ndarray | None:
+    """The histogram of the times of the engine's busy steps, ns, since the run began; None before that.
+
+    Returns:
+        As :meth:`engine.core.histogram.Histogram.read`; what two looks differ by was between them.
+    """
+    with _mapped(run) as page:
+        return None if page is None else np.frombuffer(page[STEPS_AT:], np.uint64)
+
+
+@contextlib.contextmanager
+def _mapped(run: RunDir) -> Iterator[mmap.mmap | None]:
     try:
         fd = os.open(run.page_file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        yield None
+        return
     try:
-        size = (PAGE_POSITIONS + 1) * SLOT_BYTES
-        if os.fstat(fd).st_size < size:
-            return None
-        with mmap.mmap(fd, size, prot=mmap.PROT_READ) as page:
-            return _consistent(page)
+        if os.fstat(fd).st_size < PAGE_BYTES:
+            yield None
+            return
+        with mmap.mmap(fd, PAGE_BYTES, prot=mmap.PROT_READ) as page:
+            yield page
     finally:
         os.close(fd)
 
@@ -105,7 +129,7 @@ def read(run: RunDir) -> dict[str, Any]:
     report["switches"] = thrown(run)
     page = read_page(run)
     if page is not None:
-        report["engine"] = _engine(page[0])
+        report["engine"] = _engine(page[0]) | {"step_ns": _steps(run)}
         report["positions"] = _positions(run, page[1])
         accepted = report["engine"]["journal"]["accepted_seq"]
         report["recorder"] = lag.read(run.recorder_file, state.run_id, accepted, time.time_ns())
@@ -141,6 +165,14 @@ def _engine(head: np.void) -> dict[str, Any]:
             "durable_seq": int(status["durable_seq"]),
         },
     }
+
+
+def _steps(run: RunDir) -> dict[str, Any]:
+    counts = read_steps(run)
+    assert counts is not None
+    spread = {f"p{q:g}": round(percentile(counts, q), 1) for q in STEP_PERCENTILES}
+    total = {"count": int(counts[:-1].sum()), "sum": int(counts[-1])}
+    return {**total, **spread, "below": below(counts, STEP_BOUNDS)}
 
 
 def describe_snapshots(made: dict[str, Any]) -> Iterator[str]:
@@ -223,6 +255,10 @@ def describe(report: dict[str, Any]) -> str:
             f"  {engine['events']} events, {engine['orders']} order requests, {engine['fills']} fills, "
             f"{engine['denied']} denied"
         )
+        steps = engine["step_ns"]
+        if steps["count"]:
+            spread = ", ".join(f"p{q:g} {steps[f'p{q:g}'] / 1e3:.1f}" for q in STEP_PERCENTILES)
+            lines.append(f"  steps, us: {spread}")
         if engine["journal"]["state"] != "off":
             lines.append(f"  {describe_journal(engine['journal'])}")
     if recorder := report.get("recorder"):

@@ -151,7 +151,7 @@ def _standby(config: DaemonConfig, run: RunDir, log: logging.Logger, ready: Read
     os.close(word)
     _schedule(config)
     with in_background(log):
-        way.loop.out.set_page(create_page(run))
+        way.loop.show_on(create_page(run))
         way.complete(Ledger(run, log))
         way.loop.run(ready.ok)
 

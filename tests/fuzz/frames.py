@@ -1,10 +1,10 @@
 """Sends malformed frames to each socket of a real daemon's bridge, and looks at what they cost.
 
 The bridge must live on in the same process, its resident set must hardly grow, the engine must not notice,
-and a client must be served afterwards. The engine's times are the means that it tells every 20 ms, taken
-without and with the flood; on a machine whose cores are all busy they tell of the cores, too.
+and a client must be served afterwards. Whether the engine notices is asked apart, by slices of time with and
+without the flood (tests/kit/quiet_engine).
 
-    python -m tests.fuzz.frames --frames 10000000 --seed 1
+    python -m tests.fuzz.frames --frames 10000000 --rounds 20 --seed 1
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import zmq
@@ -29,6 +29,7 @@ from bridge.client import connect
 from bridge.errors import BridgeError
 from tests.kit.daemons import SIMULATED, Daemon
 from tests.kit.patience import PATIENT
+from tests.kit.quiet_engine import Comparison, apart, compare, keep_feed_with_engine
 
 POOL = 4096
 WARM = 20_000
@@ -93,6 +94,13 @@ def malformed(rng: random.Random) -> list[bytes]:
     return [frame]
 
 
+class Timing(NamedTuple):
+    """How the engine is timed: rounds of three slices of so many seconds."""
+
+    rounds: int
+    seconds: float
+
+
 class Sender:
     """Sockets that send a pool's messages in a random order; one of them never reads an answer.
 
@@ -127,33 +135,37 @@ class Sender:
                 while one.poll(0):
                     one.recv_multipart()
 
+    def send_for(self, seconds: float) -> None:
+        """Sends frames for so long, as fast as they are taken."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.send(256)
+
     def close(self) -> None:
         """Hangs up."""
         self.context.destroy(0)
 
 
 class Pulse(threading.Thread):
-    """Takes the engine's step times and the bridge's resident set, every 20 ms."""
+    """Takes a process's resident set every 20 ms."""
 
-    def __init__(self, daemon: Daemon, pid: int) -> None:
+    def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.daemon_, self.pid = daemon, pid
-        self.times: list[float] = []
+        self.pid = pid
         self.peak = 0
         self.going = True
 
     def run(self) -> None:
         """Until somebody has enough."""
         while self.going:
-            self.times.append(float(self.daemon_.status()["engine"]["loop_ns"]))
             self.peak = max(self.peak, resident(self.pid))
             time.sleep(0.02)
 
-    def end(self) -> list[float]:
-        """Stops, and gives the times that are not 0, sorted."""
+    def end(self) -> int:
+        """Stops, and gives the most that there was."""
         self.going = False
         self.join()
-        return sorted(time for time in self.times if time)
+        return self.peak
 
 
 def resident(pid: int) -> int:
@@ -162,11 +174,6 @@ def resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
     except OSError:
         return 0
-
-
-def p99(times: list[float]) -> float:
-    """The 99th percentile of sorted values."""
-    return times[min(len(times) - 1, int(len(times) * 0.99))] if times else 0.0
 
 
 @dataclass
@@ -178,8 +185,7 @@ class Result:
     seconds: float
     growth: int
     peak: int
-    quiet: float
-    flooded: float
+    engine: Comparison
     same: bool
     served: bool
 
@@ -190,16 +196,15 @@ class Result:
 
     def text(self) -> str:
         """For people."""
-        change = (self.flooded / self.quiet - 1) * 100 if self.quiet else 0.0
         return (
             f"{self.name:<9} {self.frames} frames in {self.seconds:.1f} s; "
             f"resident set {self.growth / 1e6:+.1f} MB (at most {self.peak / 1e6:+.1f}); "
-            f"engine's step p99 {self.quiet:.0f} ns without, {self.flooded:.0f} ns with ({change:+.1f} %); "
-            f"{'same process' if self.same else 'RESTARTED'}, {'serves' if self.served else 'DOES NOT SERVE'}"
+            f"{self.engine.text()}; {'same process' if self.same else 'RESTARTED'}, "
+            f"{'serves' if self.served else 'DOES NOT SERVE'}"
         )
 
 
-def flood(daemon: Daemon, base: str, name: str, frames: int, rng: random.Random) -> Result:
+def flood(daemon: Daemon, base: str, name: str, frames: int, timing: Timing, rng: random.Random) -> Result:
     """Sends malformed frames to one socket."""
     pid = daemon.pid("bridge")
     assert pid is not None
@@ -207,22 +212,19 @@ def flood(daemon: Daemon, base: str, name: str, frames: int, rng: random.Random)
     sender.send(min(WARM, frames))
     time.sleep(0.5)
     before = resident(pid)
-    pulse = Pulse(daemon, pid)
-    pulse.start()
-    time.sleep(min(5.0, 0.5 + frames / 200_000))
-    quiet = pulse.end()
-    pulse = Pulse(daemon, pid)
+    pulse = Pulse(pid)
     pulse.start()
     begun = time.monotonic()
     sender.send(frames)
     seconds = time.monotonic() - begun
-    flooded = pulse.end()
+    peak = pulse.end()
     time.sleep(0.5)
     growth = resident(pid) - before
+    engine = compare(daemon, sender.send_for, rounds=timing.rounds, seconds=timing.seconds, q=99, rng=rng)
     sender.close()
     served = serves(base)
     same = daemon.pid("bridge") == pid
-    return Result(name, frames, seconds, growth, pulse.peak - before, p99(quiet), p99(flooded), same, served)
+    return Result(name, frames, seconds, growth, peak - before, engine, same, served)
 
 
 def settle(daemon: Daemon) -> None:
@@ -254,21 +256,24 @@ def serves(base: str) -> bool:
         return False
 
 
-def campaign(directory: Path, frames: int, seed: int) -> list[Result]:
+def campaign(directory: Path, frames: int, seed: int, timing: Timing) -> list[Result]:
     """Floods one socket after the other."""
     rng = random.Random(seed)
-    daemon = Daemon(directory, SIMULATED)
-    base = daemon.start()["endpoint"]
     results = []
-    try:
-        if frames >= LONG:
-            settle(daemon)
-        for name in p.SOCKETS:
-            result = flood(daemon, base, name, frames, rng)
-            results.append(result)
-            print(result.text(), flush=True)
-    finally:
-        daemon.end()
+    with apart() as pinned:
+        daemon = Daemon(directory, SIMULATED.replace("[engine]\n", f"[engine]\n{pinned}"))
+        base = daemon.start()["endpoint"]
+        try:
+            if pinned:
+                keep_feed_with_engine(daemon)
+            if frames >= LONG:
+                settle(daemon)
+            for name in p.SOCKETS:
+                result = flood(daemon, base, name, frames, timing, rng)
+                results.append(result)
+                print(result.text(), flush=True)
+        finally:
+            daemon.end()
     return results
 
 
@@ -278,11 +283,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--frames", type=int, default=10_000_000, help="on each socket")
+    parser.add_argument("--rounds", type=int, default=20, help="of timing the engine, three slices each")
+    parser.add_argument("--slice", type=float, default=1.0, help="seconds")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
     with tempfile.TemporaryDirectory() as directory:
-        return 0 if all(result.well for result in campaign(Path(directory), args.frames, args.seed)) else 1
+        timing = Timing(args.rounds, args.slice)
+        results = campaign(Path(directory), args.frames, args.seed, timing)
+    return 0 if all(result.well for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ WELL = {
         "market_ts": 2_500_000_000,
         "events": 100, "orders": 7, "fills": 3, "denied": 1, "conflated": 0, "dropped": 0,
         "events_per_second": 12.5, "loop_ns": 800.0,
+        "step_ns": {"count": 5, "sum": 4000, "p50": 700.0, "p99": 1500.0, "p99.9": 1500.0,
+                    "below": [[512, 1], [1024, 4]]},
         "journal": {"state": "ok", "accepted_seq": 12, "durable_seq": 11},
     },
     "recorder": {
@@ -77,6 +79,11 @@ def test_the_samples_by_hand():
         'ringbook_fees{strategy="a\\"\\\\b",symbol="X"} -0.25',
         "ringbook_healthy 1",
         "ringbook_market_time_seconds 2.5",
+        'ringbook_step_seconds_bucket{le="5.12e-07"} 1',
+        'ringbook_step_seconds_bucket{le="1.024e-06"} 4',
+        'ringbook_step_seconds_bucket{le="+Inf"} 5',
+        "ringbook_step_seconds_sum 4e-06",
+        "ringbook_step_seconds_count 5",
     ):
         assert line in lines
     assert not any("average_price" in line or "feed_age" in line for line in lines), (

@@ -5,6 +5,7 @@ import pytest
 
 from engine.backtest.config import StrategyConfig
 from engine.core.errors import RingCorrupt
+from engine.core.histogram import Histogram
 from engine.runtime import metrics
 from engine.runtime.config import DaemonConfig
 from engine.runtime.engine import make_kernel
@@ -43,9 +44,30 @@ def started(run):
     page = metrics.create_page(run)
     kernel = make_kernel(config)
     loop = Loop(strategy)
-    out = Publisher(kernel, *(loop.rings[name] for name in RINGS[3:]), page=page)
+    rings = (loop.rings[name] for name in RINGS[3:])
+    out = Publisher(kernel, *rings, page=memoryview(page)[: metrics.STEPS_AT])
     out.set_name(0, "mäker")
     return out, page
+
+
+def test_the_times_of_steps_are_in_the_page_and_go_on_in_another_engine(run):
+    assert metrics.read_steps(run) is None
+    out, page = started(run)
+    for engine in range(2):
+        steps = Histogram(memoryview(page)[metrics.STEPS_AT :])
+        for _ in range(99):
+            steps.add(1000)
+        steps.add(5_000_000)
+        assert metrics.read_steps(run)[:-1].sum() == 100 * (engine + 1)
+    out.write_page()
+    said = metrics.read(run)["engine"]["step_ns"]
+    assert (said["count"], said["sum"]) == (200, 2 * (99_000 + 5_000_000))
+    assert said["p50"] == pytest.approx(1000, rel=0.04)
+    assert said["p99.9"] == pytest.approx(5_000_000, rel=0.04)
+    assert said["below"][0] == [512, 0]
+    assert said["below"][1] == [1024, 198]
+    assert said["below"][-1] == [1 << 30, 200]
+    assert "steps, us: p50 1.0" in metrics.describe(metrics.read(run))
 
 
 def test_before_the_engine_is_there_the_report_says_starting(run):
@@ -109,5 +131,9 @@ def test_a_page_whose_writer_died_in_the_middle_is_named(run, monkeypatch):
 def test_the_loop_counts_what_it_tells():
     loop = Loop()
     loop.feed(quotes(7))
+    before = loop.engine.steps.read()
     loop.run_dry()
     assert loop.engine.events == 7
+    took = loop.engine.steps.read() - before
+    assert took[:-1].sum() >= 1
+    assert took[-1] > 0

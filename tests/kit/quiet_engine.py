@@ -1,0 +1,136 @@
+"""Whether a daemon's engine notices what goes on around it: its own step times, with and without that.
+
+The engine has a CPU of its own, and so has its feed that of the engine, where it cannot be late because of
+what is measured; everything else shares the others. Short slices with and without a load follow each other in
+a random order, each time with a second one without, and each is compared with its neighbour: what drifts on
+the machine is in both, and how far two slices without differ tells what the machine itself does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from engine.core.histogram import percentile
+from engine.runtime.metrics import read_steps
+from engine.runtime.rundir import RunDir
+from tests.kit.daemons import Daemon
+
+SETTLE_S = 0.2
+"""Before each slice: what the one before has left behind is gone by then."""
+ENGINE_CPU = 0
+
+
+@dataclass
+class Comparison:
+    """Percentiles of step times, ns, a round each.
+
+    Attributes:
+        q: Which percentile.
+        quiet: Without the load.
+        control: Without it once more.
+        loaded: With it.
+        steps: The fewest that a slice had.
+    """
+
+    q: float
+    quiet: list[float] = field(default_factory=list)
+    control: list[float] = field(default_factory=list)
+    loaded: list[float] = field(default_factory=list)
+    steps: int = 0
+
+    def change(self, name: str) -> tuple[float, float, float]:
+        """Lower quartile, median and upper quartile of a kind's changes against its neighbour, per cent."""
+        pairs = zip(getattr(self, name), self.quiet, strict=True)
+        changes = [(one / quiet - 1) * 100 for one, quiet in pairs if quiet]
+        if not changes:
+            return (0.0, 0.0, 0.0)
+        low, middle, high = (float(one) for one in np.percentile(changes, (25, 50, 75)))
+        return low, middle, high
+
+    def text(self) -> str:
+        """For people."""
+
+        def told(name: str) -> str:
+            low, middle, high = self.change(name)
+            return f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})"
+
+        if not self.quiet:
+            return "engine not timed"
+        quiet, loaded = statistics.median(self.quiet), statistics.median(self.loaded)
+        return (
+            f"engine's step p{self.q:g} {quiet / 1e3:.1f} us without, {loaded / 1e3:.1f} us with: "
+            f"{told('loaded')}, control {told('control')}, {len(self.quiet)} rounds"
+        )
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[str]:
+    """Keeps this process, and what it starts meanwhile, off the engine's CPU.
+
+    Yields:
+        What a daemon's configuration needs in its section ``engine``; empty where there is only one CPU.
+    """
+    before = os.sched_getaffinity(0)
+    others = before - {ENGINE_CPU}
+    if not others or ENGINE_CPU not in before:
+        yield ""
+        return
+    os.sched_setaffinity(0, others)
+    try:
+        yield f"cpu = {ENGINE_CPU}\n"
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def keep_feed_with_engine(daemon: Daemon) -> None:
+    """Moves a daemon's feed to the engine's CPU."""
+    pid = daemon.pid("feed")
+    assert pid is not None
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {ENGINE_CPU})
+
+
+def compare(
+    daemon: Daemon,
+    load: Callable[[float], object],
+    *,
+    rounds: int,
+    seconds: float,
+    q: float,
+    rng: random.Random,
+) -> Comparison:
+    """Takes slices in turns.
+
+    Args:
+        daemon: Whose engine.
+        load: Called with the seconds for which it is to last; returns when they are over, or soon after.
+        rounds: Of three slices each.
+        seconds: A slice.
+        q: Which percentile to look at.
+        rng: Says which slice is first.
+    """
+    found = Comparison(q)
+    run = RunDir(daemon.run_path)
+    fewest: list[int] = []
+    for _ in range(rounds):
+        for kind in rng.sample(("quiet", "control", "loaded"), 3):
+            time.sleep(min(SETTLE_S, seconds))
+            before = read_steps(run)
+            (load if kind == "loaded" else time.sleep)(seconds)
+            after = read_steps(run)
+            assert before is not None
+            assert after is not None
+            taken = after - before
+            fewest.append(int(taken[:-1].sum()))
+            getattr(found, kind).append(percentile(taken, q))
+    found.steps = min(fewest, default=0)
+    return found
