@@ -18,9 +18,10 @@ import zmq.asyncio
 
 from bridge import protocol as p
 from bridge.base import BaseClient, Journaled, journal_seq, limits_message, not_yet
+from bridge.books import Book
 from bridge.errors import ConnectionLost, RequestTimeout
 from bridge.iterators import AsyncExecutions, AsyncMessages
-from bridge.streams import Book, OrderState
+from bridge.streams import OrderState
 from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
 
 if TYPE_CHECKING:

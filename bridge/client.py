@@ -25,10 +25,11 @@ import zmq
 
 from bridge import protocol as p
 from bridge.base import BaseClient, Journaled, journal_seq, not_yet
+from bridge.books import Book
 from bridge.errors import ConnectionLost, RequestTimeout
 from bridge.iterators import END, Backlog, Messages
 from bridge.operator import Operator
-from bridge.streams import Book, OrderState
+from bridge.streams import OrderState
 from bridge.transport import GOODBYE_LINGER_MS, ConnectionState, SocketTransport
 from bridge.watch import Watch
 

@@ -1,8 +1,9 @@
-"""Market records straight from the ring's memory: trades as the frames that the codec would make of them.
+"""Market records straight from the ring's memory: trades and books as the frames that the codec would make of them.
 
-A trade costs some 100 ns here and several microseconds by way of NumPy, a tuple and a struct. The codec
-(``bridge.codec.encode`` of ``bridge.protocol.Trade``) says what the bytes are; a test holds the two together.
-Levels of books become lists of pairs, since the bridge keeps every book itself.
+A trade costs some 100 ns here and several microseconds by way of NumPy, a tuple and a struct; so does a change of a
+book that is one record, which is also made in the book that the bridge keeps. The codec (``bridge.codec.encode`` of
+``bridge.protocol.Trade`` and ``Depth``) says what the bytes are; tests hold the two together. Changes of several
+records become dictionaries, and are encoded once they are all there.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -10,7 +11,17 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from engine.core.types cimport EV_BUY
-from engine.runtime.records cimport DEPTH_LEVELS, SLOT_SIZE, DepthRecord, Event, Record
+from engine.runtime.records cimport (
+    DEPTH_LEVELS,
+    FLAG_CONFLATED,
+    FLAG_LAST,
+    FLAG_SNAPSHOT,
+    SLOT_SIZE,
+    DepthLevel,
+    DepthRecord,
+    Event,
+    Record,
+)
 
 from engine.core.errors import RingCorrupt
 
@@ -155,6 +166,87 @@ cdef dict _levels(const DepthRecord* depth, Py_ssize_t begin, Py_ssize_t end):
     for i in range(begin, end):
         out[depth.levels[i].px] = depth.levels[i].qty
     return out
+
+
+cdef inline unsigned char* _array(unsigned char* at, uint32_t n) noexcept nogil:
+    # DEPTH_LEVELS is below 16, which is what a head of one byte can say.
+    at[0] = <unsigned char>(0x90 | n)
+    return at + 1
+
+
+cdef unsigned char* _side(
+    unsigned char* at, const DepthRecord* depth, uint32_t begin, uint32_t end, dict side
+) except NULL:
+    cdef const DepthLevel* level
+    cdef uint32_t i
+    at = _array(at, end - begin)
+    for i in range(begin, end):
+        level = &depth.levels[i]
+        at = _float(_float(_array(at, 2), level.px), level.qty)
+        if level.qty > 0:
+            side[level.px] = level.qty
+        else:
+            side.pop(level.px, None)
+    return at
+
+
+def whole_depths(
+    const unsigned char[:, ::1] slots, Py_ssize_t begin, Py_ssize_t end, uint64_t epoch, uint64_t seq,
+    bytes symbol not None, dict bids not None, dict asks not None, uint64_t checked_every,
+) -> tuple:
+    """Encodes DEPTH records that are a message each, as the codec encodes :class:`bridge.protocol.Depth`.
+
+    It ends before a record that is a part of a message, begins a book, or whose message has a checksum.
+
+    Args:
+        slots: Shape (n, 256).
+        begin: The first record.
+        end: One after the last.
+        epoch: Of the bridge.
+        seq: Number of the first one's message; the others count on.
+        symbol: The instrument's, encoded as a msgpack text.
+        bids: Quantity by price, which the records change.
+        asks: As ``bids``.
+        checked_every: A message whose number is a multiple of it has a checksum.
+
+    Returns:
+        A frame each, and ``ts`` and ``exch_ts`` of the last one.
+
+    Raises:
+        RingCorrupt: A record claims more levels than it has room for.
+    """
+    cdef unsigned char frame[FIXED + LONGEST_SYMBOL + DEPTH_LEVELS * 19]
+    cdef unsigned char* at
+    cdef unsigned char* middle
+    cdef const Record* record
+    cdef const DepthRecord* depth
+    cdef Py_ssize_t i
+    cdef uint32_t n_bids, n_levels
+    cdef int64_t ts = 0, exch_ts = 0
+    cdef list out = []
+    _checked(slots, begin, end)
+    if PyBytes_GET_SIZE(symbol) > LONGEST_SYMBOL:
+        raise ValueError(f"a symbol of {len(symbol)} bytes: at most {LONGEST_SYMBOL}")
+    memcpy(frame, b"\x9b\xa5Depth", 7)
+    middle = _unsigned(frame + 7, epoch)
+    for i in range(begin, end):
+        record = <const Record*>&slots[i, 0]
+        depth = &record.payload.depth
+        if not record.header.flags & FLAG_LAST or record.header.flags & FLAG_SNAPSHOT or not seq % checked_every:
+            break
+        n_bids, n_levels = depth.n_bids, <uint32_t>depth.n_bids + depth.n_asks
+        if n_levels > DEPTH_LEVELS:
+            raise RingCorrupt(f"a depth record with {n_bids} bids and {n_levels - n_bids} asks")
+        ts, exch_ts = record.header.ts, depth.exch_ts
+        at = _unsigned(middle, seq)
+        memcpy(at, PyBytes_AS_STRING(symbol), PyBytes_GET_SIZE(symbol))
+        at = _signed(_signed(at + PyBytes_GET_SIZE(symbol), ts), exch_ts)
+        at = _side(at, depth, 0, n_bids, bids)
+        at = _side(at, depth, n_bids, n_levels, asks)
+        at[0], at[1], at[2] = 0xc2, 0xc3 if record.header.flags & FLAG_CONFLATED else 0xc2, 0
+        out.append(PyBytes_FromStringAndSize(<char*>frame, at + 3 - frame))
+        seq += 1
+    return out, ts, exch_ts
 
 
 def depths(const unsigned char[:, ::1] slots, Py_ssize_t begin, Py_ssize_t end) -> list:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bridge import codec, encoder, records
 from bridge import protocol as p
-from bridge.streams import Book
+from bridge.books import Sides
 from bridge.topics import Batch, Topic
 from engine.core.errors import RingCorrupt
 from engine.runtime.records import SLOT_BYTES, Flag, Kind
@@ -45,7 +45,7 @@ class Market:
         self.topics = [*self._depth, *self._trades]
         self._texts = [codec.encode(s) for s in symbols]
         self._recent = [deque[bytes](maxlen=RECENT_TRADES) for _ in symbols]
-        self._books = [Book(s) for s in symbols]
+        self._books = [Sides(s) for s in symbols]
         self._told = [False] * len(self._symbols)
         self._open = [Batch() for _ in symbols]
         self._closed: dict[int, Batch] = {}
@@ -84,11 +84,7 @@ class Market:
         slots = batch if batch.ndim == 2 else batch.view(np.uint8).reshape(-1, SLOT_BYTES)
         for kind, instrument, begin, end in encoder.runs(slots):
             if kind == DEPTH:
-                self.symbol(instrument)
-                for flags, *row in encoder.depths(slots, begin, end):
-                    self._on_depth(instrument, flags, *row)
-                    if flags & LAST and not conflate:
-                        self._send_depth()
+                self._on_depths(instrument, slots, begin, end, conflate)
             elif kind == TRADE:
                 self._on_trades(instrument, slots, begin, end)
         self._send_depth()
@@ -107,6 +103,29 @@ class Market:
         if topic.wanted:
             topic.keep_all(frames)
             self._queue(topic, frames)
+
+    def _on_depths(self, instrument: int, slots: np.ndarray, begin: int, end: int, conflate: bool) -> None:
+        self.symbol(instrument)
+        topic, book = self._depth[instrument], self._books[instrument]
+        quick = topic.wanted and self._told[instrument] and not conflate
+        while begin < end:
+            if quick and not self._open[instrument].begun:
+                frames, ts, exch_ts = encoder.whole_depths(
+                    slots, begin, end, self._epoch, topic.seq + 1, self._texts[instrument],
+                    book.bids, book.asks, CHECKED_EVERY,
+                )  # fmt: skip
+                if frames:
+                    topic.keep_all(frames)
+                    book.seq, book.ts, book.exch_ts = topic.seq, ts, exch_ts
+                    self._queue(topic, frames)
+                    begin += len(frames)
+                    continue
+            slow = begin + 1 if quick else end
+            for flags, *row in encoder.depths(slots, begin, slow):
+                self._on_depth(instrument, flags, *row)
+                if flags & LAST and not conflate:
+                    self._send_depth()
+            begin = slow
 
     def _on_depth(
         self,

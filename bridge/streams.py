@@ -1,17 +1,12 @@
-"""What a client keeps of the streams: gaps healed, books, own orders. No sockets and no clock in here."""
+"""What a client keeps of the streams: gaps healed, own orders. No sockets and no clock in here."""
 
 from __future__ import annotations
 
-import heapq
-import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from zlib import crc32
 
 from bridge import protocol as p
-
-Levels = Iterable[tuple[float, float]]
 
 RETRY_TICKS = 10
 """Ticks after which an unanswered request is repeated."""
@@ -37,96 +32,6 @@ def order_ended(status: str, prev_status: str, reason: str) -> bool:
     if status == "DENIED":
         return prev_status == "NONE" and reason not in _STILL_LIVE
     return status in ENDED
-
-
-class Book:
-    """A book by price, kept from :class:`bridge.protocol.Depth` messages.
-
-    Attributes:
-        symbol: The instrument.
-        bids: Quantity by price, in quantity and price units.
-        asks: As ``bids``.
-        seq: The last message applied.
-        ts: Its engine time, ns.
-        exch_ts: Its exchange time, ns.
-        conflated: How many messages merged several changes.
-        stale: No snapshot yet, or a gap is being healed, or the connection is lost.
-    """
-
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        self.bids: dict[float, float] = {}
-        self.asks: dict[float, float] = {}
-        self.seq = self.ts = self.exch_ts = self.conflated = 0
-        self.stale = True
-        self._best_bid: float | None = None
-        self._best_ask: float | None = None
-
-    def apply(self, depth: p.Depth) -> None:
-        """Applies one message; a snapshot replaces the book."""
-        self.change(depth.bids, depth.asks, depth.snapshot)
-        self.seq, self.ts, self.exch_ts = depth.seq, depth.ts, depth.exch_ts
-        self.conflated += depth.conflated
-
-    def change(self, bids: Levels, asks: Levels, snapshot: bool = False) -> None:
-        """Changes levels; a snapshot begins with none."""
-        if snapshot:
-            self.bids.clear()
-            self.asks.clear()
-            self._best_bid = self._best_ask = None
-        self._best_bid = _update(self.bids, bids, self._best_bid, max)
-        self._best_ask = _update(self.asks, asks, self._best_ask, min)
-
-    def checksum(self) -> int:
-        """What :class:`bridge.protocol.Depth` calls it: CRC-32 of all levels, never 0. O(n log n)."""
-        flat = [one for level in sorted(self.bids.items(), reverse=True) for one in level]
-        flat += [one for level in sorted(self.asks.items()) for one in level]
-        return crc32(struct.pack(f"<{len(flat)}d", *flat)) or 1
-
-    @property
-    def best_bid(self) -> float | None:
-        """The highest bid's price, or None."""
-        return self._best_bid
-
-    @property
-    def best_ask(self) -> float | None:
-        """The lowest ask's price, or None."""
-        return self._best_ask
-
-    @property
-    def mid(self) -> float | None:
-        """Between the best bid and ask; None while one of them is missing."""
-        if self._best_bid is None or self._best_ask is None:
-            return None
-        return (self._best_bid + self._best_ask) / 2
-
-    def levels(self, n: int) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        """The best ``n`` bids and asks as (price, quantity), best first."""
-        bids = heapq.nlargest(n, self.bids)
-        asks = heapq.nsmallest(n, self.asks)
-        return [(px, self.bids[px]) for px in bids], [(px, self.asks[px]) for px in asks]
-
-    def copy(self) -> Book:
-        """A book that later messages do not change."""
-        other = Book(self.symbol)
-        other.__dict__.update(self.__dict__)
-        other.bids, other.asks = dict(self.bids), dict(self.asks)
-        return other
-
-
-def _update(
-    side: dict[float, float], levels: Iterable[tuple[float, float]], best: float | None, pick: Any
-) -> float | None:
-    removed_best = False
-    for px, qty in levels:
-        if qty > 0:
-            side[px] = qty
-            best = px if best is None else pick(best, px)
-        elif side.pop(px, None) is not None and px == best:
-            removed_best = True
-    if removed_best and best not in side:
-        best = pick(side) if side else None
-    return best
 
 
 @dataclass(frozen=True)
@@ -210,6 +115,17 @@ class Stream:
             return []
         self.seq = message.seq
         return [message]
+
+    def messages(self, messages: Sequence[Any]) -> Sequence[Any]:
+        """Takes messages that were published together: :meth:`message` for each."""
+        seq, epoch = self.seq, self.epoch
+        for one in messages:
+            seq += 1
+            if one.seq != seq or one.epoch != epoch or not self.live:
+                return [delivered for each in messages for delivered in self.message(each)]
+        self._silent = 0
+        self.seq = seq
+        return messages
 
     def snapshot(self, snapshot: p.Snapshot) -> list[Any]:
         """Takes the answer to a snapshot request; delivers the :class:`Snapshot` itself first."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge import codec
 from bridge import protocol as p
-from bridge.streams import Book, Stream
+from bridge.books import Book
+from bridge.streams import Stream
 from bridge.transport import ConnectionState, Sink
 
 if TYPE_CHECKING:
@@ -42,11 +43,10 @@ class Subscriptions:
         stream = self.streams.get(topic)
         if stream is None:
             return
-        if type(message) is p.Messages:
-            for one in message.messages:
-                self._deliver(stream, stream.message(one))
-        else:
+        if type(message) is not p.Messages:
             self._deliver(stream, stream.message(message))
+        else:
+            self._deliver(stream, stream.messages(message.messages))
 
     def answered(self, answer: p.Snapshot | p.Replay) -> None:
         """Takes the answer to a request for a stream."""
@@ -113,22 +113,36 @@ class Subscriptions:
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _deliver(self, stream: Stream, messages: Iterable[Any]) -> None:
-        book = self.books.get(stream.topic[3:-6]) if stream.topic.endswith(".depth") else None
-        for message in messages:
+    def _deliver(self, stream: Stream, messages: Sequence[Any]) -> None:
+        session, topic = self._session, stream.topic
+        book = self.books.get(topic[3:-6]) if topic.endswith(".depth") else None
+        for place, message in enumerate(messages):
+            right = True
             if book is not None:
-                for depth in message.messages if type(message) is p.Snapshot else (message,):
-                    book.apply(depth)
-                    if depth.checksum and depth.checksum != book.checksum():
-                        # Ours is wrong, whoever is to blame: nothing more comes before a whole one.
-                        self.mismatches += 1
-                        stream.restart()
-            self._session.notify(self._session.on_message, stream.topic, message)
-            self._fill_sinks(stream.topic, message)
+                if type(message) is p.Snapshot:
+                    right = all(self._apply(book, depth) for depth in message.messages)
+                else:
+                    right = self._apply(book, message)
+            session.notify(session.on_message, topic, message)
+            if self._sinks:
+                self._fill_sinks(topic, message)
+            if not right:
+                # Ours is wrong, whoever is to blame: nothing more comes before a whole one.
+                stream.restart()
+                stream.messages(messages[place + 1 :])
+                break
         if book is not None:
             book.stale = not stream.live
         if stream.want is not None and not stream.request_id:
             self._ask(stream)
+
+    def _apply(self, book: Book, depth: p.Depth) -> bool:
+        """Applies a message; False if the book is not as the message says that it is now."""
+        book.apply(depth)
+        if depth.checksum and depth.checksum != book.checksum():
+            self.mismatches += 1
+            return False
+        return True
 
     def _fill_sinks(self, topic: str, message: Any) -> None:
         for sink in self._sinks:

@@ -80,6 +80,11 @@ class Batch:
         self.ts = self.exch_ts = 0
         self.snapshot = self.conflated = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has anything that is not sent yet."""
+        return bool(self.bids or self.asks or self.snapshot or self.conflated)
+
     def add(
         self, flags: int, ts: int, exch_ts: int, bids: dict[float, float], asks: dict[float, float]
     ) -> None:

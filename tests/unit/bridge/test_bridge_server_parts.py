@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from bridge import codec, records
 from bridge import protocol as p
+from bridge.books import Book
 from bridge.config import BridgeConfig
 from bridge.control import REPLY_TICKS, Control
 from bridge.external import Invalid, units_of
 from bridge.intake import Intakes
 from bridge.market import CHECKED_EVERY, RECENT_TRADES
 from bridge.publisher import KEPT_NAMES
-from bridge.streams import Book
 from bridge.topics import REPLAY_BYTES, REPLAY_MESSAGES, Topic
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState

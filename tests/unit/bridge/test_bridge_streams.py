@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import protocol as p
-from bridge.streams import ENDED_KEPT, RETRY_TICKS, TAIL_TICKS, Book, Orders, Stream
+from bridge.books import Book
+from bridge.streams import ENDED_KEPT, RETRY_TICKS, TAIL_TICKS, Orders, Stream
 
 TOPIC = p.depth_topic("X")
 
@@ -48,7 +49,12 @@ class Server:
 levels = st.lists(st.tuples(st.integers(1, 6).map(float), st.integers(0, 2).map(float)), max_size=3)
 actions = st.lists(
     st.one_of(
-        st.tuples(st.just("publish"), levels, levels, st.sampled_from(["deliver", "lose", "twice", "late"])),
+        st.tuples(
+            st.just("publish"),
+            levels,
+            levels,
+            st.sampled_from(["deliver", "lose", "twice", "late", "together"]),
+        ),
         st.tuples(st.just("answer")),
         st.tuples(st.just("tick")),
     ),
@@ -74,6 +80,10 @@ def test_a_stream_delivers_each_message_once_and_in_order(actions, kept):
                 late.append(message)
             for _ in range({"deliver": 1, "twice": 2}.get(action[3], 0)):
                 deliver(stream.message(message))
+            if action[3] == "together":
+                # What came late, and what comes once more, before and behind what is new.
+                deliver(stream.messages([*late, message, *late]))
+                late.clear()
             if action[3] == "deliver":
                 while late:
                     deliver(stream.message(late.pop()))
@@ -101,6 +111,19 @@ def test_a_stream_delivers_each_message_once_and_in_order(actions, kept):
             expected += 1
             assert message.seq == expected
     assert expected == len(server.messages)
+
+
+def test_messages_that_follow_each_other_are_taken_together():
+    stream = Stream(TOPIC)
+    stream.asked(1)
+    stream.snapshot(p.Snapshot(1, TOPIC, 1, {TOPIC: 4}, []))
+    together = [depth(seq) for seq in (5, 6, 7)]
+    assert stream.messages(together) is together
+    assert (stream.seq, stream.live) == (7, True)
+    assert stream.messages([]) == []
+    assert stream.messages([depth(7), depth(8)]) == [depth(8)]
+    assert stream.messages([depth(9), depth(10, epoch=2), depth(11)]) == [depth(9)]
+    assert not stream.live
 
 
 def test_answers_to_old_requests_are_ignored():
