@@ -38,6 +38,8 @@ LONG = 1_000_000
 """Frames of a flood so long that a bridge grows meanwhile by what it keeps of the market for replays."""
 SETTLED = 256 << 10
 PAGE = 4096
+MARKS = (0.2, 0.5, 1.0)
+"""Shares of a flood after which the resident set is looked at: a leak grows with each frame."""
 VALID = [
     p.Hello(1, "x", "trader", "mm", ["BTCUSDT"], {"a": 1}),
     p.Heartbeat(5),
@@ -183,7 +185,7 @@ class Result:
     name: str
     frames: int
     seconds: float
-    growth: int
+    growth: list[int]
     peak: int
     engine: Comparison
     same: bool
@@ -192,13 +194,14 @@ class Result:
     @property
     def well(self) -> bool:
         """Whether the bridge has borne it."""
-        return self.same and self.served and self.growth < MAX_GROWTH
+        return self.same and self.served and max(self.growth) < MAX_GROWTH
 
     def text(self) -> str:
         """For people."""
+        grown = ", ".join(f"{growth / 1e6:+.1f}" for growth in self.growth)
         return (
             f"{self.name:<9} {self.frames} frames in {self.seconds:.1f} s; "
-            f"resident set {self.growth / 1e6:+.1f} MB (at most {self.peak / 1e6:+.1f}); "
+            f"resident set {grown} MB after a fifth, a half and all (at most {self.peak / 1e6:+.1f}); "
             f"{self.engine.text()}; {'same process' if self.same else 'RESTARTED'}, "
             f"{'serves' if self.served else 'DOES NOT SERVE'}"
         )
@@ -215,11 +218,16 @@ def flood(daemon: Daemon, base: str, name: str, frames: int, timing: Timing, rng
     pulse = Pulse(pid)
     pulse.start()
     begun = time.monotonic()
-    sender.send(frames)
+    sent, growth = 0, []
+    for mark in MARKS:
+        part = int(frames * mark) - sent
+        sender.send(part)
+        sent += part
+        growth.append(resident(pid) - before)
     seconds = time.monotonic() - begun
     peak = pulse.end()
     time.sleep(0.5)
-    growth = resident(pid) - before
+    growth[-1] = resident(pid) - before
     engine = compare(daemon, sender.send_for, rounds=timing.rounds, seconds=timing.seconds, q=99, rng=rng)
     sender.close()
     served = serves(base)
