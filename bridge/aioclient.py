@@ -199,7 +199,7 @@ class AsyncClient(BaseClient):
 
     def messages(self, *topics: str) -> AsyncMessages:
         """Iterates over topics: a ``Snapshot`` for each first, and again whenever a gap cannot be healed."""
-        return AsyncMessages(self, topics)
+        return AsyncMessages(self._session.subscriptions, topics, self._iterators)
 
     def book(self, symbol: str) -> Book:
         """The book of a subscribed symbol.
@@ -269,7 +269,7 @@ class AsyncClient(BaseClient):
         100,000 wait at most: who takes them too slowly gets :class:`bridge.errors.ExecutionsDropped` once and
         goes on with those that are left.
         """
-        return AsyncExecutions(self)
+        return AsyncExecutions(self._executions)
 
     # --- control -------------------------------------------------------------------------------------------
 

@@ -140,7 +140,7 @@ class Client(BaseClient, Operator):
             topics: What to listen to; subscribed if it is not yet.
             timeout: Seconds of silence after which the iteration ends (it may be taken up again); None waits.
         """
-        return Messages(self, topics, timeout)
+        return Messages(self._session.subscriptions, topics, timeout, self._call, self._queues)
 
     def book(self, symbol: str) -> Book:
         """A copy of a subscribed symbol's book; ``stale`` is set while it may lack something.

@@ -14,9 +14,10 @@ import msgspec
 
 from bridge import protocol as p
 from bridge.attempts import who
+from bridge.external import Peer
 from bridge.link import EngineLink
 from bridge.records import ReplyBlob
-from bridge.sessions import Peer, Sessions
+from bridge.sessions import Sessions
 
 COMMANDS: dict[type[p.Message], str] = {
     p.Pause: "pause",

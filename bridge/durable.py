@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable
 
 from bridge import protocol as p
-from bridge.sessions import Peer, Sessions
+from bridge.external import Peer
+from bridge.sessions import Sessions
 from engine.core.errors import RingCorrupt
 from engine.journal.wal import Journal, JournalFlag
 

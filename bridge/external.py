@@ -1,17 +1,17 @@
-"""An external strategy as the bridge knows it, and its orders in the engine's units."""
+"""External strategies and their clients as the bridge knows them, and orders in the engine's units."""
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from dataclasses import dataclass, field
 from math import floor, isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bridge import protocol as p
-
-if TYPE_CHECKING:
-    from bridge.intake import Intake
-    from bridge.sessions import Peer
+from bridge.intake import Intake
+from bridge.roles import OWN_PROCESS, Grant
+from bridge.stamps import StampCheck
 
 EXECUTIONS_KEPT = 10_000
 """Executions of each strategy that can be replayed."""
@@ -53,6 +53,21 @@ class External:
     """Its session; it outlives connections."""
     grace: int = 0
     """Ticks that are left to a client that has not come back after a restart of the bridge."""
+
+
+@dataclass(eq=False)
+class Peer:
+    """One client on one socket."""
+
+    channel: str
+    identity: bytes
+    hello: p.Hello
+    session: str
+    grant: Grant = OWN_PROCESS
+    stamps: StampCheck = field(default_factory=lambda: StampCheck(secrets.token_hex(16)))
+    live: bool = False
+    misses: int = 0
+    external: External | None = None
 
 
 class Invalid(Exception):

@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import queue
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from bridge.errors import ExecutionsDropped
+from bridge.subscriptions import Subscriptions
 from bridge.transport import Sink
-
-if TYPE_CHECKING:
-    from bridge.aioclient import AsyncClient
-    from bridge.client import Client
 
 QUEUE = 100_000
 """Messages that an iterator holds for a slow consumer before it starts again from a snapshot, and executions
@@ -24,15 +21,30 @@ END = object()
 
 
 class Messages:
-    """An iterator over the messages of some topics; see :meth:`Client.messages`."""
+    """An iterator over the messages of some topics; see :meth:`Client.messages`.
 
-    def __init__(self, client: Client, topics: Iterable[str], timeout: float | None) -> None:
-        self._client = client
-        self._timeout = timeout
+    Args:
+        subscriptions: What feeds it.
+        topics: Its topics.
+        timeout: Seconds of silence that end the iteration; None for none.
+        call: Runs a function while nobody else is at the subscriptions.
+        opened: The queues of the client's iterators; this one's is there until it is closed.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        topics: Iterable[str],
+        timeout: float | None,
+        call: Callable[[Callable[[], None]], None],
+        opened: list[queue.SimpleQueue[Any]],
+    ) -> None:
+        self._subscriptions = subscriptions
+        self._timeout, self._call, self._opened = timeout, call, opened
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._sink = Sink(frozenset(topics), self._put, self._clear)
-        client._call(lambda: client._session.subscriptions.add_sink(self._sink))
-        client._queues.append(self._queue)
+        call(lambda: subscriptions.add_sink(self._sink))
+        opened.append(self._queue)
 
     def _put(self, message: Any) -> bool:
         self._queue.put(message)
@@ -44,9 +56,9 @@ class Messages:
 
     def close(self) -> None:
         """Ends the iteration; the client's streams go on."""
-        if self._queue in self._client._queues:
-            self._client._queues.remove(self._queue)
-            self._client._call(lambda: self._client._session.subscriptions.remove_sink(self._sink))
+        if self._queue in self._opened:
+            self._opened.remove(self._queue)
+            self._call(lambda: self._subscriptions.remove_sink(self._sink))
         self._queue.put(END)
 
     def __iter__(self) -> Messages:
@@ -64,14 +76,22 @@ class Messages:
 
 
 class AsyncMessages:
-    """An asynchronous iterator over the messages of some topics; see :meth:`AsyncClient.messages`."""
+    """An asynchronous iterator over the messages of some topics; see :meth:`AsyncClient.messages`.
 
-    def __init__(self, client: AsyncClient, topics: Iterable[str]) -> None:
-        self._client = client
+    Args:
+        subscriptions: What feeds it.
+        topics: Its topics.
+        opened: The client's iterators, of which it is one until it is closed.
+    """
+
+    def __init__(
+        self, subscriptions: Subscriptions, topics: Iterable[str], opened: list[AsyncMessages]
+    ) -> None:
+        self._subscriptions, self._opened = subscriptions, opened
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
         self._sink = Sink(frozenset(topics), self._put, self._clear)
-        client._session.subscriptions.add_sink(self._sink)
-        client._iterators.append(self)
+        subscriptions.add_sink(self._sink)
+        opened.append(self)
 
     def _put(self, message: Any) -> bool:
         self._queue.put_nowait(message)
@@ -83,9 +103,9 @@ class AsyncMessages:
 
     def close(self) -> None:
         """Ends the iteration; the client's streams go on."""
-        if self in self._client._iterators:
-            self._client._iterators.remove(self)
-            self._client._session.subscriptions.remove_sink(self._sink)
+        if self in self._opened:
+            self._opened.remove(self)
+            self._subscriptions.remove_sink(self._sink)
         self._queue.put_nowait(END)
 
     def __aiter__(self) -> AsyncMessages:
@@ -149,13 +169,17 @@ class AsyncExecutions:
 
     Attributes:
         dropped: How many were dropped because too many waited.
+
+    Args:
+        opened: The client's readers of executions, of which it is one until it is closed.
+        most: How many wait at most.
     """
 
-    def __init__(self, client: AsyncClient, most: int = QUEUE) -> None:
+    def __init__(self, opened: list[AsyncExecutions], most: int = QUEUE) -> None:
         self.dropped = 0
-        self._client, self._most, self._told = client, most, 0
+        self._opened, self._most, self._told = opened, most, 0
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
-        client._executions.append(self)
+        opened.append(self)
 
     def put(self, execution: Any) -> None:
         """Adds one; the oldest goes if there is no room."""
@@ -166,8 +190,8 @@ class AsyncExecutions:
 
     def close(self) -> None:
         """Ends the iteration."""
-        if self in self._client._executions:
-            self._client._executions.remove(self)
+        if self in self._opened:
+            self._opened.remove(self)
         self.put(END)
 
     def __aiter__(self) -> AsyncExecutions:

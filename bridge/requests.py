@@ -10,10 +10,10 @@ import msgspec
 
 from bridge import protocol as p
 from bridge.control import Control
-from bridge.external import External, Invalid, Live, units_of
+from bridge.external import External, Invalid, Live, Peer, units_of
 from bridge.intake import Intakes, digest
 from bridge.link import ALL_INSTRUMENTS, EngineLink
-from bridge.sessions import Peer, Sessions
+from bridge.sessions import Sessions
 from engine.core.types import OrdType, Status, TimeInForce
 
 NUMBERED = frozenset({p.Submit, p.Modify, p.Cancel, p.CancelAll, p.Signal, p.Features})

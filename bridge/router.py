@@ -8,11 +8,11 @@ from bridge import codec, records
 from bridge import protocol as p
 from bridge.attempts import Ration
 from bridge.control import Control
-from bridge.external import External, Live
+from bridge.external import External, Live, Peer
 from bridge.intake import Intake, Intakes
 from bridge.link import ALL_INSTRUMENTS, EngineLink
 from bridge.requests import Requests
-from bridge.sessions import Peer, Sessions
+from bridge.sessions import Sessions
 from bridge.streams import order_ended
 from engine.core.types import Status
 

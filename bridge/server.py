@@ -19,6 +19,7 @@ from bridge.config import BridgeConfig
 from bridge.control import Control
 from bridge.durable import LOOK_S, Durability
 from bridge.endpoints import check_endpoint
+from bridge.external import Peer
 from bridge.inflow import RECORDS_A_TURN, Inflow
 from bridge.intake import Intakes
 from bridge.keyring import Keyring
@@ -28,7 +29,7 @@ from bridge.link import CONTROL_OUT, MARKET_OUT, ORDERS_OUT, TELEMETRY_OUT, Engi
 from bridge.publisher import Publisher
 from bridge.roles import Grant
 from bridge.router import Router
-from bridge.sessions import LOST, TICKS_PER_BEAT, Peer, Sessions
+from bridge.sessions import LOST, TICKS_PER_BEAT, Sessions
 from bridge.sockets import Doors
 from bridge.stamps import server_clock
 from bridge.trial import try_doors

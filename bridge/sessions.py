@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bridge import codec
 from bridge import protocol as p
 from bridge.errors import ProtocolError
+from bridge.external import Peer
 from bridge.publisher import Publisher
 from bridge.roles import OWN_PROCESS, Grant, may
-from bridge.stamps import StampCheck
-
-if TYPE_CHECKING:
-    from bridge.external import External
 
 MAX_PEERS = 1024
 """Sessions that the bridge keeps at once; more are told to come back."""
@@ -31,21 +26,6 @@ LOST = frozenset({SILENT, DEAD})
 TICKS_PER_BEAT = 4
 """How finely silence is counted: a client that stops is found out within a quarter of an interval."""
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
-
-
-@dataclass(eq=False)
-class Peer:
-    """One client on one socket."""
-
-    channel: str
-    identity: bytes
-    hello: p.Hello
-    session: str
-    grant: Grant = OWN_PROCESS
-    stamps: StampCheck = field(default_factory=lambda: StampCheck(secrets.token_hex(16)))
-    live: bool = False
-    misses: int = 0
-    external: External | None = None
 
 
 class Sessions:

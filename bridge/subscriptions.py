@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from bridge import codec
 from bridge import protocol as p
 from bridge.books import Book
 from bridge.streams import Stream
-from bridge.transport import ConnectionState, Sink
+from bridge.transport import ConnectionState, Sink, Transport
 
-if TYPE_CHECKING:
-    from bridge.session import Session
+
+class Connection(Protocol):
+    """What subscriptions need of the session that they are a part of."""
+
+    transport: Transport
+    channels: tuple[str, ...]
+    state: ConnectionState
+    on_message: Callable[[str, Any], Any]
+
+    def new_id(self) -> int:
+        """A request id that was not used before."""
+
+    def notify(self, callback: Callable[..., Any], *values: Any) -> None:
+        """Calls a listener; what it raises is logged."""
 
 
 class Subscriptions:
     """Streams by topic, books by symbol.
 
     Args:
-        session: Whose connection carries requests and answers.
+        connection: Carries requests and answers.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.streams: dict[str, Stream] = {}
         self.books: dict[str, Book] = {}
         self.mismatches = 0
-        self._session = session
+        self._connection = connection
         self._requests: dict[int, Stream] = {}
         self._sinks: list[Sink] = []
 
@@ -63,7 +75,7 @@ class Subscriptions:
         """A connection began: subscribes again and asks for what was missed."""
         self._requests.clear()
         for topic, stream in self.streams.items():
-            self._session.transport.subscribe(topic, True)
+            self._connection.transport.subscribe(topic, True)
             stream.resume(epoch)
             self._ask(stream)
 
@@ -83,8 +95,8 @@ class Subscriptions:
             if topic.startswith("md.") and topic.endswith(".depth"):
                 symbol = topic[3:-6]
                 self.books[symbol] = Book(symbol)
-            if self._session.state is ConnectionState.CONNECTED:
-                self._session.transport.subscribe(topic, True)
+            if self._connection.state is ConnectionState.CONNECTED:
+                self._connection.transport.subscribe(topic, True)
                 self._ask(stream)
 
     def unsubscribe(self, topics: Iterable[str]) -> None:
@@ -93,8 +105,8 @@ class Subscriptions:
             if self.streams.pop(topic, None) is None:
                 continue
             self.books.pop(topic[3:-6], None)
-            if self._session.state is ConnectionState.CONNECTED:
-                self._session.transport.subscribe(topic, False)
+            if self._connection.state is ConnectionState.CONNECTED:
+                self._connection.transport.subscribe(topic, False)
 
     def add_sink(self, sink: Sink) -> None:
         """Adds a consumer; every topic of it begins with a snapshot."""
@@ -109,12 +121,12 @@ class Subscriptions:
     def stale(self, topic: str) -> bool:
         """Whether a stream may lack something: not connected, no snapshot yet, or a gap open."""
         stream = self.streams.get(topic)
-        return self._session.state is not ConnectionState.CONNECTED or stream is None or not stream.live
+        return self._connection.state is not ConnectionState.CONNECTED or stream is None or not stream.live
 
     # --- parts -----------------------------------------------------------------------------------
 
     def _deliver(self, stream: Stream, messages: Sequence[Any]) -> None:
-        session, topic = self._session, stream.topic
+        connection, topic = self._connection, stream.topic
         book = self.books.get(topic[3:-6]) if topic.endswith(".depth") else None
         for place, message in enumerate(messages):
             right = True
@@ -123,7 +135,7 @@ class Subscriptions:
                     right = all(self._apply(book, depth) for depth in message.messages)
                 else:
                     right = self._apply(book, message)
-            session.notify(session.on_message, topic, message)
+            connection.notify(connection.on_message, topic, message)
             if self._sinks:
                 self._fill_sinks(topic, message)
             if not right:
@@ -159,11 +171,11 @@ class Subscriptions:
                 self._ask(stream)
 
     def _ask(self, stream: Stream) -> None:
-        if stream.want is None or self._session.state is not ConnectionState.CONNECTED:
+        if stream.want is None or self._connection.state is not ConnectionState.CONNECTED:
             return
         for old in [i for i, asking in self._requests.items() if asking is stream]:
             del self._requests[old]
-        request_id = self._session.new_id()
+        request_id = self._connection.new_id()
         request = (
             p.SnapshotRequest(request_id, stream.topic)
             if stream.want.kind == "snapshot"
@@ -171,4 +183,4 @@ class Subscriptions:
         )
         self._requests[request_id] = stream
         stream.asked(request_id)
-        self._session.transport.send(self._session.channels[0], codec.encode(request))
+        self._connection.transport.send(self._connection.channels[0], codec.encode(request))

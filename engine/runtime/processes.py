@@ -7,7 +7,6 @@ there is something to read on it.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import select
@@ -22,9 +21,8 @@ from engine.core.slices import ask_for_short_slices
 from engine.runtime import config as daemon_config
 from engine.runtime.config import DaemonConfig
 from engine.runtime.logging import configure, in_background
+from engine.runtime.parent import die_with_parent
 from engine.runtime.rundir import ROLES, RunDir
-
-PR_SET_PDEATHSIG = 1
 
 
 class Ready:
@@ -54,14 +52,6 @@ class Ready:
             os.write(self._fd, text)
             os.close(self._fd)
             self._fd = -1
-
-
-def die_with_parent(parent: int) -> None:
-    """Asks the system for SIGTERM at the supervisor's death, where it can; ends at once if it is dead."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 def main(argv: list[str]) -> int:

@@ -36,6 +36,7 @@ from engine.journal.snapshots import (
     read_snapshot,
 )
 from engine.runtime.images import own_build, stand, written_of
+from engine.runtime.parent import die_with_parent
 from engine.runtime.recovery import (
     Beginning,
     Replay,
@@ -156,8 +157,6 @@ def main(argv: list[str]) -> int:
     Returns:
         The exit code.
     """
-    from engine.runtime.processes import die_with_parent
-
     parent, draft, keep_mb, recorded = argv
     die_with_parent(int(parent))
     os.nice(NICE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -185,3 +186,29 @@ def violation(item: Import) -> str | None:
 def violations(root: Path) -> list[str]:
     """Every forbidden import below ``root``, one line each."""
     return [text for item in imports(root) if (text := violation(item))]
+
+
+def circle(root: Path) -> list[str]:
+    """Python modules below ``root`` that import each other in a circle, each the next; empty if none do.
+
+    Imports for types only and those inside functions count: a reader follows them, too. Those of compiled
+    modules do not, which know each other's declarations as C files know headers.
+    """
+    graph: dict[str, set[str]] = {}
+    for package in OURS:
+        for path in (*(root / package).rglob("*.py"), *(root / package).rglob("*.pyx")):
+            parts = path.relative_to(root).with_suffix("").parts
+            graph[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = set()
+    for item in imports(root):
+        if not item.file.endswith(".py"):
+            continue
+        source = item.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        target = item.target if item.target in graph else item.target.rpartition(".")[0]
+        if target in graph and source != target:
+            graph[source].add(target)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        # It names each before those that import it.
+        return list(reversed(error.args[1]))
+    return []

@@ -18,6 +18,10 @@ def test_the_tree_keeps_to_its_layers():
     assert layering.violations(ROOT) == []
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    assert layering.circle(ROOT) == []
+
+
 def test_every_part_of_the_engine_has_a_rule():
     parts = {path.stem for path in (ROOT / "engine").iterdir() if path.is_dir() or path.suffix == ".pyx"}
     parts -= {"cli", "__pycache__"}
@@ -75,3 +79,34 @@ def test_an_allowed_import_is_let_through(tmp_path, file, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     assert layering.violations(tmp_path) == []
+
+
+LAZY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from bridge.c import C\n"
+CIRCLES = [
+    ({"bridge/a.py": "import bridge.b\n", "bridge/b.py": "from bridge import a\n"}, ["a", "b"]),
+    (
+        {"bridge/a.py": "from bridge.c import C\n", "bridge/c.py": "def f():\n    import bridge.a\n"},
+        ["a", "c"],
+    ),
+    (
+        {
+            "bridge/a.py": "from bridge.b import B\n",
+            "bridge/b.py": LAZY,
+            "bridge/c.py": "from bridge.a import A\n",
+        },
+        ["a", "b", "c"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("files", "names"), CIRCLES)
+def test_a_planted_circle_is_found(tmp_path, files, names):
+    (tmp_path / "bridge").mkdir()
+    for file, text in files.items():
+        assert layering.circle(tmp_path) == []
+        (tmp_path / file).write_text(text)
+    found = layering.circle(tmp_path)
+    assert found[0] == found[-1]
+    assert sorted(found[1:]) == [f"bridge.{name}" for name in names]
+    at = found.index("bridge.a")
+    assert [*found[at:-1], *found[:at]] == [f"bridge.{name}" for name in names]

@@ -2,7 +2,6 @@
 
 import asyncio
 import queue
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -56,8 +55,9 @@ def test_whoever_takes_hears_of_every_gap_no_later_than_it_comes(steps, most):
 
 def test_an_asynchronous_reader_is_told_as_well():
     async def run():
-        client = SimpleNamespace(_executions=[])
-        reader = AsyncExecutions(client, most=3)
+        opened: list[AsyncExecutions] = []
+        reader = AsyncExecutions(opened, most=3)
+        assert opened == [reader]
         for number in range(5):
             reader.put(number)
         with pytest.raises(ExecutionsDropped) as told:
@@ -65,6 +65,6 @@ def test_an_asynchronous_reader_is_told_as_well():
         assert (told.value.count, reader.dropped) == (2, 2)
         reader.close()
         assert [number async for number in reader] == [2, 3, 4]
-        assert client._executions == []
+        assert opened == []
 
     asyncio.run(run())

@@ -14,8 +14,8 @@ from bridge.base import journal_seq
 from bridge.control import REPLY_TICKS, Control
 from bridge.durable import Durability
 from bridge.errors import CommandRefused, NotDurable, refusal
+from bridge.external import Peer
 from bridge.records import ReplyBlob
-from bridge.sessions import Peer
 from bridge.stamps import server_clock
 from bridge.streams import OrderState
 from engine.core.errors import RingCorrupt

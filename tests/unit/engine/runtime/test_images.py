@@ -171,7 +171,7 @@ def test_a_draft_is_a_snapshot_once_another_process_has_proven_it(directory, cap
     draft = write_draft(directory, replay, beginning(directory))
     assert not list_snapshots(Files(), str(directory))
     monkeypatch.setattr(os, "nice", lambda by: 0)
-    monkeypatch.setattr("engine.runtime.processes.die_with_parent", lambda pid: None)
+    monkeypatch.setattr("engine.runtime.proving.die_with_parent", lambda pid: None)
     assert main(["1", draft, "0", "0"]) == 0
     said = msgspec.json.decode(capsys.readouterr().out)
     assert said["seq"] == 600

@@ -104,7 +104,7 @@ def proven(directory, seq, monkeypatch, capsys, keep_mb="0", recorded="0"):
     replay.run(most=seq - replay.reached().seq)
     draft = write_draft(directory, replay, beginning(directory))
     monkeypatch.setattr(os, "nice", lambda by: 0)
-    monkeypatch.setattr("engine.runtime.processes.die_with_parent", lambda pid: None)
+    monkeypatch.setattr("engine.runtime.proving.die_with_parent", lambda pid: None)
     code = main(["1", draft, keep_mb, recorded])
     return code, capsys.readouterr().out
 
