@@ -31,8 +31,10 @@ import zmq
 
 from bridge import codec
 from bridge import protocol as p
-from bridge.lane import Lane
+from bridge.lane import SPIN_NS, Lane
 from bridge.lanes import Lanes
+from engine.core.ring import Bell
+from engine.core.sleeper import Lookout, Sleeper
 
 LEVELS = [(42_000.0 - 0.1 * i, 0.5 + i) for i in range(10)]
 TICK = p.Depth(1, 7, "BTCUSDT", 1_700_000_000_000_000_000, 1_700_000_000_000_000_000, LEVELS, LEVELS)
@@ -84,15 +86,14 @@ def by_lane(n: int) -> list[int]:
     with tempfile.TemporaryDirectory() as directory:
         subscribed: list[str] = []
         lanes = Lanes(f"ipc://{directory}", lambda prefix, on: subscribed.append(prefix), logging.getLogger())
-        poll = select.poll()
-        poll.register(lanes.fileno(), select.POLLIN)
+        epoll = select.epoll()
+        epoll.register(lanes.fileno(), select.EPOLLIN)
+        sleeper, bell = Sleeper(epoll.fileno(), Lookout(SPIN_NS)), Bell()
         orders: list[bytes] = []
 
         def turn() -> None:
-            idle = lanes.arm()
-            poll.poll(1000 if idle else 0)
-            lanes.disarm()
-            lanes.look()
+            if sleeper.sleep(bell, (), lanes.rings, 1.0, lanes.was_busy()):
+                lanes.look()
             lanes.receive(lambda identity, frame: orders.append(frame))
 
         def trip(frame: bytes) -> bytes:

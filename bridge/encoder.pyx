@@ -10,6 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from bridge.packing cimport pack_float, pack_signed, pack_unsigned
 from engine.core.types cimport EV_BUY
 from engine.runtime.records cimport (
     DEPTH_LEVELS,
@@ -29,56 +30,6 @@ cdef enum:
     LONGEST_SYMBOL = 256
     # Tag, two times, epoch, number, side, price and quantity.
     FIXED = 96
-
-
-cdef inline uint64_t _swapped(uint64_t value) noexcept nogil:
-    cdef uint64_t out = 0
-    cdef int i
-    for i in range(8):
-        out = (out << 8) | ((value >> (8 * i)) & 0xff)
-    return out
-
-
-cdef inline unsigned char* _big(unsigned char* at, unsigned char code, uint64_t value, int size) noexcept nogil:
-    # msgpack is big-endian: the last `size` bytes of the number.
-    cdef uint64_t big = _swapped(value)
-    at[0] = code
-    memcpy(at + 1, <unsigned char*>&big + 8 - size, size)
-    return at + 1 + size
-
-
-cdef inline unsigned char* _unsigned(unsigned char* at, uint64_t value) noexcept nogil:
-    if value < 0x80:
-        at[0] = <unsigned char>value
-        return at + 1
-    if value <= 0xff:
-        return _big(at, 0xcc, value, 1)
-    if value <= 0xffff:
-        return _big(at, 0xcd, value, 2)
-    if value <= 0xffffffffu:
-        return _big(at, 0xce, value, 4)
-    return _big(at, 0xcf, value, 8)
-
-
-cdef inline unsigned char* _signed(unsigned char* at, int64_t value) noexcept nogil:
-    if value >= 0:
-        return _unsigned(at, <uint64_t>value)
-    if value >= -32:
-        at[0] = <unsigned char>(value & 0xff)
-        return at + 1
-    if value >= -128:
-        return _big(at, 0xd0, <uint64_t>value, 1)
-    if value >= -32768:
-        return _big(at, 0xd1, <uint64_t>value, 2)
-    if value >= -2147483648:
-        return _big(at, 0xd2, <uint64_t>value, 4)
-    return _big(at, 0xd3, <uint64_t>value, 8)
-
-
-cdef inline unsigned char* _float(unsigned char* at, double value) noexcept nogil:
-    cdef uint64_t bits
-    memcpy(&bits, &value, 8)
-    return _big(at, 0xcb, bits, 8)
 
 
 cdef int _checked(const unsigned char[:, ::1] slots, Py_ssize_t begin, Py_ssize_t end) except -1:
@@ -141,21 +92,21 @@ def trades(
     if PyBytes_GET_SIZE(symbol) > LONGEST_SYMBOL:
         raise ValueError(f"a symbol of {len(symbol)} bytes: at most {LONGEST_SYMBOL}")
     memcpy(frame, b"\x99\xa5Trade", 7)
-    middle = _unsigned(frame + 7, epoch)
+    middle = pack_unsigned(frame + 7, epoch)
     for i in range(begin, end):
         record = <const Record*>&slots[i, 0]
         event = &record.payload.market.event
-        at = _unsigned(middle, seq + <uint64_t>(i - begin))
+        at = pack_unsigned(middle, seq + <uint64_t>(i - begin))
         memcpy(at, PyBytes_AS_STRING(symbol), PyBytes_GET_SIZE(symbol))
-        at = _signed(at + PyBytes_GET_SIZE(symbol), record.header.ts)
-        at = _signed(at, event.exch_ts)
+        at = pack_signed(at + PyBytes_GET_SIZE(symbol), record.header.ts)
+        at = pack_signed(at, event.exch_ts)
         if event.ev & EV_BUY:
             memcpy(at, b"\xa3buy", 4)
             at += 4
         else:
             memcpy(at, b"\xa4sell", 5)
             at += 5
-        at = _float(_float(at, event.px), event.qty)
+        at = pack_float(pack_float(at, event.px), event.qty)
         out.append(PyBytes_FromStringAndSize(<char*>frame, at - frame))
     return out
 
@@ -182,7 +133,7 @@ cdef unsigned char* _side(
     at = _array(at, end - begin)
     for i in range(begin, end):
         level = &depth.levels[i]
-        at = _float(_float(_array(at, 2), level.px), level.qty)
+        at = pack_float(pack_float(_array(at, 2), level.px), level.qty)
         if level.qty > 0:
             side[level.px] = level.qty
         else:
@@ -228,7 +179,7 @@ def whole_depths(
     if PyBytes_GET_SIZE(symbol) > LONGEST_SYMBOL:
         raise ValueError(f"a symbol of {len(symbol)} bytes: at most {LONGEST_SYMBOL}")
     memcpy(frame, b"\x9b\xa5Depth", 7)
-    middle = _unsigned(frame + 7, epoch)
+    middle = pack_unsigned(frame + 7, epoch)
     for i in range(begin, end):
         record = <const Record*>&slots[i, 0]
         depth = &record.payload.depth
@@ -238,9 +189,9 @@ def whole_depths(
         if n_levels > DEPTH_LEVELS:
             raise RingCorrupt(f"a depth record with {n_bids} bids and {n_levels - n_bids} asks")
         ts, exch_ts = record.header.ts, depth.exch_ts
-        at = _unsigned(middle, seq)
+        at = pack_unsigned(middle, seq)
         memcpy(at, PyBytes_AS_STRING(symbol), PyBytes_GET_SIZE(symbol))
-        at = _signed(_signed(at + PyBytes_GET_SIZE(symbol), ts), exch_ts)
+        at = pack_signed(pack_signed(at + PyBytes_GET_SIZE(symbol), ts), exch_ts)
         at = _side(at, depth, 0, n_bids, bids)
         at = _side(at, depth, n_bids, n_levels, asks)
         at[0], at[1], at[2] = 0xc2, 0xc3 if record.header.flags & FLAG_CONFLATED else 0xc2, 0

@@ -10,6 +10,7 @@ from bridge import records
 from bridge.control import Control
 from bridge.durable import Durability
 from bridge.link import EngineLink
+from bridge.ordernews import OrderNews
 from bridge.publisher import Publisher
 from bridge.router import Router
 from engine.core.errors import RingCorrupt
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 RECORDS_A_TURN = 512
+ORDER, FILL = int(Kind.ORDER), int(Kind.FILL)
 MAX_UNNAMED = 1 << 14
 """Orders and fills that wait for the name of their strategy after a restart: a ring of them."""
 
@@ -53,7 +55,7 @@ class Inflow:
         self._link, self._publisher, self._router = link, publisher, router
         self._control, self._durability, self._log = control, durability, log
         self._blobs, self._replies = BlobJoiner(), BlobJoiner()
-        self._unnamed: list[tuple[int, records.Header, Any]] = []
+        self._unnamed: list[tuple[int, Any, Any]] = []
 
     def replies(self) -> None:
         """Takes the answers to operators, which have a ring of their own and are read first."""
@@ -72,7 +74,7 @@ class Inflow:
                 if header.dropped:
                     self._log.warning("the engine dropped %d records for want of room", header.dropped)
                     self.resync()
-                if kind not in (Kind.ORDER, Kind.FILL):
+                if kind not in (ORDER, FILL):
                     self._on_blob(kind, header, row, self._blobs)
                 elif header.strategy in self._publisher.names or len(self._unnamed) >= MAX_UNNAMED:
                     self._on_order(kind, header, row)
@@ -80,24 +82,23 @@ class Inflow:
                     self._unnamed.append((kind, header, row))
         return len(batch) == RECORDS_A_TURN
 
-    def _on_order(self, kind: int, header: records.Header, row: tuple[Any, ...]) -> None:
+    def _on_order(self, kind: int, header: Any, row: Any) -> None:
         try:
-            if kind == Kind.FILL:
+            if kind == FILL:
                 self._publisher.fill(header, records.FillRow(*row))
             else:
-                order = records.OrderRow._make(row)
                 # Its owner first: the others only watch.
-                self._durability.order(order.journal_seq, partial(self._on_execution, header, order))
-                self._publisher.order(header, order)
+                self._durability.order(row.journal_seq, partial(self._on_execution, row))
+                self._publisher.order(row)
         except (KeyError, RingCorrupt) as error:
             # A code without a name, or no such instrument: better one record less than no bridge.
             self.corrupt += 1
             self._log.error("dropped a record of kind %d: %r", kind, error)
 
-    def _on_execution(self, header: records.Header, order: records.OrderRow) -> None:
+    def _on_execution(self, news: OrderNews) -> None:
         try:
-            self._router.order(header, order, self._publisher.symbol(header.instrument))
-        except (KeyError, RingCorrupt) as error:
+            self._router.order(news, self._publisher.symbol(news.instrument))
+        except RingCorrupt as error:
             self.corrupt += 1
             self._log.error("dropped an execution: %r", error)
 

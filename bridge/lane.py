@@ -17,13 +17,14 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import zmq
 
 from engine.core.errors import CapacityError
-from engine.core.frames import Frames, spin
+from engine.core.frames import Frames
 from engine.core.ring import Bell, Ring
+from engine.core.sleeper import Lookout
 
 GREETING = b"ringbook lane 1\n"
 SLOT = 64
@@ -31,41 +32,12 @@ UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS = 1 << 13, 1 << 16, 1 << 16
 """Slots of the rings: half a megabyte to the bridge, four of answers and four of streams back."""
 SPIN_NS = 60_000
 """How long an end that has just had something to do looks for more before it sleeps."""
-FORGIVEN = 1
-"""Times in a row that looking may be in vain: the other end has collected garbage, or was interrupted."""
-MOST_LEFT_OUT = 256
-"""Times that looking is left out, at most, after it was in vain again and again."""
 TAKEN_S = 0.1
 """How long the bridge has to take a lane that it is offered."""
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 """Of the memory: nobody can take it away under the other end."""
 ORDERS, SUBSCRIBE, UNSUBSCRIBE = 1, 2, 3
 """Tags of what a client sends; what it gets is told apart by the ring."""
-
-
-class Lookout:
-    """Looks at rings for a while before sleeping, as long as that pays.
-
-    It takes a core that whoever is to fill the rings may need. So after each time in vain but the first in a
-    row it is left out, twice as often as the last time; once it pays it is done every time again.
-    """
-
-    def __init__(self) -> None:
-        self._left_out = self._leave_out = self._in_vain = 0
-
-    def look(self, rings: Sequence[Ring]) -> bool:
-        """Whether one of the rings has something, or has it soon enough."""
-        if self._leave_out:
-            self._leave_out -= 1
-            return False
-        if spin(rings, SPIN_NS):
-            self._left_out = self._in_vain = 0
-            return True
-        self._in_vain += 1
-        if self._in_vain <= FORGIVEN:
-            return False
-        self._left_out = self._leave_out = min(2 * self._left_out + 1, MOST_LEFT_OUT)
-        return False
 
 
 def memory(name: str, slots: int) -> tuple[int, Ring]:
@@ -131,7 +103,7 @@ class Lane:
             "orders": LaneEnd(self, Frames(answers)),
             "market": LaneEnd(self, Frames(streams)),
         }
-        self._lookout = Lookout()
+        self._lookout = Lookout(SPIN_NS)
         self._busy = self._armed = False
 
     @property

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from bridge import protocol as p
-from bridge.lane import ORDERS, SUBSCRIBE, UNSUBSCRIBE, Lookout, greeting
+from bridge.lane import ORDERS, SUBSCRIBE, UNSUBSCRIBE, greeting
 from bridge.unix import accept, listen, other_end
 from engine.core.errors import RingCorrupt
 from engine.core.frames import Frames
@@ -70,8 +70,8 @@ class Lanes:
         self._by_topic: dict[bytes, list[tuple[bytes, _Lane]]] = {}
         self._ending: set[bytes] = set()
         self._number = 0
-        self._lookout = Lookout()
-        self._busy = self._armed = False
+        self._rings: tuple[Ring, ...] = ()
+        self._busy = False
         self._listener = listen(p.lane_path(base))
         if self._listener is not None:
             self._epoll.register(self._listener, select.EPOLLIN)
@@ -85,32 +85,23 @@ class Lanes:
 
     # --- waking ----------------------------------------------------------------------------------------
 
-    def arm(self, others: Sequence[Ring] = ()) -> bool:
-        """Looks for a while if there has been something lately, then asks to be rung.
+    @property
+    def rings(self) -> Sequence[Ring]:
+        """What clients push to: the first to be looked at, since who is answered may answer."""
+        return self._rings
 
-        Args:
-            others: Up to four rings more to look at meanwhile.
+    def was_busy(self) -> bool:
+        """Whether a lane had something since this was asked last: more may come at once.
 
-        Returns:
-            False if a ring has something.
+        Once for each time, so that a market that never rests keeps nobody from sleeping.
         """
-        if not self._lanes:
-            return True
-        rings = [lane.up.ring for lane in self._lanes.values()]
-        # Once for each time that a lane had something: a market that never rests keeps nobody from sleeping.
         busy, self._busy = self._busy, False
-        if busy and self._lookout.look((*rings, *others)):
-            return False
-        self._armed = next(iter(self._lanes.values())).bell.arm(rings)
-        return self._armed
+        return busy
 
-    def disarm(self) -> None:
-        """No ringing is needed any more."""
-        if not self._armed:
-            return
-        self._armed = False
-        for lane in self._lanes.values():
-            lane.bell.disarm((lane.up.ring,), False)
+    @property
+    def ending(self) -> bool:
+        """Whether a client is gone whose last words are still to be taken."""
+        return bool(self._ending)
 
     def look(self) -> None:
         """Takes new lanes and finds those whose client is gone."""
@@ -152,12 +143,14 @@ class Lanes:
         identity = b"\0lane" + self._number.to_bytes(8, "big")
         bell = Bell.of_fd(connection.detach())
         self._lanes[identity] = _Lane(bell, *rings)
+        self._list_rings()
         # Who hears nothing uses the sockets.
         bell.ring()
         self._by_fd[descriptor] = identity
 
     def _drop(self, identity: bytes, why: str) -> None:
         lane = self._lanes.pop(identity)
+        self._list_rings()
         self._by_topic.clear()
         self._ending.discard(identity)
         self._log.info("lane %d ends: %s", int.from_bytes(identity[5:], "big"), why)
@@ -166,6 +159,9 @@ class Lanes:
         del self._by_fd[lane.bell.fd]
         self._epoll.unregister(lane.bell.fd)
         lane.close()
+
+    def _list_rings(self) -> None:
+        self._rings = tuple(lane.up.ring for lane in self._lanes.values())
 
     # --- messages --------------------------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from bridge.layouts import writer
-from engine.core.ring import Bell, Ring, filled
+from engine.core.ring import Bell, Ring
 from engine.core.types import Status
 from engine.runtime.records import Kind, blob_records, header_dtype, order_record_dtype, record_dtype
 
-INCOMING = ("control_out", "orders_out", "telemetry_out", "market_out")
-"""Rings that the bridge drains, the most urgent first."""
-CONTROL_OUT, ORDERS_OUT, TELEMETRY_OUT, MARKET_OUT = (1 << place for place in range(len(INCOMING)))
+INCOMING = ("control_out", "telemetry_out", "market_out", "orders_out")
+"""Rings that the bridge drains."""
+CONTROL_OUT, TELEMETRY_OUT, MARKET_OUT, ORDERS_OUT = (1 << place for place in range(len(INCOMING)))
 OUTGOING = ("orders_in", "control_in")
 """Rings that the bridge fills."""
 NOTHING = np.empty((0, record_dtype.itemsize), np.uint8)
@@ -37,7 +37,8 @@ class EngineLink:
     """Rings and bells of one engine.
 
     Attributes:
-        incoming: The rings that the bridge drains.
+        incoming: The rings that the bridge drains, in the order of :data:`INCOMING`.
+        all_but_orders: The same without that of orders, for as long as no more of them can be held.
 
     Args:
         rings: The six rings by name.
@@ -47,7 +48,8 @@ class EngineLink:
     def __init__(self, rings: Mapping[str, Ring], bell: Bell) -> None:
         self.bell = bell
         self._rings = dict(rings)
-        self.incoming = [rings[name] for name in INCOMING]
+        self.incoming = tuple(rings[name] for name in INCOMING)
+        self.all_but_orders = self.incoming[:-1]
 
     @classmethod
     def attach(cls, paths: Mapping[str, str | Path], bell: str | Path, engine_bell: str | Path) -> EngineLink:
@@ -75,22 +77,6 @@ class EngineLink:
     def backlog(self, name: str) -> int:
         """Records that wait in one of the incoming rings."""
         return len(self._rings[name])
-
-    def filled(self) -> int:
-        """Which incoming rings hold something: :data:`CONTROL_OUT` and its like, or-ed."""
-        return filled(self.incoming)
-
-    def arm(self) -> bool:
-        """Asks for the bell; False when a ring has something already."""
-        return self.bell.arm(self.incoming)
-
-    def disarm(self, rung: bool) -> None:
-        """No bell is needed any more.
-
-        Args:
-            rung: Whether it has rung.
-        """
-        self.bell.disarm(self.incoming, rung)
 
     def waiting(self) -> bool:
         """Whether an incoming ring holds anything."""

@@ -63,8 +63,9 @@ class Outlets:
         topics = [make(symbol) for symbol in symbols for make in TOPICS]
         self._known = frozenset(topic.encode() for topic in ("", "md.", "tm.", *p.TELEMETRY_TOPICS, *topics))
         self._prefixes: set[bytes] = set()
-        # The sockets that anybody has subscribed to since they were made.
-        self._subscribed_to: set[str] = set()
+        # What anybody has subscribed to of telemetry since its socket was made.
+        self._telemetry: set[bytes] = set()
+        self._wanted: dict[bytes, bool] = {}
         self._bytes = 0
         self._by_key: Counter[str] = Counter()
         for name in ("market", "telemetry"):
@@ -89,8 +90,12 @@ class Outlets:
         self.sockets[name] = socket
 
     def publish(self, name: str, topic: bytes, frame: bytes) -> bool:
-        """Sends to all subscribers of a socket without waiting; False if it is known to have none."""
-        if name not in self._subscribed_to:
+        """Sends to all subscribers of a topic without waiting; False if it is known to have none."""
+        wanted = self._wanted.get(topic)
+        if wanted is None:
+            prefixes = self._prefixes if name == "market" else self._telemetry
+            wanted = self._wanted[topic] = topic.startswith(tuple(prefixes))
+        if not wanted:
             return False
         socket = self.sockets[name]
         socket.send(topic, _FIRST)
@@ -115,13 +120,11 @@ class Outlets:
         # Told of the first subscriber of a prefix and of the going of the last, so this is what libzmq keeps.
         if on == (prefix in self._prefixes):
             return
+        self._wanted.clear()
         if on:
-            self._subscribed_to.add("market")
             self._prefixes.add(prefix)
         else:
             self._prefixes.discard(prefix)
-            if not self._prefixes:
-                self._subscribed_to.discard("market")
         if prefix not in self._known:
             self._cost(prefix, 1 if on else -1, self._grant(frame) if on else None)
         if len(prefix) <= MAX_TOPIC:
@@ -136,7 +139,8 @@ class Outlets:
             # Never counted down: anybody can unsubscribe from what he has not subscribed to.
             self._cost(prefix, 1, grant)
         if grant is not None and len(prefix) <= MAX_TOPIC and grant.sees(prefix.decode("latin-1")):
-            self._subscribed_to.add("telemetry")
+            self._wanted.clear()
+            self._telemetry.add(prefix)
             self.sockets["telemetry"].setsockopt(zmq.SUBSCRIBE, prefix)
         else:
             self.refused += 1
@@ -174,7 +178,8 @@ class Outlets:
         for prefix in self._prefixes:
             self._subscribed(prefix.decode("latin-1"), False)
         self._prefixes.clear()
-        self._subscribed_to.clear()
+        self._telemetry.clear()
+        self._wanted.clear()
         self._by_key.clear()
         self._bytes = 0
 

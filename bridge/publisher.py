@@ -12,7 +12,7 @@ import msgspec
 from bridge import codec, records
 from bridge import protocol as p
 from bridge.market import Market
-from bridge.streams import order_ended
+from bridge.ordernews import OrderNews
 from bridge.topics import Topic
 from engine.core.errors import RingCorrupt
 from engine.runtime.records import BlobJoiner, Kind
@@ -133,21 +133,19 @@ class Publisher:
         self._state[topic.name][header.strategy, header.instrument] = message
         self._publish(topic, message)
 
-    def order(self, header: records.Header, row: records.OrderRow) -> None:
+    def order(self, news: OrderNews) -> None:
         """Publishes an ORDER record."""
         topic = self._topics[p.ORDERS_TOPIC]
-        symbol = self.symbol(header.instrument)
-        message = records.order_update(
-            row, header, self.epoch, topic.seq + 1, self.name(header.strategy), symbol
-        )
-        live = self._state[topic.name]
-        if order_ended(message.status, message.prev_status, message.reason):
-            live.pop(message.order_id, None)
-        elif message.status != "DENIED":
-            live[message.order_id] = message
+        symbol, name = self.symbol(news.instrument), self.name(news.strategy)
+        frame = news.update(self.epoch, topic.seq + 1, name, symbol)
+        live, order_id = self._state[topic.name], news.order_id
+        if news.ended:
+            live.pop(order_id, None)
+        elif not news.denied:
+            live[order_id] = msgspec.Raw(frame)
             if self._resynced is not None:
-                self._resynced.add(message.order_id)
-        self._publish(topic, message)
+                self._resynced.add(order_id)
+        self._publish_frame(topic, frame)
 
     def fill(self, header: records.Header, row: records.FillRow) -> None:
         """Publishes a FILL record."""
@@ -244,7 +242,9 @@ class Publisher:
         if not topic.wanted:
             topic.count()
             return
-        frame = codec.encode(message)
+        self._publish_frame(topic, codec.encode(message))
+
+    def _publish_frame(self, topic: Topic, frame: bytes) -> None:
         topic.keep(frame)
         self._send(topic.frame, frame)
 

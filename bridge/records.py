@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Any, Literal
 
@@ -12,18 +12,14 @@ import numpy as np
 
 from bridge import protocol as p
 from bridge.layouts import reader
+from bridge.ordernews import orders
 from engine.core.errors import RingCorrupt
 from engine.core.types import (
-    OrdType,
     Reason,
-    Status,
     StrategyState,
-    TimeInForce,
     TradingState,
     fill_dtype,
-    order_dtype,
 )
-from engine.risk.codes import DENY_CODES
 from engine.runtime.records import (
     SLOT_BYTES,
     FeedState,
@@ -32,7 +28,6 @@ from engine.runtime.records import (
     Kind,
     fill_record_dtype,
     header_dtype,
-    order_record_dtype,
     position_record_dtype,
     record_dtype,
     status_record_dtype,
@@ -40,24 +35,19 @@ from engine.runtime.records import (
 
 # Rows of records as tuples.
 Header = namedtuple("Header", header_dtype.names, rename=True)
-OrderRow = namedtuple("OrderRow", order_record_dtype.names, rename=True)
-OrderFields = namedtuple("OrderFields", order_dtype.names, rename=True)
 FillRow = namedtuple("FillRow", fill_record_dtype.names, rename=True)
 FillFields = namedtuple("FillFields", fill_dtype.names, rename=True)
 PositionRow = namedtuple("PositionRow", position_record_dtype.names, rename=True)
 StatusRow = namedtuple("StatusRow", status_record_dtype.names, rename=True)
 
-STATUS = {int(code): code.name for code in Status}
-DENIED = int(Status.DENIED)
 REASON = {int(code): "" if code == Reason.NONE else code.name.lower() for code in Reason}
-TIF: dict[int, p.TimeInForce] = {int(code): code.name for code in TimeInForce}
-ORDER_TYPE: dict[int, p.OrderType] = {int(OrdType.LIMIT): "limit", int(OrdType.MARKET): "market"}
 TRADING_STATE = {int(code): code.name for code in TradingState}
 STRATEGY_STATE = {int(code): code.name.capitalize() for code in StrategyState}
 FEED_STATE = {int(code): code.name.lower() for code in FeedState}
 JOURNAL_STATE = {int(code): code.name.lower() for code in JournalState}
 SIDE: dict[int, p.Side] = {1: "buy", -1: "sell"}
 
+ORDER = int(Kind.ORDER)
 _HEADER_FIELDS = list(header_dtype.names)
 _HEADER = len(Header._fields)
 _KIND = Struct("=H").unpack_from
@@ -65,7 +55,6 @@ _KIND = Struct("=H").unpack_from
 _READERS = {
     int(kind): (reader(header_dtype, dtype).unpack_from, _HEADER + inner)
     for kind, dtype, inner in (
-        (Kind.ORDER, order_record_dtype, len(OrderFields._fields)),
         (Kind.FILL, fill_record_dtype, len(FillFields._fields)),
         (Kind.POSITION, position_record_dtype, 0),
         (Kind.STATUS, status_record_dtype, 0),
@@ -73,20 +62,27 @@ _READERS = {
 }
 
 
-def runs(records: np.ndarray) -> Iterator[tuple[int, list[Header], Any]]:
+def runs(records: np.ndarray) -> Iterator[tuple[int, Sequence[Any], Any]]:
     """Cuts a batch of anything but market data into runs of one kind.
 
     Args:
         records: Array of ``record_dtype``, shape (n,), or the bytes of such, shape (n, 256).
 
     Yields:
-        Kind, headers, and the payloads: a list of tuples, or the records themselves where they are blobs.
+        Kind, headers, and the payloads: a list of tuples, or the records themselves where they are blobs. An
+        :class:`bridge.ordernews.OrderNews` is both.
     """
     begin, n = 0, len(records)
+    slots = records if records.ndim == 2 else records.view(np.uint8).reshape(-1, SLOT_BYTES)
     while begin < n:
         (kind,), end = _KIND(records, begin * SLOT_BYTES), begin + 1
         while end < n and _KIND(records, end * SLOT_BYTES)[0] == kind:
             end += 1
+        if kind == ORDER:
+            news = orders(slots, begin, end)
+            begin = end
+            yield kind, news, news
+            continue
         first, last = begin * SLOT_BYTES, end * SLOT_BYTES
         known = _READERS.get(kind)
         if known is None:
@@ -151,80 +147,6 @@ def since_snapshot(records: np.ndarray) -> tuple[np.ndarray, list[int]]:
 def as_records(slots: np.ndarray) -> np.ndarray:
     """What a ring's ``pop_many`` returns, seen as records."""
     return slots.view(record_dtype).reshape(-1)
-
-
-def denial(order: OrderFields) -> tuple[str, float, float]:
-    """Deny code, limit and value of a denied request; empty of any other order."""
-    if order.status != DENIED:
-        return "", 0.0, 0.0
-    return DENY_CODES.get(order.reason, ""), order.queue_ahead, order.queue_traded
-
-
-def order_update(
-    row: OrderRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str
-) -> p.OrderUpdate:
-    """An ORDER record for everyone."""
-    order = OrderFields(*row.order)
-    return p.OrderUpdate(
-        epoch,
-        seq,
-        header.ts,
-        strategy_id,
-        symbol,
-        order.order_id,
-        order.client_order_id,
-        SIDE[order.side],
-        ORDER_TYPE[order.order_type],
-        TIF[order.time_in_force],
-        STATUS[order.status],
-        STATUS[row.prev_status],
-        row.px,
-        row.qty,
-        row.leaves_qty,
-        REASON[order.reason],
-        header.step,
-        *denial(order),
-    )
-
-
-def execution(
-    row: OrderRow,
-    order: OrderFields,
-    executed: bool,
-    header: Header,
-    epoch: int,
-    seq: int,
-    strategy_id: str,
-    symbol: str,
-) -> p.Execution:
-    """An ORDER record for its owner; ``executed`` says whether its last execution is news."""
-    return p.Execution(
-        epoch,
-        seq,
-        header.ts,
-        order.exch_ts,
-        strategy_id,
-        symbol,
-        order.client_order_id,
-        order.order_id,
-        SIDE[order.side],
-        ORDER_TYPE[order.order_type],
-        TIF[order.time_in_force],
-        STATUS[order.status],
-        STATUS[row.prev_status],
-        row.px,
-        row.qty,
-        row.leaves_qty,
-        row.cum_exec_qty,
-        row.exec_px if executed else 0.0,
-        row.exec_qty if executed else 0.0,
-        order.fee if executed else 0.0,
-        bool(order.is_maker) and executed,
-        REASON[order.reason],
-        header.step,
-        *denial(order),
-        row.journal_seq,
-    )
 
 
 def fill(row: FillRow, header: Header, epoch: int, seq: int, strategy_id: str, symbol: str) -> p.Fill:

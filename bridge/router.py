@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bridge import codec, records
 from bridge import protocol as p
+from bridge import records
 from bridge.attempts import Ration
 from bridge.control import Control
 from bridge.external import External, Live, Peer
 from bridge.intake import Intake, Intakes
 from bridge.link import ALL_INSTRUMENTS, EngineLink
+from bridge.ordernews import OrderNews
 from bridge.requests import Requests
 from bridge.sessions import Sessions
-from bridge.streams import order_ended
 from engine.core.types import Status
 
 REFUSED_BURST = 20
@@ -209,30 +209,27 @@ class Router:
             external.seated, external.symbols = True, frozenset(blob.symbols)
             external.grace = self._grace
 
-    def order(self, header: records.Header, row: records.OrderRow, symbol: str) -> None:
+    def order(self, news: OrderNews, symbol: str) -> None:
         """An ORDER record: an execution, if its strategy is external."""
-        external = self._by_slot.get(header.strategy)
+        external = self._by_slot.get(news.strategy)
         if external is None:
             return
-        seq = external.exec_seq + 1
-        order = records.OrderFields(*row.order)
-        known = external.live.get(order.client_order_id)
+        seq, number, done = external.exec_seq + 1, news.client_order_id, news.cum_exec_qty
+        known = external.live.get(number)
         # An order carries its last execution with it; only the update that brings a new one may tell it.
-        executed = row.cum_exec_qty > known.done if known else order.status != row.prev_status
-        message = records.execution(
-            row, order, executed, header, self._epoch, seq, external.strategy_id, symbol
-        )
-        if order_ended(message.status, message.prev_status, message.reason):
-            external.live.pop(message.client_order_id, None)
-        elif message.status != "DENIED" and message.client_order_id:
-            external.live[message.client_order_id] = Live(header.instrument, order.side, row.cum_exec_qty)
+        executed = done > known.done if known else news.changed
+        frame = news.execution(executed, self._epoch, seq, external.strategy_id, symbol)
+        if news.ended:
+            external.live.pop(number, None)
+        elif number and not news.denied:
+            if known is None or known.done != done:
+                external.live[number] = Live(news.instrument, news.side, done)
             if external.told is not None:
-                external.told.add(message.client_order_id)
-        frame = codec.encode(message)
+                external.told.add(number)
         external.exec_seq = seq
         external.kept.append(frame)
         if external.intake is not None:
-            self._intakes.told(external.intake, message.client_order_id, frame)
+            self._intakes.told(external.intake, number, frame)
         if external.peer is not None and external.peer.live:
             self._sessions.send_frame(external.peer, frame)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from bridge.external import Peer
 from bridge.inflow import RECORDS_A_TURN, Inflow
 from bridge.intake import Intakes
 from bridge.keyring import Keyring
+from bridge.lane import SPIN_NS
 from bridge.lanes import Lanes
 from bridge.leash import Leashes
 from bridge.link import CONTROL_OUT, MARKET_OUT, ORDERS_OUT, TELEMETRY_OUT, EngineLink
@@ -33,6 +34,7 @@ from bridge.sessions import LOST, TICKS_PER_BEAT, Sessions
 from bridge.sockets import Doors
 from bridge.stamps import server_clock
 from bridge.trial import try_doors
+from engine.core.sleeper import Lookout, Sleeper
 
 if TYPE_CHECKING:
     Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -98,6 +100,7 @@ class Server:
         self._leash_fds, self._lanes_fd = self._leashes.descriptors, self._lanes.fileno()
         for descriptor in (*self._leash_fds, self._lanes_fd):
             doors.wake_by(descriptor)
+        self._sleeper = Sleeper(doors.fileno(), Lookout(SPIN_NS))
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
         self._next_tick = time.monotonic() + self._interval
@@ -202,35 +205,31 @@ class Server:
         Returns:
             Whether there may be more to do at once.
         """
-        wait = min(timeout_s, max(0.0, self._next_tick - time.monotonic()))
+        wait, incoming = min(timeout_s, self._next_tick - time.monotonic()), self._link.incoming
         if self.durability.busy:
             wait = min(wait, LOOK_S)
-        armed = False
-        others = () if self.durability.full else self._link.incoming
-        if wait and not self.doors.any_waiting() and self._lanes.arm(others):
-            armed = self._link.arm() or self.durability.full
-        ready = self.doors.wait(wait if armed else 0.0)
-        rung = self._link.bell.fd in ready
-        if armed or rung:
-            self._link.disarm(rung)
-        self._lanes.disarm()
+            if self.durability.full:
+                incoming = self._link.all_but_orders
+        if wait > 0 and self.doors.any_waiting():
+            wait = 0.0
+        lanes, sleeper = self._lanes, self._sleeper
+        look = wait > 0 and lanes.was_busy()
+        ready = sleeper.sleep(self._link.bell, incoming, lanes.rings, wait, look)
         self.durability.release()
-        if len(ready) > rung:
-            if not ready.isdisjoint(self._leash_fds):
-                self._leashes.look()
-            if self._lanes_fd in ready:
-                self._lanes.look()
+        if ready:
+            self._noticed(ready)
         knocks = self.doors.knocks
         if knocks:
             self._at_the_door()
             self._receive("control")
-        filled = self._link.filled()
+        filled = sleeper.filled
         if filled & CONTROL_OUT:
             self.inflow.replies()
         more = bool(filled & ORDERS_OUT) and self.inflow.orders()
         if knocks:
             self._receive("orders")
-        more |= self._lanes.receive(self._on_lane)
+        if sleeper.more_filled or lanes.ending:
+            more |= lanes.receive(self._on_lane)
         if filled & TELEMETRY_OUT:
             telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
             self.publisher.telemetry(telemetry)
@@ -247,6 +246,14 @@ class Server:
             if self.sessions.tick():
                 self._beat()
         return more
+
+    def _noticed(self, ready: Collection[int]) -> None:
+        """Looks after descriptors that are ready."""
+        self.doors.noticed(ready)
+        if not self._leash_fds.isdisjoint(ready):
+            self._leashes.look()
+        if self._lanes_fd in ready:
+            self._lanes.look()
 
     def _beat(self) -> None:
         """A whole heartbeat interval has passed."""

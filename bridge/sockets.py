@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +100,11 @@ class Doors:
         return socket
 
     def wake_by(self, descriptor: int) -> None:
-        """Has :meth:`wait` end for a file descriptor as well."""
+        """Has :meth:`fileno` be readable for a file descriptor as well."""
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def _watch(self) -> None:
-        """Has :meth:`wait` end for all sockets as they are now."""
+        """Has :meth:`fileno` be readable for all sockets as they are now."""
         for descriptor in self._names:
             # Of a socket that was closed, it is gone already.
             with contextlib.suppress(OSError):
@@ -117,19 +117,16 @@ class Doors:
             self._epoll.register(descriptor, select.EPOLLIN)
         self._used = set(self._sockets)
 
-    def wait(self, timeout_s: float) -> Set[int]:
-        """Waits until there may be something to do.
+    def fileno(self) -> int:
+        """An epoll descriptor that is readable when there may be something to do."""
+        return self._epoll.fileno()
 
-        Args:
-            timeout_s: At most so many seconds.
-
-        Returns:
-            The descriptors of :meth:`wake_by` that are ready.
-        """
-        ready = {descriptor for descriptor, _ in self._epoll.poll(timeout_s)}
-        for descriptor in ready & self._names.keys():
-            self._used.add(self._names[descriptor])
-        return ready
+    def noticed(self, ready: Iterable[int]) -> None:
+        """Some descriptors were found ready, perhaps sockets' among them."""
+        for descriptor in ready:
+            name = self._names.get(descriptor)
+            if name is not None:
+                self._used.add(name)
 
     @property
     def knocks(self) -> bool:
@@ -146,7 +143,7 @@ class Doors:
         return False
 
     def any_waiting(self) -> bool:
-        """Whether any socket has something to read; only then :meth:`wait` may be left out."""
+        """Whether any socket has something to read; their descriptors may not tell."""
         return bool(self._used) and any(self.waiting(name) for name in tuple(self._used))
 
     def send(self, channel: str, identity: bytes, frame: bytes) -> None:
@@ -158,7 +155,7 @@ class Doors:
             self.dropped += 1
 
     def look_everywhere(self) -> None:
-        """As :meth:`look`, without :meth:`wait` before it."""
+        """As :meth:`look`, without :meth:`noticed` before it."""
         self._used.update(self._sockets)
         self.look()
 

@@ -2,22 +2,17 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from engine.core.clock cimport CLOCK_STEADY, ClockState, clock_now
 from engine.core.ring cimport (
-    MAX_BELL_RINGS,
     SPSC_EMPTY,
     SPSC_FULL,
     SPSC_OK,
     Ring,
-    SpscRing,
-    ring_handles,
     ring_notify,
     spsc_claim,
     spsc_consume,
-    spsc_is_empty,
     spsc_peek,
     spsc_publish,
     spsc_slot,
@@ -25,60 +20,6 @@ from engine.core.ring cimport (
 )
 
 from engine.core.errors import RingCorrupt
-
-
-cdef extern from *:
-    """
-    #if defined(__x86_64__)
-    #define ringbook_pause() __builtin_ia32_pause()
-    #elif defined(__aarch64__)
-    #define ringbook_pause() __asm__ __volatile__("yield")
-    #else
-    #define ringbook_pause() ((void)0)
-    #endif
-    """
-    void ringbook_pause() noexcept nogil
-
-
-cdef enum:
-    PAUSES = 8
-
-
-def spin(rings, int64_t spin_ns) -> bool:
-    """Looks at rings again and again, without the GIL.
-
-    What comes within a few microseconds comes sooner than a sleeper could wake.
-
-    Args:
-        rings: At most 32.
-        spin_ns: For how long, nanoseconds.
-
-    Returns:
-        Whether a ring has something to read.
-    """
-    cdef SpscRing* handles[MAX_BELL_RINGS]
-    cdef uint32_t n = ring_handles(rings, handles)
-    cdef int found
-    with nogil:
-        found = _spin(handles, n, spin_ns)
-    return found != 0
-
-
-cdef int _spin(SpscRing** rings, uint32_t n, int64_t spin_ns) noexcept nogil:
-    cdef ClockState clock
-    cdef int64_t end
-    cdef uint32_t i
-    clock.now, clock.kind = 0, CLOCK_STEADY
-    end = clock_now(&clock) + spin_ns
-    while True:
-        for i in range(n):
-            if not spsc_is_empty(rings[i]):
-                return 1
-        if clock_now(&clock) >= end:
-            return 0
-        # Not sched_yield: on a busy machine who yields is given the core back milliseconds later.
-        for i in range(PAUSES):
-            ringbook_pause()
 
 
 @cython.final

@@ -75,23 +75,6 @@ cdef uint32_t ring_handles(object rings, SpscRing** out) except? 0xffffffff:
     return n
 
 
-def filled(rings) -> int:
-    """Which rings have something to read (or are corrupt, which reading will tell).
-
-    Args:
-        rings: At most 32.
-
-    Returns:
-        A bit each, the first ring's is 1.
-    """
-    cdef SpscRing* handles[MAX_BELL_RINGS]
-    cdef uint32_t i, bits = 0, n = ring_handles(rings, handles)
-    for i in range(n):
-        if not spsc_is_empty(handles[i]):
-            bits |= <uint32_t>1 << i
-    return bits
-
-
 @cython.final
 cdef class Bell:
     """Wakes one sleeping consumer of several rings through one file descriptor.

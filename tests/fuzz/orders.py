@@ -35,15 +35,11 @@ KEPT = 4000
 """Orders that the client remembers and may send again."""
 
 
-def _template() -> tuple[records.Header, records.OrderRow, int, int]:
+def _template() -> np.ndarray:
     batch = np.zeros(1, record_dtype)
     batch["kind"], batch["strategy"] = Kind.ORDER, SLOT
-    row = batch["payload"].view(order_record_dtype)
-    row["order"]["side"] = 1
-    names = row["order"].dtype.names
-    (_, headers, rows) = next(records.runs(batch))
-    places = names.index("client_order_id"), names.index("status")
-    return headers[0], records.OrderRow(*rows[0]), *places
+    batch["payload"].view(order_record_dtype)["order"]["side"] = 1
+    return batch
 
 
 class Campaign:
@@ -67,7 +63,7 @@ class Campaign:
         self.session = ""
         self.seq = 0
         self.parts: Parts
-        self.header, self.row, self.id_place, self.status_place = _template()
+        self.record = _template()
         self.intakes: Intakes | None = None
         self.restart()
 
@@ -104,9 +100,10 @@ class Campaign:
 
     def tell(self, number: int, status: Status) -> None:
         """The engine says what became of an order."""
-        order = list(self.row.order)
-        order[self.id_place], order[self.status_place] = number, int(status)
-        self.parts.router.order(self.header, self.row._replace(order=tuple(order)), "BTCUSDT")
+        order = self.record["payload"].view(order_record_dtype)["order"]
+        order["client_order_id"], order["status"] = number, int(status)
+        ((_, (news,), _),) = records.runs(self.record)
+        self.parts.router.order(news, "BTCUSDT")
 
     def send(self, message: Any, identity: bytes) -> list[Any]:
         """Sends a message and returns what was answered; the engine takes what has reached it."""

@@ -3,12 +3,12 @@
 import array
 import contextlib
 import fcntl
-import itertools
 import logging
 import os
 import resource
 import select
 import socket
+import threading
 import time
 
 import pytest
@@ -16,9 +16,10 @@ import zmq
 
 from bridge import protocol as p
 from bridge.errors import BridgeError
-from bridge.lane import GREETING, MOST_LEFT_OUT, ORDERS, SUBSCRIBE, UNSUBSCRIBE, Lane, Lookout, memory
+from bridge.lane import GREETING, ORDERS, SUBSCRIBE, UNSUBSCRIBE, Lane, memory
 from bridge.lanes import MAX_LANES, Lanes
-from engine.core.ring import Ring
+from engine.core.ring import Bell, Ring
+from engine.core.sleeper import Lookout, Sleeper
 
 LOG = logging.getLogger("test")
 
@@ -35,6 +36,13 @@ class Bridge:
         self.subscribed = []
         self.lanes = Lanes(base, lambda prefix, on: self.subscribed.append((prefix, on)), LOG)
         self.got = []
+        self.bell = Bell()
+        self.epoll = select.epoll()
+        self.epoll.register(self.lanes.fileno(), select.EPOLLIN)
+        self.sleeper = Sleeper(self.epoll.fileno(), Lookout(0))
+
+    def sleep(self, timeout_s):
+        return self.sleeper.sleep(self.bell, (), self.lanes.rings, timeout_s, False)
 
     def turn(self):
         self.lanes.look()
@@ -107,21 +115,17 @@ def test_a_stream_goes_to_those_who_want_its_topic(bridge, lane, base):
 
 
 def test_an_end_that_sleeps_is_rung(bridge, lane):
-    poll = zmq.Poller()
-    poll.register(bridge.lanes.fileno(), zmq.POLLIN)
     bridge.until(lambda: len(bridge.lanes) == 1)
     assert lane.taken()
-    assert bridge.lanes.arm()
-    assert not poll.poll(0)
-    lane.ends["orders"].send(b"x")
-    assert poll.poll(5000)
-    bridge.lanes.disarm()
+    assert bridge.sleep(0.01) == []
+    timer = threading.Timer(0.05, lambda: lane.ends["orders"].send(b"x"))
+    timer.start()
+    assert bridge.sleep(20.0) == [bridge.lanes.fileno()]
+    timer.join()
+    assert bridge.sleeper.more_filled
     bridge.turn()
     assert [frame for _, frame in bridge.got] == [b"x"]
-    assert not poll.poll(0)
-    # Had it been armed with something there, it would sleep beside it.
-    lane.ends["orders"].send(b"y")
-    assert not bridge.lanes.arm()
+    assert bridge.sleep(0.01) == []
     mine = zmq.Poller()
     mine.register(lane.fd, zmq.POLLIN)
     assert lane.arm()
@@ -132,21 +136,17 @@ def test_an_end_that_sleeps_is_rung(bridge, lane):
     assert taken(lane.ends["orders"]) == [[b"answer"]]
 
 
-def test_a_market_that_never_rests_keeps_the_bridge_from_sleeping_once_for_each_message(bridge, lane):
-    market = Ring(2)
-    market.push(bytes(256))
+def test_what_a_lane_had_or_was_sent_makes_it_busy_once(bridge, lane):
     bridge.until(lambda: len(bridge.lanes) == 1)
-    assert bridge.lanes.arm([market])
-    bridge.lanes.disarm()
+    assert not bridge.lanes.was_busy()
     lane.ends["orders"].send(b"hello")
     bridge.until(lambda: bridge.got)
-    assert not bridge.lanes.arm([market])
-    assert bridge.lanes.arm([market])
-    bridge.lanes.disarm()
+    assert bridge.lanes.was_busy()
+    assert not bridge.lanes.was_busy()
     # An answer may be answered.
     assert bridge.lanes.send(bridge.got[0][0], b"welcome")
-    assert not bridge.lanes.arm([market])
-    assert bridge.lanes.arm([market])
+    assert bridge.lanes.was_busy()
+    assert not bridge.lanes.was_busy()
 
 
 def test_a_client_that_dies_is_found_at_once(bridge, base):
@@ -303,28 +303,9 @@ def test_without_a_directory_there_are_none(tmp_path):
     assert p.lane_path("tcp://127.0.0.1:1") == ""
     assert p.lane_path("shm:///run/x/") == "/run/x/lane.sock"
     lanes = Lanes("tcp://127.0.0.1:1", lambda *_: None, LOG)
-    assert lanes.arm()
+    assert lanes.rings == ()
     lanes.close()
     with pytest.raises(BridgeError, match=r"lane\.sock"):
         Lanes(f"ipc://{tmp_path}/missing", lambda *_: None, LOG)
     with pytest.raises(OSError):
         Lane(p.lane_path(f"ipc://{tmp_path}"))
-
-
-def test_looking_in_vain_is_left_out_more_and_more_until_it_pays(monkeypatch):
-    finds, looked = [False] * 9 + [True] * 3 + [False] * 3, []
-
-    def spin(rings, spin_ns):
-        looked.append(turn)
-        return finds[len(looked) - 1]
-
-    monkeypatch.setattr("bridge.lane.spin", spin)
-    lookout = Lookout()
-    turn = 0
-    while len(looked) < len(finds):
-        lookout.look(())
-        turn += 1
-    gaps = [two - one for one, two in itertools.pairwise(looked)]
-    # The first in vain is forgiven. Then it is done again after 1, 3, 7, ... turns; at most after so many.
-    in_vain = [min(2**n, MOST_LEFT_OUT + 1) for n in range(1, 9)]
-    assert gaps == [1, *in_vain, 1, 1, 1, 1, 2]

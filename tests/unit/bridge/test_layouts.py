@@ -18,7 +18,6 @@ from engine.runtime.records import (
 )
 
 PAYLOADS = {
-    Kind.ORDER: order_record_dtype,
     Kind.FILL: fill_record_dtype,
     Kind.POSITION: position_record_dtype,
     Kind.STATUS: status_record_dtype,

@@ -3,13 +3,12 @@
 import os
 import random
 import struct
-import threading
 
 import numpy as np
 import pytest
 
 from engine.core.errors import RingCorrupt
-from engine.core.frames import Frames, spin
+from engine.core.frames import Frames
 from engine.core.ring import Bell, Ring
 
 HEADER = struct.Struct("<IHH")
@@ -71,24 +70,12 @@ def test_two_processes_lose_and_change_nothing(tmp_path):
     consumer, got = Frames(ring), []
     while len(got) < len(sizes):
         found = consumer.take()
-        if not found and not spin((ring,), 20_000):
+        if not found:
             bell.wait((ring,), 5_000_000_000)
         got += found
     assert os.waitpid(child, 0)[1] == 0
     for number, (size, (tag, head, body)) in enumerate(zip(sizes, got, strict=True)):
         assert (tag, head, body) == (number & 0xFFFF, b"%d" % number, bytes([number & 0xFF]) * size)
-
-
-def test_spinning_ends_when_something_comes_or_time_is_up():
-    ring = Ring(16, 64)
-    assert not spin((ring,), 1000)
-    Frames(ring).send(0, b"x")
-    assert spin((ring,), 0)
-    assert len(Frames(ring).take()) == 1
-    timer = threading.Timer(0.05, lambda: Frames(ring).send(1, b"y"))
-    timer.start()
-    assert spin((ring,), 5_000_000_000)
-    timer.join()
 
 
 @pytest.mark.parametrize(

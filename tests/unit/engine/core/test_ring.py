@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.core.errors import CapacityError, InvariantError, RingCorrupt
-from engine.core.ring import Bell, Ring, filled
+from engine.core.ring import Bell, Ring
 
 HEAD, TAIL, LINE = 128, 256, 128
 SLOTS = 4 * LINE
@@ -364,16 +364,3 @@ def test_no_wake_up_is_lost_between_two_threads():
     (out,) = drain(bell, [ring], n)
     thread.join()
     assert out == list(range(n))
-
-
-def test_filled_has_a_bit_for_each_ring_that_holds_something():
-    rings = [Ring(4, 8) for _ in range(32)]
-    assert filled([]) == filled(rings) == 0
-    held = {0, 3, 32 - 1}
-    for place in held:
-        rings[place].push(b"x")
-    assert filled(rings) == sum(1 << place for place in held)
-    rings[3].pop()
-    assert filled(rings) == sum(1 << place for place in held - {3})
-    with pytest.raises(ValueError, match="at most 32"):
-        filled([*rings, rings[0]])
