@@ -302,11 +302,12 @@ class Client(BaseClient, Operator):
                 # A call of any kind may have swallowed what a descriptor had to say.
                 everything = more or self._again or self._wake_read in ready
                 self._again = False
-                more = self._drain(watch.names(ready, everything))
+                # Before anything is read: whoever was stopped throws some of it away.
                 if time.monotonic() >= next_tick:
                     self._session.tick()
                     next_tick = time.monotonic() + interval
-                    more = True
+                    everything = True
+                more = self._drain(watch.names(ready, everything))
                 more |= self._again
         self._finish()
 

@@ -204,6 +204,14 @@ class LaneEnd:
             messages += self._frames.take(most - len(messages))
         return [[head, body] if head else [body] for _, head, body in messages]
 
+    def skip(self) -> None:
+        """Throws away what waits."""
+        self._taken.clear()
+        if self._frames is not None:
+            for _ in range(len(self._frames.ring) + 1):
+                if not self._frames.take():
+                    break
+
     def recv_multipart(self, flags: int = 0) -> list[bytes]:
         """Takes a message; one of a stream has its topic in front.
 

@@ -39,8 +39,8 @@ from engine.core.sleeper import Lookout, Sleeper
 if TYPE_CHECKING:
     Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
-MARKET_BACKLOG = 2048
-"""Records in ``market_out`` beyond which books are conflated: clients want the present, not the past."""
+MARKET_BACKLOG = 8192
+"""Records in ``market_out``, 10 ms of work, beyond which books are conflated: clients want the present."""
 CONFLATED_A_TURN = 1 << 13
 FINISH_S = 1.0
 """How long a bridge that is told to stop waits for what it holds back to become durable."""

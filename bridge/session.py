@@ -2,7 +2,7 @@
 
 A driver (client.py with a thread, aioclient.py with asyncio) owns a transport, calls :meth:`Session.tick`
 every HEARTBEAT_NS and :meth:`Session.receive` for every message; timeouts are counted in ticks, so a
-process that was stopped does not take its server for dead.
+process that was stopped does not take its server for dead. The clock only tells that it was.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ BACKOFF_TICKS = (5, 10, 20, 40, 80)
 """0.5, 1, 2, 4, 8 s between attempts to reconnect; the last one repeats."""
 HELLO_TICKS = 20
 """Ticks that a server has to answer hello."""
+STALLED_S = 1.0
+"""A client whose ticks have been so far apart has been stopped: what waits for it is no market any more."""
 NO_ANSWER = "no answer to hello"
 FATAL = frozenset({"version_mismatch", "bad_hello", "forbidden", "unknown_symbol", "refused"})
 """Refusals of hello that asking again does not change."""
@@ -94,6 +96,7 @@ class Session:
         self._pending: dict[int, Waiter] = {}
         self._next_id = time.time_ns() // 1000
         self._attempt = self._wait = self._hello_age = 0
+        self._ticked = time.monotonic()
 
     # --- the driver's side -----------------------------------------------------------------------
 
@@ -118,6 +121,7 @@ class Session:
 
     def tick(self) -> None:
         """One heartbeat interval has passed: beat, count misses, repeat what was not answered."""
+        before, self._ticked = self._ticked, time.monotonic()
         if self.state is ConnectionState.CLOSED:
             return
         if self._wait > 0:
@@ -138,6 +142,10 @@ class Session:
             if self._misses[channel] > self.heartbeat_misses:
                 self._lost(f"no heartbeat on the {channel} socket")
                 return
+        if self._ticked - before > STALLED_S and self.welcome is not None:
+            # To read all that would take long, and most of it is lost in the middle.
+            self.transport.renew_market(self.welcome.market_endpoint)
+            self.subscriptions.renewed(self.welcome.epoch)
         self.subscriptions.tick()
         self.executions.tick()
 
@@ -285,6 +293,8 @@ class Session:
             return
         if error.code == "hello_first":
             self._lost("the server does not know this session")
+            # It is there, and has only given us up.
+            self._wait = 1
             return
         if error.request_id and not self.subscriptions.refused(error.request_id):
             waiter = self._pending.pop(error.request_id, None)

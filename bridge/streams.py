@@ -13,7 +13,7 @@ RETRY_TICKS = 10
 TAIL_TICKS = 10
 """Silent ticks after which a stream asks whether it has missed the last message."""
 MAX_WAITING = 20_000
-"""Messages that a stream keeps while it waits for a snapshot or a replay; then it starts anew."""
+"""Messages that a stream keeps while it waits for a snapshot or a replay; then it forgets them."""
 ENDED_KEPT = 10_000
 """Ended orders that a client remembers."""
 ENDED = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "DENIED", "REFUSED", "LOST"})
@@ -99,7 +99,8 @@ class Stream:
         self._silent = 0
         if not self.live:
             if len(self._waiting) >= MAX_WAITING:
-                self.restart()
+                # The answer is still on its way, and heals most of them; the rest is one more gap.
+                self._waiting.clear()
             self._waiting.append(message)
             return []
         if message.epoch != self.epoch:

@@ -79,8 +79,18 @@ class Subscriptions:
             stream.resume(epoch)
             self._ask(stream)
 
+    def renewed(self, epoch: int) -> None:
+        """What waited of the market was thrown away: subscribes to it again and asks for what was missed."""
+        self._requests.clear()
+        for topic, stream in self.streams.items():
+            if topic.startswith("md."):
+                self._session.transport.subscribe(topic, True)
+            stream.resume(epoch)
+            self._ask(stream)
+        self.lost()
+
     def lost(self) -> None:
-        """The connection is gone."""
+        """What comes is not known any more to be all that there is."""
         for book in self.books.values():
             book.stale = True
 

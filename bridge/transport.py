@@ -44,6 +44,9 @@ class Transport(Protocol):
     def open_streams(self, market: str, telemetry: str) -> None:
         """Connects the two subscribers."""
 
+    def renew_market(self, market: str) -> None:
+        """Throws away what waits of the market; subscriptions to it are gone, those of a lane stay."""
+
     def hold_leash(self, base: str, session: str) -> None:
         """Lets the server know at once when this process ends."""
 
@@ -155,10 +158,20 @@ class SocketTransport:
             self.sockets["market"] = self._lane.ends["market"]
             return
         for name, endpoint in (("market", market), ("telemetry", telemetry)):
-            old = self.sockets.pop(name, None)
-            if old is not None:
-                old.close(0)
-            self._connect(name, zmq.SUB, endpoint)
+            self._reconnect(name, endpoint)
+
+    def _reconnect(self, name: str, endpoint: str) -> None:
+        old = self.sockets.pop(name, None)
+        if old is not None:
+            old.close(0)
+        self._connect(name, zmq.SUB, endpoint)
+
+    def renew_market(self, market: str) -> None:
+        """Throws away what waits of the market; subscriptions to it are gone, those of a lane stay."""
+        if self._lane is not None:
+            self._lane.ends["market"].skip()
+        else:
+            self._reconnect("market", market)
 
     def send(self, channel: str, frame: bytes) -> bool:
         """Sends without waiting; False if the socket is full or gone."""

@@ -32,6 +32,7 @@ from bridge import protocol as p
 from bridge.books import Book
 from bridge.client import Client, connect
 from engine.runtime.records import Flag, Kind, depth_record_dtype, record_dtype
+from engine.runtime.rundir import RING_SLOTS
 from tests.kit.fake_engine import BridgeProcess, FakeEngine, wait_until
 from tests.kit.patience import PATIENT
 
@@ -306,7 +307,10 @@ def campaign(stopped: int, rate: int, seconds: float, clients: int = CLIENTS) ->
         seconds: For how long.
         clients: How many of those stopped are whole clients.
     """
-    with tempfile.TemporaryDirectory() as folder, FakeEngine(Path(folder) / "rings") as engine:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FakeEngine(Path(folder) / "rings", slots=RING_SLOTS["market_out"]) as engine,
+    ):
         endpoint = f"ipc://{folder}/s"
         bridge = BridgeProcess(engine, endpoint, **PATIENT)
         market = Market(engine)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -215,6 +216,47 @@ def test_slow_consumer_starts_again_from_a_snapshot(engine, bridge, monkeypatch)
         assert [m.seq for m in follow[1:]] == list(
             range(follow[0].seqs[DEPTH] + 1, client.book("BTCUSDT").seq + 1)
         )
+
+
+@pytest.mark.parametrize("changes", [50, 5000])
+def test_a_client_that_was_held_up_throws_away_what_waits(engine, any_endpoint, monkeypatch, changes):
+    """Its book is right again, by a replay of the little that it has missed or a snapshot."""
+    monkeypatch.setattr("bridge.session.STALLED_S", 0.3)
+    renewed = []
+    with (
+        bridge_thread(engine.config(any_endpoint, **PATIENT)),
+        connect(any_endpoint, **PATIENT) as client,
+    ):
+        renew = client._transport.renew_market
+        client._transport.renew_market = lambda market: (renewed.append(market), renew(market))
+        client.subscribe_depth("BTCUSDT")
+        client.subscribe_telemetry()
+        walk(engine, 100)
+        wait_until(lambda: same_book(client, engine))
+        assert renewed == []
+        with client.locked():
+            walk(engine, changes, seed=5)
+            time.sleep(0.5)
+        wait_until(lambda: renewed and same_book(client, engine))
+        walk(engine, 100, seed=6)
+        wait_until(lambda: same_book(client, engine))
+
+
+async def test_an_asyncio_client_that_was_held_up_throws_away_what_waits(engine, any_endpoint, monkeypatch):
+    monkeypatch.setattr("bridge.session.STALLED_S", 0.3)
+    renewed = []
+    with bridge_thread(engine.config(any_endpoint, **PATIENT)):
+        async with aioclient.connect(any_endpoint, **PATIENT) as client:
+            renew = client._transport.renew_market
+            client._transport.renew_market = lambda market: (renewed.append(market), renew(market))
+            client.subscribe_depth("BTCUSDT")
+            for turn in range(2):
+                walk(engine, 300, seed=turn)
+                if turn:
+                    time.sleep(0.5)  # all of the loop is held up
+                async with asyncio.timeout(20):
+                    while len(renewed) != turn or not same_book(client, engine):
+                        await asyncio.sleep(0.01)
 
 
 def test_restart_of_the_bridge(engine, endpoint):

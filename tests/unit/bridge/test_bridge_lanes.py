@@ -186,6 +186,18 @@ def test_who_reads_too_slowly_goes_without(bridge, lane):
     assert taken(lane.ends["market"]) == [[b"md.x", b"again"]]
 
 
+def test_what_waits_of_the_streams_may_be_thrown_away(bridge, lane):
+    lane.ends["market"].setsockopt(zmq.SUBSCRIBE, b"")
+    bridge.until(lambda: bridge.subscribed)
+    for number in range(500):
+        bridge.lanes.publish(b"md.x", b"%d" % number)
+    assert lane.ends["market"].recv_multipart() == [b"md.x", b"0"]
+    lane.ends["market"].skip()
+    assert not lane.ends["market"].waiting
+    bridge.lanes.publish(b"md.x", b"again")
+    assert taken(lane.ends["market"]) == [[b"md.x", b"again"]]
+
+
 def test_a_full_ring_is_answered_like_a_full_socket(lane):
     sent = 0
     with contextlib.suppress(zmq.Again):

@@ -1,13 +1,15 @@
 """The client's state machine, tick by tick, with a transport that only remembers."""
 
+import time
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 
 from bridge import codec
 from bridge import protocol as p
 from bridge.errors import CommandRefused, ConnectionLost, OrderRejected, VersionMismatch
-from bridge.session import BACKOFF_TICKS, HELLO_TICKS, Session
+from bridge.session import BACKOFF_TICKS, HELLO_TICKS, STALLED_S, Session
 from bridge.transport import ConnectionState
 
 BASE = "ipc:///tmp/x"
@@ -20,6 +22,7 @@ class Wire:
 
     def __init__(self):
         self.sent, self.topics, self.opened, self.full = [], {}, 0, False
+        self.renewed = []
 
     def open(self, base, channels):
         self.opened += 1
@@ -27,6 +30,10 @@ class Wire:
 
     def open_streams(self, market, telemetry):
         self.topics.clear()
+
+    def renew_market(self, market):
+        self.renewed.append(market)
+        self.topics = {topic: on for topic, on in self.topics.items() if not topic.startswith("md.")}
 
     def hold_leash(self, base, session):
         self.leash = session
@@ -139,8 +146,8 @@ def test_streams_are_asked_for_and_come_back_after_a_restart():
     assert session.subscriptions.stale("tm.log")
     tell(session, p.Error("hello_first", "who are you"))
     assert session.subscriptions.books["X"].stale
-    for _ in range(BACKOFF_TICKS[0]):
-        session.tick()
+    # The server is there, and answers at once.
+    session.tick()
     tell(session, welcome(epoch=1))
     assert [m.from_seq for m in wire.of(p.ReplayRequest)] == [5]
     tell(session, p.Goodbye())
@@ -151,6 +158,36 @@ def test_streams_are_asked_for_and_come_back_after_a_restart():
     session.subscriptions.unsubscribe(["md.X.depth"])
     assert wire.topics["md.X.depth"] is False
     assert session.subscriptions.books == {}
+
+
+def test_a_client_that_was_stopped_throws_away_what_waits_and_heals_the_gap(monkeypatch):
+    now = 100.0
+    clock = SimpleNamespace(monotonic=lambda: now, monotonic_ns=time.monotonic_ns, time_ns=time.time_ns)
+    monkeypatch.setattr("bridge.session.time", clock)
+    session, wire, _ = make(misses=30)
+    session.subscriptions.subscribe(["md.X.depth", "tm.log"])
+    tell(session, welcome())
+    for message in wire.of(p.SnapshotRequest):
+        book = [p.Depth(1, 4, "X", 0, 0, [(1.0, 2.0)], [], True)] * (message.topic == "md.X.depth")
+        tell(session, p.Snapshot(message.request_id, message.topic, 1, {message.topic: 4}, book))
+    for _ in range(5):
+        now += STALLED_S
+        session.tick()
+    assert wire.renewed == []
+    wire.sent.clear()
+    now += STALLED_S + 0.1
+    session.tick()
+    assert wire.renewed == ["ipc://m"]
+    assert wire.topics == {"md.X.depth": True, "tm.log": True}
+    assert [(m.topic, m.from_seq) for m in wire.of(p.ReplayRequest)] == [("md.X.depth", 5), ("tm.log", 5)]
+    assert session.subscriptions.books["X"].stale
+    tell(session, p.Replay(wire.of(p.ReplayRequest)[0].request_id, "md.X.depth", 1, False, []))
+    request = wire.of(p.SnapshotRequest)[-1]
+    later = p.Depth(1, 900, "X", 0, 0, [(2.0, 1.0)], [], True)
+    tell(session, p.Snapshot(request.request_id, "md.X.depth", 1, {"md.X.depth": 900}, [later]))
+    book = session.subscriptions.books["X"]
+    assert (book.bids, book.seq, book.stale) == ({2.0: 1.0}, 900, False)
+    assert session.state is ConnectionState.CONNECTED
 
 
 def test_an_admin_with_a_strategy_has_both_sockets():

@@ -137,6 +137,21 @@ def test_answers_to_old_requests_are_ignored():
     assert stream.replay(p.Replay(2, TOPIC, 1, True, [])) == []
 
 
+def test_an_answer_that_takes_longer_than_there_is_room_to_wait_still_counts(monkeypatch):
+    monkeypatch.setattr("bridge.streams.MAX_WAITING", 3)
+    stream = Stream(TOPIC)
+    stream.asked(1)
+    for seq in range(5, 10):
+        assert stream.message(depth(seq)) == []
+    snapshot = p.Snapshot(1, TOPIC, 1, {TOPIC: 6}, [])
+    # 5 to 7 are forgotten; 7 is a gap, and what came behind it is still there once that is closed.
+    assert stream.snapshot(snapshot) == [snapshot]
+    assert (stream.want.kind, stream.want.from_seq) == ("replay", 7)
+    stream.asked(2)
+    assert stream.replay(p.Replay(2, TOPIC, 1, True, [depth(7)])) == [depth(7), depth(8), depth(9)]
+    assert stream.live
+
+
 def test_a_request_is_repeated_when_nobody_answers():
     stream = Stream(TOPIC)
     stream.asked(1)
