@@ -84,7 +84,7 @@ class Subscriptions:
         self._requests.clear()
         for topic, stream in self.streams.items():
             if topic.startswith("md."):
-                self._session.transport.subscribe(topic, True)
+                self._connection.transport.subscribe(topic, True)
             stream.resume(epoch)
             self._ask(stream)
         self.lost()
