@@ -42,7 +42,7 @@ def percentile(counts, double q) -> float:
     place = max(place, int(np.flatnonzero(counts).min()))
     bounds = lower_bounds()
     inside = (wanted - (total[place] - counts[place])) / counts[place]
-    return float(bounds[place]) + inside * float(bounds[place + 1] - bounds[place])
+    return float(bounds[place] + inside * float(bounds[place + 1] - bounds[place]))
 
 
 def below(counts, bounds) -> list[list[int]]:

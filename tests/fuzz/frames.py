@@ -16,9 +16,10 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import zmq
@@ -29,7 +30,7 @@ from bridge.client import connect
 from bridge.errors import BridgeError
 from tests.kit.daemons import SIMULATED, Daemon
 from tests.kit.patience import PATIENT
-from tests.kit.quiet_engine import Comparison, apart, compare, keep_feed_with_engine
+from tests.kit.quiet_engine import Comparison, Timing, apart, compare, keep_feed_with_engine
 
 POOL = 4096
 WARM = 20_000
@@ -94,13 +95,6 @@ def malformed(rng: random.Random) -> list[bytes]:
     elif kind == 8:
         return [rng.choice((b"", frame, rng.randbytes(20))) for _ in range(rng.randrange(2, 20))]
     return [frame]
-
-
-class Timing(NamedTuple):
-    """How the engine is timed: rounds of three slices of so many seconds."""
-
-    rounds: int
-    seconds: float
 
 
 class Sender:
@@ -228,7 +222,7 @@ def flood(daemon: Daemon, base: str, name: str, frames: int, timing: Timing, rng
     peak = pulse.end()
     time.sleep(0.5)
     growth[-1] = resident(pid) - before
-    engine = compare(daemon, sender.send_for, rounds=timing.rounds, seconds=timing.seconds, q=99, rng=rng)
+    engine = compare(daemon, lambda: nullcontext(sender.send_for), timing, q=99, rng=rng)
     sender.close()
     served = serves(base)
     same = daemon.pid("bridge") == pid

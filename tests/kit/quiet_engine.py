@@ -14,8 +14,10 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,13 @@ from tests.kit.daemons import Daemon
 SETTLE_S = 0.2
 """Before each slice: what the one before has left behind is gone by then."""
 ENGINE_CPU = 0
+
+
+class Timing(NamedTuple):
+    """Rounds of three slices of so many seconds."""
+
+    rounds: int
+    seconds: float
 
 
 @dataclass
@@ -92,19 +101,19 @@ def apart() -> Iterator[str]:
 
 
 def keep_feed_with_engine(daemon: Daemon) -> None:
-    """Moves a daemon's feed to the engine's CPU."""
+    """Moves a daemon's feed to the engine's CPU, where it waits until the engine sleeps."""
     pid = daemon.pid("feed")
     assert pid is not None
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), {ENGINE_CPU})
+        os.sched_setscheduler(int(task.name), os.SCHED_BATCH, os.sched_param(0))
 
 
 def compare(
     daemon: Daemon,
-    load: Callable[[float], object],
+    load: Callable[[], AbstractContextManager[Callable[[float], object]]],
+    timing: Timing,
     *,
-    rounds: int,
-    seconds: float,
     q: float,
     rng: random.Random,
 ) -> Comparison:
@@ -112,21 +121,22 @@ def compare(
 
     Args:
         daemon: Whose engine.
-        load: Called with the seconds for which it is to last; returns when they are over, or soon after.
-        rounds: Of three slices each.
-        seconds: A slice.
+        load: Prepares it and takes it away again, outside the slice; what it gives is called with the seconds
+            for which the load is to last, and returns when they are over, or soon after.
+        timing: Of the slices.
         q: Which percentile to look at.
         rng: Says which slice is first.
     """
     found = Comparison(q)
     run = RunDir(daemon.run_path)
     fewest: list[int] = []
-    for _ in range(rounds):
+    for _ in range(timing.rounds):
         for kind in rng.sample(("quiet", "control", "loaded"), 3):
-            time.sleep(min(SETTLE_S, seconds))
-            before = read_steps(run)
-            (load if kind == "loaded" else time.sleep)(seconds)
-            after = read_steps(run)
+            time.sleep(min(SETTLE_S, timing.seconds))
+            with load() if kind == "loaded" else contextlib.nullcontext(time.sleep) as last:
+                before = read_steps(run)
+                last(timing.seconds)
+                after = read_steps(run)
             assert before is not None
             assert after is not None
             taken = after - before
