@@ -53,6 +53,7 @@ class Client(BaseClient, Operator):
         self._queues: list[queue.SimpleQueue[Any]] = []
         self._executions = Backlog()
         self._thread: threading.Thread | None = None
+        self._ident = 0
         self._stopping = self._again = False
         self._goodbye = ""
 
@@ -269,11 +270,11 @@ class Client(BaseClient, Operator):
 
     def _call(self, call: Callable[[], None]) -> None:
         # Sockets may change threads under a lock. A send may also swallow the wake-up of a socket's
-        # descriptor, so the thread is always told to look again.
+        # descriptor, so the thread is told to look again; a lane swallows nothing.
         with self._lock:
             call()
-        if threading.current_thread() is self._thread:
-            self._again = True
+        if threading.get_ident() == self._ident:
+            self._again = not self._transport.only_lane
         else:
             self._wake()
 
@@ -284,23 +285,24 @@ class Client(BaseClient, Operator):
 
     def _run(self) -> None:
         interval = p.HEARTBEAT_NS / 1e9
+        self._ident = threading.get_ident()
+        more, watch = False, Watch(self._wake_read)
         with self._lock:
             self._session.start()
+            watch.follow(self._transport.sockets)
         next_tick = time.monotonic() + interval
-        more, watch = False, Watch(self._wake_read)
         while not self._stopping:
-            with self._lock:
-                watch.follow(self._transport.sockets)
-            idle = self._transport.arm() and not more
-            ready = watch.wait(max(0.0, next_tick - time.monotonic()) if idle else 0.0)
-            if self._wake_read in ready:
+            ready = watch.wait(0.0 if more else next_tick - time.monotonic())
+            woken = self._wake_read in ready
+            if woken:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
             with self._lock:
-                if not self._transport.disarm():
+                if watch.cut:
+                    self._transport.cut()
                     self._session.cut()
                 # A call of any kind may have swallowed what a descriptor had to say.
-                everything = more or self._again or self._wake_read in ready
+                everything = more or self._again or woken
                 self._again = False
                 # Before anything is read: whoever was stopped throws some of it away.
                 if time.monotonic() >= next_tick:
@@ -309,6 +311,7 @@ class Client(BaseClient, Operator):
                     everything = True
                 more = self._drain(watch.names(ready, everything))
                 more |= self._again
+                watch.follow(self._transport.sockets)
         self._finish()
 
     def _drain(self, names: Iterable[str]) -> bool:

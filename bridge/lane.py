@@ -17,14 +17,14 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import zmq
 
 from engine.core.errors import CapacityError
 from engine.core.frames import Frames
 from engine.core.ring import Bell, Ring
-from engine.core.sleeper import Lookout
+from engine.core.sleeper import Lookout, Sleeper
 
 GREETING = b"ringbook lane 1\n"
 SLOT = 64
@@ -32,6 +32,8 @@ UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS = 1 << 13, 1 << 16, 1 << 16
 """Slots of the rings: half a megabyte to the bridge, four of answers and four of streams back."""
 SPIN_NS = 60_000
 """How long an end that has just had something to do looks for more before it sleeps."""
+NAMES = ((), ("orders",), ("market",), ("orders", "market"))
+"""Ends of a lane by the bits of their rings."""
 TAKEN_S = 0.1
 """How long the bridge has to take a lane that it is offered."""
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
@@ -127,6 +129,31 @@ class Lane:
         up = self._up
         return up is not None and up.send(tag, body)
 
+    def sleeper(self, epoll: int) -> Sleeper:
+        """What :meth:`sleep` sleeps by.
+
+        Args:
+            epoll: An epoll descriptor in which :attr:`fd` is registered, and whatever else is to wake.
+        """
+        return Sleeper(epoll, self._lookout)
+
+    def sleep(self, sleeper: Sleeper, timeout_s: float) -> Sequence[int]:
+        """Looks for a while if something came lately, then sleeps until there is something.
+
+        Args:
+            sleeper: Of :meth:`sleeper`; its ``filled`` is for :meth:`names` afterwards.
+            timeout_s: The longest wait, seconds.
+
+        Returns:
+            Descriptors that are ready, without :attr:`fd`.
+        """
+        look, self._busy = self._busy, False
+        return sleeper.sleep(self.bell, self._rings, (), timeout_s, look)
+
+    def names(self, filled: int) -> Sequence[str]:
+        """The ends that have something to take."""
+        return NAMES[filled]
+
     def arm(self) -> bool:
         """Looks for a while if something came lately, then asks to be rung; False if a ring has something."""
         if self._busy and self._lookout.look(self._rings):
@@ -173,12 +200,6 @@ class LaneEnd:
         """As a socket's: readable when there may be something."""
         return self.lane.fd
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something to take."""
-        frames = self._frames
-        return bool(self._taken) or (frames is not None and len(frames.ring) > 0)
-
     def send(self, frame: bytes, flags: int = 0) -> None:
         """Sends a message of the order socket.
 
@@ -195,13 +216,14 @@ class LaneEnd:
 
     def take(self, most: int) -> list[list[bytes]]:
         """Takes messages, at most so many, each as :meth:`recv_multipart` does."""
-        if not self.waiting:
-            return []
-        self.lane.has_more()
-        messages = [*self._taken]
-        self._taken.clear()
+        messages: list[tuple[int, bytes, bytes]] = []
+        if self._taken:
+            messages += self._taken
+            self._taken.clear()
         if self._frames is not None:
             messages += self._frames.take(most - len(messages))
+        if messages:
+            self.lane.has_more()
         return [[head, body] if head else [body] for _, head, body in messages]
 
     def skip(self) -> None:

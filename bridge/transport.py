@@ -145,6 +145,15 @@ class SocketTransport:
         self._close_lane()
         return False
 
+    def cut(self) -> None:
+        """The other end has let go of the lane."""
+        self._close_lane()
+
+    @property
+    def only_lane(self) -> bool:
+        """Whether everything goes over a lane."""
+        return self._lane is not None and "control" not in self.sockets
+
     def _close_lane(self) -> None:
         lane, self._lane = self._lane, None
         if lane is not None:

@@ -20,5 +20,6 @@ cdef class Lookout:
 cdef class Sleeper:
     cdef readonly uint32_t filled     # bits of the first rings that held something after the last sleep
     cdef readonly bint more_filled    # whether one of the others did
+    cdef readonly bint rung           # whether the bell of the first rings was readable
     cdef int epoll
     cdef Lookout lookout

@@ -163,7 +163,7 @@ cdef class Sleeper:
             count = ringbook_epoll(self.epoll, ready, MAX_READY, timeout_s if armed else 0.0)
             for i in range(n if armed else 0):
                 spsc_set_sleeping(handles[i], 0)
-            self.filled, self.more_filled = 0, False
+            self.filled, self.more_filled, self.rung = 0, False, False
             for i in range(first):
                 if not spsc_is_empty(handles[i]):
                     self.filled |= <uint32_t>1 << i
@@ -171,6 +171,7 @@ cdef class Sleeper:
                 self.more_filled |= not spsc_is_empty(handles[i])
             for k in range(count):
                 if ready[k] == fd:
+                    self.rung = True
                     bell_drain(fd)
         for k in range(count):
             if ready[k] != fd:
