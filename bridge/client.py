@@ -263,18 +263,23 @@ class Client(BaseClient, Operator):
 
     def _new_id(self) -> int:
         with self._lock:
-            return super()._new_id()
+            return self._session.new_id()
 
     def _send(self, message: Any) -> None:
-        self._call(lambda: super(Client, self)._send(message))
+        with self._lock:
+            self._session.send(message)
+        self._look_again()
 
     def _call(self, call: Callable[[], None]) -> None:
-        # Sockets may change threads under a lock. A send may also swallow the wake-up of a socket's
-        # descriptor, so the thread is told to look again; a lane swallows nothing.
         with self._lock:
             call()
+        self._look_again()
+
+    def _look_again(self) -> None:
+        # Sockets may change threads under a lock. A send may also swallow the wake-up of a socket's
+        # descriptor, so the thread is told to look again; a lane swallows nothing.
         if threading.get_ident() == self._ident:
-            self._again = not self._transport.only_lane
+            self._again |= not self._transport.only_lane
         else:
             self._wake()
 

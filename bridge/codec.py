@@ -60,6 +60,11 @@ def encode_for(channel: str, message: Any) -> bytes:
     return frame
 
 
+def decode_order(frame: bytes) -> Any:
+    """As :func:`decode_client`, of a message that is one frame."""
+    return _decode(_client_decoder, frame, p.MAX_FRAME)
+
+
 def decode_client(frames: Sequence[bytes]) -> Any:
     """The message in what a client sent on the order socket (without the identity frame).
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from dataclasses import dataclass, field
-from math import floor, isfinite
+from math import isfinite
 from typing import NamedTuple
 
 from bridge import protocol as p
 from bridge.intake import Intake
+from bridge.orderentry import MAX_UNITS, units
 from bridge.roles import OWN_PROCESS, Grant
 from bridge.stamps import StampCheck
 
 EXECUTIONS_KEPT = 10_000
 """Executions of each strategy that can be replayed."""
-MAX_UNITS = 2**53
-"""Most ticks or lots in an order: beyond it floats do not count."""
 
 
 class Live(NamedTuple):
@@ -84,15 +83,13 @@ def units_of(name: str, value: float, unit_name: str, unit: float) -> int:
     Raises:
         Invalid: Not finite, not above 0, too large, or no multiple; the text has field, value and limit.
     """
+    whole = units(value, unit)
+    if whole:
+        return whole
     if not isfinite(value) or value <= 0:
         raise Invalid("invalid_order", f"{name} {value!r} must be finite and above 0")
-    units = value / unit
-    if units > MAX_UNITS:
+    if value / unit > MAX_UNITS:
         raise Invalid(
             "invalid_order", f"{name} {value!r} is more than {MAX_UNITS} times {unit_name} {unit!r}"
         )
-    whole = floor(units + 0.5)
-    # A float's own error grows with the number of units; beyond that it is the user's.
-    if whole < 1 or abs(units - whole) > 1e-6 + units * 4e-16:
-        raise Invalid("invalid_order", f"{name} {value!r} is not a multiple of {unit_name} {unit!r}")
-    return whole
+    raise Invalid("invalid_order", f"{name} {value!r} is not a multiple of {unit_name} {unit!r}")

@@ -22,6 +22,7 @@ from pathlib import Path
 from bridge import codec
 from bridge import protocol as p
 from bridge.errors import BridgeError
+from bridge.orderentry import Slots
 
 ORDERS = 1 << 15
 """Orders that the table knows, of all sessions."""
@@ -35,7 +36,6 @@ _HEAD = struct.Struct("<8sQQQ")  # magic, order slots, next order slot, last ser
 _SESSION = struct.Struct("<QQQB32s64s64s")  # serial, received, floor, policy, session, strategy, owner
 _ORDER = struct.Struct("<QQ16s")  # serial, client_order_id, digest
 _LENGTH = struct.Struct("<H")
-_NUMBER = struct.Struct("<Q")
 _SESSION_SIZE, _ORDER_SIZE = 192, 1024
 _SESSIONS_AT = 64
 _ORDERS_AT = _SESSIONS_AT + SESSIONS * _SESSION_SIZE
@@ -114,6 +114,7 @@ class Intakes:
         elif (magic, slots) != (MAGIC, ORDERS):
             self._map.close()
             raise BridgeError(f"{path}: not a table of sessions of this version")
+        self._slots = Slots(self._map)
         self._by_place: list[tuple[Intake, int] | None] = [None] * ORDERS
         self._by_strategy: dict[str, Intake] = {}
         self._load()
@@ -170,7 +171,7 @@ class Intakes:
         self._serial += 1
         intake = Intake(secrets.token_hex(12), strategy_id, owner, on_loss, self._serial, place)
         self._by_strategy[strategy_id] = intake
-        self._map[24:32] = _NUMBER.pack(self._serial)
+        self._slots.number(24, self._serial)
         self._write(intake)
         return intake
 
@@ -182,7 +183,7 @@ class Intakes:
     def received(self, intake: Intake, seq: int) -> None:
         """A message with that number was taken."""
         intake.received = seq
-        _NUMBER.pack_into(self._map, _SESSIONS_AT + intake.place * _SESSION_SIZE + 8, seq)
+        self._slots.number(_SESSIONS_AT + intake.place * _SESSION_SIZE + 8, seq)
 
     def _write(self, intake: Intake) -> None:
         _SESSION.pack_into(
@@ -209,14 +210,9 @@ class Intakes:
             owner.floor = max(owner.floor, number)
             self._write(owner)
         self._next += 1
-        self._map[16:24] = _NUMBER.pack(self._next)
+        self._slots.number(16, self._next)
         at = _ORDERS_AT + place * _ORDER_SIZE
-        # The serial comes last: until then the slot is nobody's.
-        self._map[at : at + 8] = bytes(8)
-        self._map[at + _FIRST_AT : at + _FIRST_AT + _LENGTH.size] = bytes(_LENGTH.size)
-        self._map[at + _LAST_AT : at + _LAST_AT + _LENGTH.size] = bytes(_LENGTH.size)
-        self._map[at + 8 : at + _ORDER.size] = _NUMBER.pack(client_order_id) + content
-        self._map[at : at + 8] = _NUMBER.pack(intake.serial)
+        self._slots.order(at, at + _FIRST_AT, at + _LAST_AT, intake.serial, client_order_id, content)
         taken = intake.orders[client_order_id] = Taken(content, place)
         self._by_place[place] = (intake, client_order_id)
         return taken
@@ -226,7 +222,7 @@ class Intakes:
         taken = intake.orders.pop(client_order_id)
         self._by_place[taken.place] = None
         at = _ORDERS_AT + taken.place * _ORDER_SIZE
-        self._map[at : at + 8] = bytes(8)
+        self._slots.number(at, 0)
 
     def told(self, intake: Intake, client_order_id: int, frame: bytes) -> None:
         """Writes down what an order's client is told."""
@@ -236,16 +232,11 @@ class Intakes:
         at = _ORDERS_AT + taken.place * _ORDER_SIZE
         if not taken.first:
             taken.first = frame
-            self._store(at + _FIRST_AT, frame)
+            self._slots.frame(at + _FIRST_AT, frame)
         taken.last = frame
-        self._store(at + _LAST_AT, frame)
-
-    def _store(self, at: int, frame: bytes) -> None:
-        # While it is written the slot holds nothing, and never half of one and half of the other.
-        self._map[at : at + 2] = b"\0\0"
-        self._map[at + 2 : at + 2 + len(frame)] = frame
-        self._map[at : at + 2] = _LENGTH.pack(len(frame))
+        self._slots.frame(at + _LAST_AT, frame)
 
     def close(self) -> None:
         """Unmaps the table; the file stays."""
+        self._slots.release()
         self._map.close()

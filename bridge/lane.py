@@ -100,7 +100,7 @@ class Lane:
         up, answers, streams = rings
         up.set_bell(self.bell)
         self._rings: tuple[Ring, ...] = (answers, streams)
-        self._up: Frames | None = Frames(up)
+        self.up: Frames | None = Frames(up)
         self.ends = {
             "orders": LaneEnd(self, Frames(answers)),
             "market": LaneEnd(self, Frames(streams)),
@@ -126,7 +126,7 @@ class Lane:
 
     def send(self, tag: int, body: bytes) -> bool:
         """Sends without waiting; False if the ring is full."""
-        up = self._up
+        up = self.up
         return up is not None and up.send(tag, body)
 
     def sleeper(self, epoll: int) -> Sleeper:
@@ -182,7 +182,7 @@ class Lane:
         """Lets go; the memory goes with its last user, perhaps a thread that just looks at it."""
         if self.bell.fd >= 0:
             self.bell.close()
-            self._up, self._rings = None, ()
+            self.up, self._rings = None, ()
             for end in self.ends.values():
                 end.drop()
 
@@ -206,7 +206,8 @@ class LaneEnd:
         Raises:
             zmq.Again: The ring is full, or the lane closed.
         """
-        if not self.lane.send(ORDERS, frame):
+        up = self.lane.up
+        if up is None or not up.send(ORDERS, frame):
             raise zmq.Again
 
     def setsockopt(self, option: int, value: bytes) -> None:

@@ -11,7 +11,7 @@ import os
 import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from bridge import protocol as p
 from bridge.lane import ORDERS, SUBSCRIBE, UNSUBSCRIBE, greeting
@@ -56,6 +56,10 @@ class Lanes:
         subscribed: Told when the first lane wants the topics of a prefix, and when the last one ceases to.
         log: Says who came and went.
 
+    Attributes:
+        rings: What clients push to.
+        ending: Lanes whose client is gone, and whose last words are still to be taken.
+
     Raises:
         BridgeError: The socket cannot be made.
     """
@@ -68,9 +72,9 @@ class Lanes:
         self._by_fd: dict[int, bytes] = {}
         self._wanted: Counter[str] = Counter()
         self._by_topic: dict[bytes, list[tuple[bytes, _Lane]]] = {}
-        self._ending: set[bytes] = set()
+        self.ending: set[bytes] = set()
         self._number = 0
-        self._rings: tuple[Ring, ...] = ()
+        self.rings: tuple[Ring, ...] = ()
         self._busy = False
         self._listener = listen(p.lane_path(base))
         if self._listener is not None:
@@ -85,11 +89,6 @@ class Lanes:
 
     # --- waking ----------------------------------------------------------------------------------------
 
-    @property
-    def rings(self) -> Sequence[Ring]:
-        """What clients push to: the first to be looked at, since who is answered may answer."""
-        return self._rings
-
     def was_busy(self) -> bool:
         """Whether a lane had something since this was asked last: more may come at once.
 
@@ -97,11 +96,6 @@ class Lanes:
         """
         busy, self._busy = self._busy, False
         return busy
-
-    @property
-    def ending(self) -> bool:
-        """Whether a client is gone whose last words are still to be taken."""
-        return bool(self._ending)
 
     def look(self) -> None:
         """Takes new lanes and finds those whose client is gone."""
@@ -113,7 +107,7 @@ class Lanes:
             elif events == select.EPOLLIN:
                 self._lanes[self._by_fd[descriptor]].bell.disarm(())
             elif events & (select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLERR):
-                self._ending.add(self._by_fd[descriptor])
+                self.ending.add(self._by_fd[descriptor])
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -152,7 +146,7 @@ class Lanes:
         lane = self._lanes.pop(identity)
         self._list_rings()
         self._by_topic.clear()
-        self._ending.discard(identity)
+        self.ending.discard(identity)
         self._log.info("lane %d ends: %s", int.from_bytes(identity[5:], "big"), why)
         for prefix in lane.prefixes:
             self._forget(prefix)
@@ -161,7 +155,7 @@ class Lanes:
         lane.close()
 
     def _list_rings(self) -> None:
-        self._rings = tuple(lane.up.ring for lane in self._lanes.values())
+        self.rings = tuple(lane.up.ring for lane in self._lanes.values())
 
     # --- messages --------------------------------------------------------------------------------------
 
@@ -177,7 +171,7 @@ class Lanes:
         more = False
         for identity, lane in tuple(self._lanes.items()):
             try:
-                if not self._ending and not len(lane.up.ring):
+                if not self.ending and not len(lane.up.ring):
                     continue
                 messages = lane.up.take(MESSAGES_A_TURN)
             except RingCorrupt as error:
@@ -185,7 +179,7 @@ class Lanes:
                 continue
             self._busy |= bool(messages)
             more |= len(messages) == MESSAGES_A_TURN
-            if identity in self._ending and len(messages) < MESSAGES_A_TURN:
+            if identity in self.ending and len(messages) < MESSAGES_A_TURN:
                 # Only now: its last words may have been a goodbye.
                 self._drop(identity, "its client is gone")
             for tag, _, body in messages:

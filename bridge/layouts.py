@@ -50,23 +50,3 @@ def reader(*dtypes: np.dtype) -> struct.Struct:
         fields += [(at + offset, inner) for offset, _, inner in _fields(dtype)]
         at += dtype.itemsize
     return _format(fields, at)
-
-
-def writer(names: Sequence[str], *dtypes: np.dtype) -> struct.Struct:
-    """Writes some fields of dtypes that follow each other in memory, and zeros into all others.
-
-    Args:
-        names: The fields, fields of fields with a dot, in the order of their places.
-        dtypes: As for :func:`reader`.
-
-    Raises:
-        ValueError: There is no such field, or they are in another order.
-    """
-    fields, at = [], 0
-    for dtype in dtypes:
-        fields += [(at + offset, name, inner) for offset, name, inner in _fields(dtype)]
-        at += dtype.itemsize
-    chosen = [one for one in fields if one[1] in names]
-    if [name for _, name, _ in chosen] != list(names):
-        raise ValueError(f"{list(names)} are not the fields' names in their order")
-    return _format([(offset, inner) for offset, _, inner in chosen], at)

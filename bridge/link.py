@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bridge.layouts import writer
+from bridge.orderentry import request as request_order
 from engine.core.ring import Bell, Ring
 from engine.core.types import Status
-from engine.runtime.records import Kind, blob_records, header_dtype, order_record_dtype, record_dtype
+from engine.runtime.records import Kind, blob_records, record_dtype
 
 INCOMING = ("control_out", "telemetry_out", "market_out", "orders_out")
 """Rings that the bridge drains."""
@@ -19,16 +19,6 @@ CONTROL_OUT, TELEMETRY_OUT, MARKET_OUT, ORDERS_OUT = (1 << place for place in ra
 OUTGOING = ("orders_in", "control_in")
 """Rings that the bridge fills."""
 NOTHING = np.empty((0, record_dtype.itemsize), np.uint8)
-_REQUEST = writer(
-    [
-        "kind", "instrument", "strategy", "length", "order.client_order_id", "order.price_tick", "order.qty",
-        "order.leaves_qty", "order.instrument", "order.strategy", "order.side", "order.order_type",
-        "order.time_in_force", "order.req",
-    ],
-    header_dtype,
-    order_record_dtype,
-)  # fmt: skip
-_ORDER_REQUEST, _LENGTH = int(Kind.ORDER_REQUEST), order_record_dtype.itemsize
 ALL_INSTRUMENTS = 0xFFFF
 """The instrument of a cancel that means all of them."""
 
@@ -48,6 +38,7 @@ class EngineLink:
     def __init__(self, rings: Mapping[str, Ring], bell: Bell) -> None:
         self.bell = bell
         self._rings = dict(rings)
+        self._orders_in = rings["orders_in"]
         self.incoming = tuple(rings[name] for name in INCOMING)
         self.all_but_orders = self.incoming[:-1]
 
@@ -110,23 +101,17 @@ class EngineLink:
         Returns:
             False when the ring is full: nothing was sent.
         """
-        return self._rings["orders_in"].push(
-            _REQUEST.pack(
-                _ORDER_REQUEST,
-                instrument,
-                slot,
-                _LENGTH,
-                client_order_id,
-                price_tick,
-                lots,
-                lots,
-                instrument,
-                slot,
-                side,
-                order_type,
-                time_in_force,
-                request,
-            )
+        return request_order(
+            self._orders_in,
+            request,
+            slot,
+            instrument,
+            client_order_id,
+            side,
+            price_tick,
+            lots,
+            order_type,
+            time_in_force,
         )
 
     def signal(self, slot: int, message: Mapping[str, Any]) -> bool:

@@ -87,7 +87,8 @@ class Market:
                 self._on_depths(instrument, slots, begin, end, conflate)
             elif kind == TRADE:
                 self._on_trades(instrument, slots, begin, end)
-        self._send_depth()
+        if self._closed:
+            self._send_depth()
         self._flush()
 
     def _on_trades(self, instrument: int, slots: np.ndarray, begin: int, end: int) -> None:

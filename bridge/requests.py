@@ -64,12 +64,12 @@ class Requests:
         kind = type(message)
         if kind in NUMBERED and message.seq and not self._is_next(peer, external, message):
             return
-        if kind is p.Kill:
+        if kind is p.Submit:
+            self._submit(peer, external, message)
+        elif kind is p.Kill:
             self._control.message(peer, message)
         elif kind is p.QueryOrder:
             self._report(peer, external, message.client_order_id, message.request_id)
-        elif kind is p.Submit:
-            self._submit(peer, external, message)
         elif kind is p.Modify:
             self._modify(external, message)
         elif kind is p.Cancel:

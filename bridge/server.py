@@ -135,9 +135,6 @@ class Server:
     def _longest(self, identity: bytes) -> int:
         return self._lanes.longest(identity) if self._lanes.has(identity) else p.MAX_SERVER_FRAME
 
-    def _on_lane(self, identity: bytes, frame: bytes) -> None:
-        self.sessions.receive("orders", (identity, frame))
-
     def _welcome(self, peer: Peer) -> p.Welcome:
         self._say(peer, "joined")
         return p.Welcome(
@@ -229,7 +226,7 @@ class Server:
         if knocks:
             self._receive("orders")
         if sleeper.more_filled or lanes.ending:
-            more |= lanes.receive(self._on_lane)
+            more |= lanes.receive(self.sessions.receive_order)
         if filled & TELEMETRY_OUT:
             telemetry = self._link.take("telemetry_out", RECORDS_A_TURN)
             self.publisher.telemetry(telemetry)

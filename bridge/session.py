@@ -216,7 +216,8 @@ class Session:
             raise CommandRefused("this client has no strategy_id: it cannot trade")
         if self.state is not ConnectionState.CONNECTED:
             raise ConnectionLost(self.detail or "not connected")
-        message = msgspec.structs.replace(message, seq=self.sent + 1)
+        # It was made for us alone.
+        msgspec.structs.force_setattr(message, "seq", self.sent + 1)
         try:
             sent = self.transport.send("orders", codec.encode_for("orders", message))
         except ProtocolError as error:

@@ -25,6 +25,7 @@ LOST = frozenset({SILENT, DEAD})
 """Ends of which the session's own policy says what they mean for its orders."""
 TICKS_PER_BEAT = 4
 """How finely silence is counted: a client that stops is found out within a quarter of an interval."""
+_OURS = frozenset({p.Heartbeat, p.Goodbye, p.SnapshotRequest, p.ReplayRequest, p.WaitDurable})
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 
 
@@ -117,14 +118,28 @@ class Sessions:
         if len(frames) < 2:
             self.counts["bad_message"] += 1
             return
-        identity = frames[0]
         try:
             decode = codec.decode_client if channel == "orders" else codec.decode_control
             message = decode(frames[1:])
         except ProtocolError as error:
-            self.counts["bad_message"] += 1
-            self._error(channel, identity, "bad_message", str(error)[:1000])
+            self._malformed(channel, frames[0], error)
             return
+        self._take(channel, frames[0], message, grant)
+
+    def receive_order(self, identity: bytes, frame: bytes) -> None:
+        """Takes a message of a lane, as :meth:`receive` takes one of the order socket."""
+        try:
+            message = codec.decode_order(frame)
+        except ProtocolError as error:
+            self._malformed("orders", identity, error)
+            return
+        self._take("orders", identity, message, OWN_PROCESS)
+
+    def _malformed(self, channel: str, identity: bytes, error: ProtocolError) -> None:
+        self.counts["bad_message"] += 1
+        self._error(channel, identity, "bad_message", str(error)[:1000])
+
+    def _take(self, channel: str, identity: bytes, message: Any, grant: Grant) -> None:
         peer = self.peers.get((channel, identity))
         if peer is not None and peer.grant.key != grant.key:
             # The identity of a connection that has ended, taken by who holds another key.
@@ -144,6 +159,8 @@ class Sessions:
         kind = type(message)
         if not may(peer.hello.role, peer.channel, kind):
             self.forbid(peer, message, f"role {peer.hello.role} may not send {kind.__name__}")
+        elif kind not in _OURS:
+            self.on_message[peer.channel](peer, message)
         elif kind is p.Heartbeat:
             self._beat(peer, message)
         elif kind is p.Goodbye:
@@ -156,10 +173,8 @@ class Sessions:
             self._answer(peer, message, self.publisher.snapshot(message))
         elif kind is p.ReplayRequest:
             self._answer(peer, message, self.publisher.replay(message))
-        elif kind is p.WaitDurable:
-            self.on_wait(peer, message)
         else:
-            self.on_message[peer.channel](peer, message)
+            self.on_wait(peer, message)
 
     def forbid(self, peer: Peer, message: Any, why: str) -> None:
         """Refuses a message that its sender may not send."""

@@ -47,6 +47,7 @@ BRIDGE_SERVER_SIDE = {
     "market",
     "sockets",
     "zap",
+    "orderentry",
     "ordernews",
     "outlets",
     "packing",

@@ -280,7 +280,7 @@ def test_a_client_that_writes_nonsense_loses_its_lane_and_nobody_else_does(bridg
     good = Lane(p.lane_path(base))
     good.ends["orders"].send(b"fine")
     bridge.until(lambda: len(bridge.lanes) == 2)
-    lane._up.ring.push(b"\xff" * 64)
+    lane.up.ring.push(b"\xff" * 64)
     bridge.until(lambda: len(bridge.lanes) == 1)
     assert [frame for _, frame in bridge.got] == [b"fine"]
     assert bridge.lanes.send(bridge.got[0][0], b"still here")

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from bridge import records
-from bridge.layouts import reader, writer
+from bridge.layouts import reader
 from engine.runtime.records import (
     Kind,
     fill_record_dtype,
     header_dtype,
-    order_record_dtype,
     position_record_dtype,
     record_dtype,
     status_record_dtype,
@@ -56,24 +55,6 @@ def test_runs_are_what_numpy_reads(seed):
         assert [plain(row) for row in rows] == [plain(row) for row in want]
     assert begin == len(batch)
     assert all(one != two for one, two in pairwise(kinds))
-
-
-def test_a_writer_leaves_all_else_zero():
-    write = writer(["kind", "order.qty", "px"], header_dtype, order_record_dtype)
-    batch = np.frombuffer(write.pack(3, -5, 1.5), record_dtype)
-    assert len(batch) == 1
-    row = batch["payload"].view(order_record_dtype)
-    assert (batch["kind"][0], row["order"]["qty"][0], row["px"][0]) == (3, -5, 1.5)
-    batch, row = batch.copy(), None
-    row = batch["payload"].view(order_record_dtype)
-    batch["kind"], row["order"]["qty"], row["px"] = 0, 0, 0
-    assert not any(batch.tobytes())
-
-
-def test_fields_that_are_not_there_or_in_another_order_are_refused():
-    for names in (["px", "kind"], ["no such field"], ["order.px"]):
-        with pytest.raises(ValueError, match="not the fields' names"):
-            writer(names, header_dtype, order_record_dtype)
 
 
 def test_a_reader_reads_dtypes_after_each_other():
