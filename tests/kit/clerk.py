@@ -11,7 +11,7 @@ from pathlib import Path
 from bridge import protocol as p
 from bridge.client import Client
 from bridge.errors import ConnectionLost, OrderRejected
-from bridge.records import STATUS
+from engine.core.types import Status
 from engine.reports.session import Session, load
 from tests.kit.daemons import until
 from tests.kit.patience import PATIENT
@@ -188,7 +188,7 @@ class Clerk:
         done = [
             (
                 *(int(u[name]) for name in ("ts", "client_order_id", "order_id")),
-                *(STATUS[int(u[name])] for name in ("status", "prev_status")),
+                *(Status(int(u[name])).name for name in ("status", "prev_status")),
             )
             for u in updates
         ]
