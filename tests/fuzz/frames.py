@@ -285,7 +285,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--frames", type=int, default=10_000_000, help="on each socket")
-    parser.add_argument("--rounds", type=int, default=20, help="of timing the engine, three slices each")
+    parser.add_argument("--rounds", type=int, default=20, help="of timing the engine, four slices each")
     parser.add_argument("--slice", type=float, default=1.0, help="seconds")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
     args = parser.parse_args()

@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stopped", type=int, default=100)
     parser.add_argument("--rate", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=20, help="three slices each")
+    parser.add_argument("--rounds", type=int, default=20, help="four slices each")
     parser.add_argument("--slice", type=float, default=2.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:

@@ -1,9 +1,11 @@
 """Whether a daemon's engine notices what goes on around it: its own step times, with and without that.
 
-The engine has a CPU of its own, and so has its feed that of the engine, where it cannot be late because of
-what is measured; everything else shares the others. Short slices with and without a load follow each other in
-a random order, each time with a second one without, and each is compared with its neighbour: what drifts on
-the machine is in both, and how far two slices without differ tells what the machine itself does.
+The engine has a CPU of its own but for its feed, which is there so that it cannot be late because of what is
+measured; everything else shares the others. Short slices with and without a load follow each other in a
+random order, and each is compared with its neighbour: what drifts on the machine is in both. Two more slices
+of each round tell what the load is not to blame for: another one without it, and one in which a loop that has
+nothing to do with the daemon keeps the other CPU as busy as the load does. Waking the bridge there may cost
+the engine more then, whoever keeps it busy.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import contextlib
 import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -32,7 +36,7 @@ ENGINE_CPU = 0
 
 
 class Timing(NamedTuple):
-    """Rounds of three slices of so many seconds."""
+    """Rounds of four slices of so many seconds."""
 
     rounds: int
     seconds: float
@@ -46,6 +50,7 @@ class Comparison:
         q: Which percentile.
         quiet: Without the load.
         control: Without it once more.
+        busy: Without it, beside a loop.
         loaded: With it.
         steps: The fewest that a slice had.
     """
@@ -53,6 +58,7 @@ class Comparison:
     q: float
     quiet: list[float] = field(default_factory=list)
     control: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
     loaded: list[float] = field(default_factory=list)
     steps: int = 0
 
@@ -77,7 +83,8 @@ class Comparison:
         quiet, loaded = statistics.median(self.quiet), statistics.median(self.loaded)
         return (
             f"engine's step p{self.q:g} {quiet / 1e3:.1f} us without, {loaded / 1e3:.1f} us with: "
-            f"{told('loaded')}, control {told('control')}, {len(self.quiet)} rounds"
+            f"{told('loaded')}; control {told('control')}, beside a loop {told('busy')}; "
+            f"{len(self.quiet)} rounds"
         )
 
 
@@ -109,6 +116,20 @@ def keep_feed_with_engine(daemon: Daemon) -> None:
         os.sched_setscheduler(int(task.name), os.SCHED_BATCH, os.sched_param(0))
 
 
+@contextlib.contextmanager
+def _loop() -> Iterator[Callable[[float], object]]:
+    """A process that does nothing, as fast as it can."""
+    command = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield time.sleep
+    finally:
+        child.kill()
+        child.communicate()
+
+
 def compare(
     daemon: Daemon,
     load: Callable[[], AbstractContextManager[Callable[[float], object]]],
@@ -130,10 +151,12 @@ def compare(
     found = Comparison(q)
     run = RunDir(daemon.run_path)
     fewest: list[int] = []
+    loads = {name: lambda: contextlib.nullcontext(time.sleep) for name in ("quiet", "control")}
+    loads |= {"busy": _loop, "loaded": load}
     for _ in range(timing.rounds):
-        for kind in rng.sample(("quiet", "control", "loaded"), 3):
+        for kind in rng.sample(list(loads), len(loads)):
             time.sleep(min(SETTLE_S, timing.seconds))
-            with load() if kind == "loaded" else contextlib.nullcontext(time.sleep) as last:
+            with loads[kind]() as last:
                 before = read_steps(run)
                 last(timing.seconds)
                 after = read_steps(run)
