@@ -24,6 +24,8 @@ class BaseClient:
         on_message: Called with (topic, message) for every message of every subscribed topic; a
             :class:`bridge.protocol.Snapshot` says that what was known of the topic is replaced.
         on_execution: Called with each :class:`bridge.protocol.Execution` of the own strategy.
+        on_order: Called with the state of an own order, a copy, when what became of it was found out without
+            an execution: those were lost with a connection, a bridge or a daemon.
         on_error: Called with each :class:`bridge.protocol.Error`.
 
     Args:
@@ -76,10 +78,12 @@ class BaseClient:
         self.on_state: Callable[[ConnectionState, str], Any] = lambda state, detail: None
         self.on_message: Callable[[str, Any], Any] = lambda topic, message: None
         self.on_execution: Callable[[p.Execution], Any] = lambda execution: None
+        self.on_order: Callable[[OrderState], Any] = lambda state: None
         self.on_error: Callable[[p.Error], Any] = lambda error: None
         self._session.on_state = self._state_changed
         self._session.on_message = lambda topic, message: self.on_message(topic, message)
         self._session.on_execution = self._executed
+        self._session.on_order = lambda state: self.on_order(state)
         self._session.on_error = lambda error: self.on_error(error)
 
     def _make_transport(self) -> SocketTransport:

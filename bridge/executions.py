@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bridge import protocol as p
@@ -23,13 +24,21 @@ class Executions:
         strategy_id: The own strategy; empty for a client that does not trade.
         send: Sends a message on the order socket.
         new_id: Makes request ids.
+        found: Told a copy of an order's state when it has changed without an execution.
     """
 
-    def __init__(self, strategy_id: str, send: Callable[[Any], bool], new_id: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        strategy_id: str,
+        send: Callable[[Any], bool],
+        new_id: Callable[[], int],
+        found: Callable[[OrderState], None],
+    ) -> None:
         self.strategy_id = strategy_id
         self.orders = Orders()
         self._send = send
         self._new_id = new_id
+        self._found = found
         self._waiters: dict[int, Waiter] = {}
         self._epoch = self._seq = self._idle = 0
         self._asked = self._must_take_stock = False
@@ -62,6 +71,7 @@ class Executions:
         for state in list(self.orders.states.values()):
             if state.status == "PENDING" and state.seq > seq:
                 self._settle(self.orders.never_sent(state))
+                self._found(replace(state))
 
     def told_up_to(self, seq: int) -> None:
         """The server has sent executions up to here, and we have read all that it has sent."""
@@ -74,6 +84,7 @@ class Executions:
         taking_stock = self._stock.pop(report.request_id, None) is not None
         if state is None or not state.live:
             return
+        before = replace(state)
         pending = state.status == "PENDING"
         if report.last is not None and report.last.epoch != self._epoch and pending:
             self.orders.executed(report.last)
@@ -83,6 +94,8 @@ class Executions:
             self.orders.missed_end(state, report.last)
         if state.status != "PENDING":
             self._settle(state)
+        if state != before:
+            self._found(replace(state))
 
     @property
     def seq(self) -> int:

@@ -20,6 +20,8 @@ import numpy as np
 from bridge import protocol as p
 from bridge.client import Client
 from bridge.errors import BridgeError
+from bridge.streams import OrderState
+from bridge.transport import ConnectionState
 from engine.core.types import (
     BUY_EVENT,
     DEPTH_CLEAR_EVENT,
@@ -93,18 +95,21 @@ class StrategyRunner:
             seconds: How long; None has no end.
 
         Raises:
-            BridgeError: There is no daemon, or it refuses the strategy.
+            BridgeError: There is no daemon, or it refuses the strategy, now or when it is connected again.
             StrategyError: The strategy raised; its orders are cancelled.
         """
         with self.client:
             self._begin()
             self._stop.wait(seconds)
+            self.stop()
             with self.client.locked():
                 assert self.kernel is not None
                 if self._started:
                     self.kernel.stop()
                     self._send()
-        self.kernel.raise_failures()
+            self.kernel.raise_failures()
+            if self.client.state is ConnectionState.CLOSED:
+                self.client.connected()
 
     def stop(self) -> None:
         """Ends :meth:`run`; may be called from anywhere."""
@@ -122,7 +127,9 @@ class StrategyRunner:
         self.kernel.add_strategy(self.name, self.strategy)
         self.client.on_message = self._on_message
         self.client.on_execution = self._on_execution
+        self.client.on_order = self._on_order
         self.client.on_error = self._on_error
+        self.client.on_state = self._on_state
         for symbol in symbols:
             self.client.subscribe(p.depth_topic(symbol), p.trade_topic(symbol), p.signal_topic(symbol))
 
@@ -196,6 +203,43 @@ class StrategyRunner:
         self._report(report, execution.ts)
         if execution.status in ("FILLED", "CANCELED", "EXPIRED"):
             self._forget(number)
+
+    def _on_order(self, state: OrderState) -> None:
+        """What became of an order whose executions are lost; they count at the last price, without fees."""
+        assert self.kernel is not None
+        number = self._local.get(state.client_order_id)
+        view = next((one for one in self.kernel.orders(self.name) if one.order_id == number), None)
+        if number is None or view is None or state.status == "PENDING":
+            return
+        log.warning(
+            "order %d is %s: %s", state.client_order_id, state.status, state.reason or "found out late"
+        )
+        spec = self._specs[self._symbols.index(state.symbol)]
+        report = self._orders[number].copy()
+        report["req"], report["reason"] = Status.NONE, Reason.NONE
+        report["exec_qty"] = executed = round(state.cum_exec_qty / spec.lot_size) - view.cum_exec_lots
+        report["exec_price_tick"] = round((state.exec_px or state.px) / spec.tick_size)
+        report["leaves_qty"] = round(state.leaves_qty / spec.lot_size)
+        status = Status.PARTIALLY_FILLED if state.cum_exec_qty else Status.NEW
+        if not state.live:
+            status = {"FILLED": Status.FILLED, "CANCELED": Status.CANCELED}.get(state.status, Status.EXPIRED)
+        if executed > 0 and status in (Status.CANCELED, Status.EXPIRED):
+            report["status"] = Status.PARTIALLY_FILLED
+            self._report(report, self.kernel.now)
+            report["exec_qty"] = 0
+        report["status"] = status
+        self._report(report, self.kernel.now)
+        if not state.live:
+            self._forget(number)
+
+    def _on_state(self, state: ConnectionState, detail: str) -> None:
+        if self._stop.is_set():
+            return
+        level = logging.INFO if state is ConnectionState.CONNECTED else logging.WARNING
+        log.log(level, "%s: %s", state, detail)
+        if state is ConnectionState.CLOSED:
+            # For good: nothing would ever come again.
+            self.stop()
 
     def _on_error(self, error: p.Error) -> None:
         number = self._local.get(error.client_order_id)

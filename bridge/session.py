@@ -27,6 +27,7 @@ from bridge.errors import (
 )
 from bridge.executions import Executions
 from bridge.stamps import Stamper
+from bridge.streams import OrderState
 from bridge.subscriptions import Subscriptions
 from bridge.transport import ConnectionState, Transport, Waiter
 
@@ -83,12 +84,15 @@ class Session:
         self._beaten = p.Heartbeat(0)
         self.bad_messages = 0
         self.subscriptions = Subscriptions(self)
-        self.executions = Executions(hello.strategy_id, self._send_order, self.new_id)
+        self.executions = Executions(
+            hello.strategy_id, self._send_order, self.new_id, lambda state: self.notify(self.on_order, state)
+        )
         self.orders = self.executions.orders
         # What the owner of the session listens with; all run in the driver's thread or loop.
         self.on_state: Callable[[ConnectionState, str], Any] = _ignore
         self.on_message: Callable[[str, Any], Any] = _ignore
         self.on_execution: Callable[[p.Execution], Any] = _ignore
+        self.on_order: Callable[[OrderState], Any] = _ignore
         self.on_error: Callable[[p.Error], Any] = _ignore
         self._welcomed: dict[str, p.Welcome] = {}
         self._stampers = {channel: Stamper() for channel in self.channels}

@@ -186,6 +186,7 @@ class OrderState:
     fee: float = 0.0
     journal_seq: int = 0
     seq: int = 0
+    exec_px: float = 0.0
 
     @property
     def live(self) -> bool:
@@ -238,6 +239,7 @@ class Orders:
         state.order_type, state.time_in_force = execution.order_type, execution.time_in_force
         state.px, state.qty, state.order_id = execution.px, execution.qty, execution.order_id
         state.leaves_qty, state.cum_exec_qty = execution.leaves_qty, execution.cum_exec_qty
+        state.exec_px = execution.exec_px or state.exec_px
         if execution.status != "NONE":
             self._set_status(state, execution.status)
         return state
@@ -260,6 +262,7 @@ class Orders:
         """An order is not live in the engine any more: it ended as its last execution says, or unseen."""
         if last is not None and order_ended(last.status, last.prev_status, last.reason):
             state.leaves_qty, state.cum_exec_qty = last.leaves_qty, last.cum_exec_qty
+            state.exec_px = last.exec_px or state.exec_px
             state.reason, status = last.reason, last.status
         else:
             state.reason, status = "not live after the bridge restarted", "LOST"

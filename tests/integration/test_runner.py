@@ -1,20 +1,27 @@
 """One strategy, unchanged, in a backtest, in the engine and in a process of its own: the same decisions."""
 
+import contextlib
+import dataclasses
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
+from bridge import protocol as p
 from bridge.client import connect
+from bridge.errors import BridgeError, CommandRefused
 from bridge.runner import StrategyRunner
 from engine.backtest.config import BacktestConfig, StrategyConfig
 from engine.backtest.data import save_events
 from engine.backtest.runner import BacktestRunner
 from engine.core.errors import StrategyError
+from engine.core.types import OrdType, Side, TimeInForce
 from engine.feeds.simulated import SimulatedMarket
 from engine.strategy.base import Strategy
 from tests.kit.daemons import ROOT, daemon, replay, until
+from tests.kit.fake_engine import BridgeProcess, bridge_thread, wait_until
 from tests.kit.loops import asset
 from tests.kit.patience import PATIENT
 
@@ -106,3 +113,92 @@ def test_a_strategy_that_raises_ends_its_run_and_its_orders(market):
             runner.run(30.0)
         with connect(f"ipc://{it.run_path}", role="admin", **PATIENT) as admin:
             until(lambda: admin.query_status("Breaks").strategy_state == "Stopped", "the end of the seat")
+
+
+class Rests(Strategy):
+    """Keeps one order in the market, and counts its fills."""
+
+    def on_start(self, ctx):
+        self.ctx, self.fills = ctx, 0
+
+    def on_book(self, ctx, book):
+        if not ctx.orders():
+            ctx.submit(None, Side.BUY, 90.0, 0.004, OrdType.LIMIT, TimeInForce.GTC)
+
+    def on_fill(self, ctx, fill):
+        self.fills += 1
+
+
+@contextlib.contextmanager
+def running(endpoint):
+    """A runner in a thread of its own, and a list of what it raises."""
+    runner, raised = StrategyRunner(Rests(), ["BTCUSDT"], endpoint, **PATIENT), []
+
+    def run():
+        try:
+            runner.run(60.0)
+        except BridgeError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield runner, raised
+    finally:
+        runner.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_an_order_whose_end_nobody_has_told_does_not_stay_for_ever(engine, endpoint):
+    """A bridge is killed, and the order ends without a word: the strategy hears of it, and sends another."""
+    process = BridgeProcess(engine, endpoint, heartbeat_misses=50)
+    try:
+        with running(endpoint) as (runner, _):
+            wait_until(lambda: runner.kernel is not None)
+            engine.depth("BTCUSDT", [(100.0, 1.0)], [(101.0, 1.0)])
+            wait_until(lambda: len(engine.orders) == 1)
+            (first,) = engine.orders
+            process.kill()
+            with engine._lock:
+                engine.orders.clear()
+            process = BridgeProcess(engine, endpoint, grace_s=60.0, heartbeat_misses=50)
+            wait_until(lambda: not runner.kernel.orders(runner.name) or engine.orders)
+            engine.depth("BTCUSDT", [(100.0, 2.0)], [])
+            wait_until(lambda: len(engine.orders) == 1)
+            assert first not in engine.orders
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("status", "traded", "left"),
+    [("FILLED", 0.004, 0), ("CANCELED", 0.002, 0), ("LOST", 0.002, 0), ("PARTIALLY_FILLED", 0.002, 1)],
+)
+def test_what_was_traded_unheard_counts(engine, bridge, status, traded, left):
+    with running(bridge) as (runner, _):
+        wait_until(lambda: runner.kernel is not None)
+        engine.depth("BTCUSDT", [(100.0, 1.0)], [(101.0, 1.0)])
+        wait_until(lambda: [o.status for o in runner.client.orders()] == ["NEW"])
+        with runner.client.locked():
+            (state,) = runner.client.orders()
+            state.status, state.cum_exec_qty, state.exec_px = status, traded, 89.5
+            state.leaves_qty = 0.004 - traded
+            runner.client.on_order(state)
+            assert runner.strategy.ctx.position() == pytest.approx(traded)
+            assert len(runner.strategy.ctx.orders()) == left
+        assert runner.strategy.fills == 1
+
+
+def test_a_refusal_for_good_ends_the_run(engine, endpoint):
+    """The daemon that comes back does not have the instrument: to wait for it would be to wait for ever."""
+    config = engine.config(endpoint, **PATIENT)
+    others = [p.InstrumentInfo("SOLUSDT", 0.1, 0.001, 1.0, "linear"), *config.instruments[1:]]
+    with contextlib.ExitStack() as stack:
+        with bridge_thread(config):
+            runner, raised = stack.enter_context(running(endpoint))
+            wait_until(lambda: runner.kernel is not None)
+        with bridge_thread(dataclasses.replace(config, instruments=others)):
+            wait_until(lambda: raised)
+    assert isinstance(raised[0], CommandRefused)
+    assert "unknown_symbol" in str(raised[0])
