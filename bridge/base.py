@@ -132,7 +132,7 @@ class BaseClient:
 
     def new_order_id(self) -> int:
         """A number for :meth:`submit` that nobody has used, for who must know it beforehand."""
-        return self._new_id()
+        return self._session.new_id()
 
     def submit(
         self,
@@ -154,7 +154,7 @@ class BaseClient:
             OrderRejected: The socket is full, or a field has a wrong type or value; nothing was sent.
             CommandRefused: This client has no strategy.
         """
-        number = client_order_id or self._new_id()
+        number = client_order_id or self._session.new_id()
         self._send(p.Submit(number, symbol, side, px, qty, order_type, time_in_force))
         return number
 
@@ -195,9 +195,6 @@ class BaseClient:
         """The socket for ``Kill``, and the strategy it means when none is named: a trader's is its own."""
         hello = self._session.hello
         return ("orders", hello.strategy_id) if hello.role == "trader" else ("control", "")
-
-    def _new_id(self) -> int:
-        return self._session.new_id()
 
     def _send(self, message: Any) -> None:
         self._session.send(message)

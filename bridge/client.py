@@ -36,6 +36,8 @@ from bridge.watch import Watch
 __all__ = ["Book", "Client", "ConnectionState", "OrderState", "connect"]
 
 _DONTWAIT = int(zmq.DONTWAIT)
+REST_S, PUT_OFF_S = 0.0005, 0.002
+"""A heartbeat waits until nothing has come for so long, but no longer than that: a trip takes less."""
 BATCH = 100
 """Messages taken from one socket before the others have their turn."""
 
@@ -242,8 +244,7 @@ class Client(BaseClient, Operator):
     # --- the driver --------------------------------------------------------------------------------------
 
     def _control(self, make: Callable[[int], Any], timeout: float, channel: str = "control") -> Any:
-        with self._lock:
-            request_id = self._session.new_id()
+        request_id = self._session.new_id()
         message = make(request_id)
         return self._wait(request_id, lambda future: self._session.request(channel, message, future), timeout)
 
@@ -260,10 +261,6 @@ class Client(BaseClient, Operator):
     def locked(self) -> AbstractContextManager[bool]:
         """Keeps the client's thread, and so all callbacks, out while it is entered."""
         return self._lock
-
-    def _new_id(self) -> int:
-        with self._lock:
-            return self._session.new_id()
 
     def _send(self, message: Any) -> None:
         with self._lock:
@@ -295,7 +292,8 @@ class Client(BaseClient, Operator):
         with self._lock:
             self._session.start()
             watch.follow(self._transport.sockets)
-        next_tick = time.monotonic() + interval
+        due = next_tick = time.monotonic() + interval
+        worked = 0.0
         while not self._stopping:
             ready = watch.wait(0.0 if more else next_tick - time.monotonic())
             woken = self._wake_read in ready
@@ -309,12 +307,19 @@ class Client(BaseClient, Operator):
                 # A call of any kind may have swallowed what a descriptor had to say.
                 everything = more or self._again or woken
                 self._again = False
-                # Before anything is read: whoever was stopped throws some of it away.
-                if time.monotonic() >= next_tick:
-                    self._session.tick()
-                    next_tick = time.monotonic() + interval
-                    everything = True
-                more = self._drain(watch.names(ready, everything))
+                names, now = watch.names(ready, everything), time.monotonic()
+                if names:
+                    worked = now
+                if now >= next_tick:
+                    if now < worked + REST_S and now < due + PUT_OFF_S:
+                        # What has come may have an answer, which goes first.
+                        next_tick = worked + REST_S
+                    else:
+                        # Before anything is read: whoever was stopped throws some of it away.
+                        self._session.tick()
+                        due = next_tick = time.monotonic() + interval
+                        names = watch.names(ready, True)
+                more = self._drain(names)
                 more |= self._again
                 watch.follow(self._transport.sockets)
         self._finish()

@@ -193,7 +193,7 @@ class LaneEnd:
     def __init__(self, lane: Lane, frames: Frames) -> None:
         self.lane = lane
         self._frames: Frames | None = frames
-        self._taken: deque[tuple[int, bytes, bytes]] = deque()
+        self._taken: deque[list[bytes]] = deque()
 
     @property
     def FD(self) -> int:
@@ -217,15 +217,15 @@ class LaneEnd:
 
     def take(self, most: int) -> list[list[bytes]]:
         """Takes messages, at most so many, each as :meth:`recv_multipart` does."""
-        messages: list[tuple[int, bytes, bytes]] = []
+        messages: list[list[bytes]] = []
         if self._taken:
             messages += self._taken
             self._taken.clear()
         if self._frames is not None:
-            messages += self._frames.take(most - len(messages))
+            messages += self._frames.take_parts(most - len(messages))
         if messages:
             self.lane.has_more()
-        return [[head, body] if head else [body] for _, head, body in messages]
+        return messages
 
     def skip(self) -> None:
         """Throws away what waits."""
@@ -244,12 +244,11 @@ class LaneEnd:
         if not self._taken:
             frames = self._frames
             if frames is not None:
-                self._taken.extend(frames.take())
+                self._taken.extend(frames.take_parts())
             if not self._taken:
                 raise zmq.Again
             self.lane.has_more()
-        _, head, body = self._taken.popleft()
-        return [head, body] if head else [body]
+        return self._taken.popleft()
 
     def close(self, linger: int = 0) -> None:
         """Lets go of the whole lane: a client has all of it or none."""

@@ -13,6 +13,7 @@ from bridge.control import Control
 from bridge.external import External, Invalid, Live, Peer, units_of
 from bridge.intake import Intakes, digest
 from bridge.link import ALL_INSTRUMENTS, EngineLink
+from bridge.orderentry import units
 from bridge.sessions import Sessions
 from engine.core.types import OrdType, Status, TimeInForce
 
@@ -143,8 +144,8 @@ class Requests:
         if order.order_type == "market" and order.px == 0:
             tick = 0
         else:
-            tick = units_of("px", order.px, "tick_size", info.tick_size)
-        lots = units_of("qty", order.qty, "lot_size", info.lot_size)
+            tick = units(order.px, info.tick_size) or units_of("px", order.px, "tick_size", info.tick_size)
+        lots = units(order.qty, info.lot_size) or units_of("qty", order.qty, "lot_size", info.lot_size)
         intake = external.intake
         assert intake is not None
         self._intakes.take(intake, order.client_order_id, digest(order))
@@ -161,7 +162,7 @@ class Requests:
         )
         if not sent:
             self._intakes.untake(intake, order.client_order_id)
-        self._push(sent)
+            self._push(sent)
         external.live[order.client_order_id] = Live(instrument, _SIDES[order.side])
         if external.fresh is not None:
             external.fresh.add(order.client_order_id)

@@ -44,6 +44,8 @@ MARKET_BACKLOG = 8192
 CONFLATED_A_TURN = 1 << 13
 FINISH_S = 1.0
 """How long a bridge that is told to stop waits for what it holds back to become durable."""
+REST_S, PUT_OFF_S = 0.0005, 0.002
+"""A tick waits until nothing has come for so long, but no longer than that: a trip takes less."""
 SAID_BURST = 200
 SAID_TICKS = 5
 """Lines of the log on who joins and who leaves: at once, and ticks until one more."""
@@ -103,7 +105,8 @@ class Server:
         self._sleeper = Sleeper(doors.fileno(), Lookout(SPIN_NS))
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
-        self._next_tick = time.monotonic() + self._interval
+        self._due = self._next_tick = time.monotonic() + self._interval
+        self._worked = 0.0
 
     # --- sockets -------------------------------------------------------------------------------
 
@@ -123,7 +126,7 @@ class Server:
 
     def _publish(self, topic: bytes, frame: bytes) -> None:
         self.doors.publish(topic, frame)
-        if self._lanes:
+        if self._lanes.rings:
             self._lanes.publish(topic, frame)
 
     def _send(self, channel: str, identity: bytes, frame: bytes) -> None:
@@ -236,13 +239,24 @@ class Server:
             market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
             self.publisher.market(market, conflate=behind)
             more |= len(market) == RECORDS_A_TURN
-        if time.monotonic() >= self._next_tick:
-            # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
-            self._next_tick = time.monotonic() + self._interval
-            self._leashes.tick()
-            if self.sessions.tick():
-                self._beat()
+        now = time.monotonic()
+        if filled or knocks or sleeper.more_filled:
+            self._worked = now
+        if now >= self._next_tick:
+            self._tick(now)
         return more
+
+    def _tick(self, now: float) -> None:
+        """A part of a heartbeat interval has passed; what has just come in has an answer coming."""
+        rested = self._worked + REST_S
+        if now < rested and now < self._due + PUT_OFF_S:
+            self._next_tick = rested
+            return
+        # Counted in our own ticks, after reading: while we were stopped, nobody else was silent.
+        self._due = self._next_tick = now + self._interval
+        self._leashes.tick()
+        if self.sessions.tick():
+            self._beat()
 
     def _noticed(self, ready: Collection[int]) -> None:
         """Looks after descriptors that are ready."""

@@ -7,6 +7,7 @@ process that was stopped does not take its server for dead. The clock only tells
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -98,7 +99,8 @@ class Session:
         self._stampers = {channel: Stamper() for channel in self.channels}
         self._misses: dict[str, int] = {}
         self._pending: dict[int, Waiter] = {}
-        self._next_id = time.time_ns() // 1000
+        # Counted by the interpreter itself: any thread may take one.
+        self._ids = itertools.count(time.time_ns() // 1000 + 1)
         self._attempt = self._wait = self._hello_age = 0
         self._ticked = time.monotonic()
 
@@ -182,8 +184,7 @@ class Session:
 
     def new_id(self) -> int:
         """A request or client order id that this client has not used, nor one before it."""
-        self._next_id += 1
-        return self._next_id
+        return next(self._ids)
 
     def request(self, channel: str, message: Any, waiter: Waiter) -> None:
         """Sends a message that has a ``request_id`` and lets the waiter have its answer."""

@@ -97,7 +97,7 @@ class Stream:
     def message(self, message: Any) -> list[Any]:
         """Takes a published message."""
         self._silent = 0
-        if not self.live:
+        if self.want is not None and not self.want.tail:
             if len(self._waiting) >= MAX_WAITING:
                 # The answer is still on its way, and heals most of them; the rest is one more gap.
                 self._waiting.clear()

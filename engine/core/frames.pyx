@@ -135,3 +135,13 @@ cdef class Frames:
             spsc_consume(&self.ring.spsc, n)
             out.append((header.tag, head, body))
         return out
+
+    def take_parts(self, Py_ssize_t most=64) -> list:
+        """As :meth:`take`, where tags mean nothing: ``[head, body]`` each, or ``[body]`` if there is no head."""
+        cdef list out = self.take(most)
+        cdef Py_ssize_t i
+        cdef tuple one
+        for i in range(len(out)):
+            one = out[i]
+            out[i] = [one[1], one[2]] if one[1] else [one[2]]
+        return out
