@@ -85,14 +85,19 @@ def by_lane(n: int) -> list[int]:
     """Round trips through a lane."""
     with tempfile.TemporaryDirectory() as directory:
         subscribed: list[str] = []
-        lanes = Lanes(f"ipc://{directory}", lambda prefix, on: subscribed.append(prefix), logging.getLogger())
         epoll = select.epoll()
+        lanes = Lanes(
+            f"ipc://{directory}",
+            lambda prefix, on: subscribed.append(prefix),
+            lambda bell: epoll.register(bell, select.EPOLLIN),
+            logging.getLogger(),
+        )
         epoll.register(lanes.fileno(), select.EPOLLIN)
-        sleeper, bell = Sleeper(epoll.fileno(), Lookout(SPIN_NS)), Bell()
+        sleeper = Sleeper(epoll.fileno(), Bell(), Lookout(SPIN_NS))
         orders: list[bytes] = []
 
         def turn() -> None:
-            if sleeper.sleep(bell, (), lanes.rings, 1.0, lanes.was_busy()):
+            if sleeper.sleep((), lanes.rings, lanes.bells, 1.0, lanes.was_busy()):
                 lanes.look()
             lanes.receive(lambda identity, frame: orders.append(frame))
 

@@ -135,7 +135,7 @@ class Lane:
         Args:
             epoll: An epoll descriptor in which :attr:`fd` is registered, and whatever else is to wake.
         """
-        return Sleeper(epoll, self._lookout)
+        return Sleeper(epoll, self.bell, self._lookout)
 
     def sleep(self, sleeper: Sleeper, timeout_s: float) -> Sequence[int]:
         """Looks for a while if something came lately, then sleeps until there is something.
@@ -148,7 +148,7 @@ class Lane:
             Descriptors that are ready, without :attr:`fd`.
         """
         look, self._busy = self._busy, False
-        return sleeper.sleep(self.bell, self._rings, (), timeout_s, look)
+        return sleeper.sleep(self._rings, (), (), timeout_s, look)
 
     def names(self, filled: int) -> Sequence[str]:
         """The ends that have something to take."""

@@ -54,18 +54,22 @@ class Lanes:
     Args:
         base: The bridge's base endpoint; lanes exist with ipc only, and with none there are none.
         subscribed: Told when the first lane wants the topics of a prefix, and when the last one ceases to.
+        wake_by: Told the bell of each new lane, which is to wake who sleeps and is emptied by him.
         log: Says who came and went.
 
     Attributes:
         rings: What clients push to.
+        bells: What they ring then: descriptors.
         ending: Lanes whose client is gone, and whose last words are still to be taken.
 
     Raises:
         BridgeError: The socket cannot be made.
     """
 
-    def __init__(self, base: str, subscribed: Callable[[str, bool], None], log: Log) -> None:
-        self._subscribed, self._log = subscribed, log
+    def __init__(
+        self, base: str, subscribed: Callable[[str, bool], None], wake_by: Callable[[int], None], log: Log
+    ) -> None:
+        self._subscribed, self._wake_by, self._log = subscribed, wake_by, log
         self._epoll = select.epoll()
         self._lanes: dict[bytes, _Lane] = {}
         self._new: dict[int, socket.socket] = {}
@@ -75,6 +79,7 @@ class Lanes:
         self.ending: set[bytes] = set()
         self._number = 0
         self.rings: tuple[Ring, ...] = ()
+        self.bells: tuple[int, ...] = ()
         self._busy = False
         self._listener = listen(p.lane_path(base))
         if self._listener is not None:
@@ -99,14 +104,12 @@ class Lanes:
 
     def look(self) -> None:
         """Takes new lanes and finds those whose client is gone."""
-        for descriptor, events in self._epoll.poll(0):
+        for descriptor, _ in self._epoll.poll(0):
             if self._listener is not None and descriptor == self._listener.fileno():
                 self._accept()
             elif descriptor in self._new:
                 self._greet(descriptor)
-            elif events == select.EPOLLIN:
-                self._lanes[self._by_fd[descriptor]].bell.disarm(())
-            elif events & (select.EPOLLHUP | select.EPOLLRDHUP | select.EPOLLERR):
+            else:
                 self.ending.add(self._by_fd[descriptor])
 
     def _accept(self) -> None:
@@ -138,6 +141,9 @@ class Lanes:
         bell = Bell.of_fd(connection.detach())
         self._lanes[identity] = _Lane(bell, *rings)
         self._list_rings()
+        # Here it only tells of its end from now on.
+        self._epoll.modify(descriptor, select.EPOLLRDHUP)
+        self._wake_by(descriptor)
         # Who hears nothing uses the sockets.
         bell.ring()
         self._by_fd[descriptor] = identity
@@ -156,6 +162,7 @@ class Lanes:
 
     def _list_rings(self) -> None:
         self.rings = tuple(lane.up.ring for lane in self._lanes.values())
+        self.bells = tuple(lane.bell.fd for lane in self._lanes.values())
 
     # --- messages --------------------------------------------------------------------------------------
 

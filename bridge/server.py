@@ -76,6 +76,7 @@ class Server:
         self._lanes = Lanes(
             config.endpoint if config.lanes and not keyring else "",
             partial(self._subscribed, source="lanes"),
+            doors.wake_by,
             log,
         )
         self.publisher = Publisher(self.epoch, config.engine, config.mode, config.instruments, self._publish)
@@ -102,7 +103,7 @@ class Server:
         self._leash_fds, self._lanes_fd = self._leashes.descriptors, self._lanes.fileno()
         for descriptor in (*self._leash_fds, self._lanes_fd):
             doors.wake_by(descriptor)
-        self._sleeper = Sleeper(doors.fileno(), Lookout(SPIN_NS))
+        self._sleeper = Sleeper(doors.fileno(), link.bell, Lookout(SPIN_NS))
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
         self._due = self._next_tick = time.monotonic() + self._interval
@@ -214,7 +215,7 @@ class Server:
             wait = 0.0
         lanes, sleeper = self._lanes, self._sleeper
         look = wait > 0 and lanes.was_busy()
-        ready = sleeper.sleep(self._link.bell, incoming, lanes.rings, wait, look)
+        ready = sleeper.sleep(incoming, lanes.rings, lanes.bells, wait, look)
         self.durability.release()
         if ready:
             self._noticed(ready)

@@ -6,7 +6,7 @@ vain, which takes a core for as long as it lasts; :class:`Lookout` leaves it out
 
 from libc.stdint cimport int64_t, uint32_t
 
-from engine.core.ring cimport SpscRing
+from engine.core.ring cimport Bell, SpscRing
 
 
 cdef class Lookout:
@@ -22,4 +22,5 @@ cdef class Sleeper:
     cdef readonly bint more_filled    # whether one of the others did
     cdef readonly bint rung           # whether the bell of the first rings was readable
     cdef int epoll
+    cdef Bell bell
     cdef Lookout lookout

@@ -128,33 +128,34 @@ cdef class Sleeper:
 
     Args:
         epoll: An epoll descriptor; the bells of all rings are registered in it, and whatever else is to wake.
+        bell: Rung for the first rings.
         lookout: Looks at the rings before that, when it is told to.
     """
 
-    def __init__(self, int epoll, Lookout lookout not None):
-        self.epoll, self.lookout = epoll, lookout
+    def __init__(self, int epoll, Bell bell not None, Lookout lookout not None):
+        self.epoll, self.bell, self.lookout = epoll, bell, lookout
 
-    def sleep(self, Bell bell not None, rings, more, double timeout_s, bint look) -> list:
+    def sleep(self, rings, more, tuple bells not None, double timeout_s, bint look) -> list:
         """Waits, without the GIL; afterwards :attr:`filled` and :attr:`more_filled` say which rings have something.
 
         Args:
-            bell: The bell of ``rings``; it is emptied if it has rung.
-            rings: At most 32 that this consumer drains; of none, nothing wakes and nothing is said.
-            more: At most 32 others, whose bells whoever owns them empties.
+            rings: At most 32 that this consumer drains.
+            more: At most 32 others.
+            bells: Descriptors of the bells that are rung for ``more``.
             timeout_s: The longest wait, seconds; 0 or less only looks at the descriptors.
             look: Whether to look for a while first.
 
         Returns:
-            Descriptors that are ready, without the bell's.
+            Descriptors that are ready, without those of bells, which are emptied.
 
         Raises:
-            RingCorrupt: A ring is closed.
+            ValueError: A ring is closed, or there are too many.
         """
         cdef SpscRing* handles[2 * MAX_BELL_RINGS]
         cdef int ready[MAX_READY]
         cdef uint32_t i, first = ring_handles(rings, handles)
         cdef uint32_t n = first + ring_handles(more, handles + first)
-        cdef int k, count, fd = bell.fd
+        cdef int k, count, fd = self.bell.fd
         cdef bint armed = False
         cdef list out = []
         with nogil:
@@ -174,6 +175,10 @@ cdef class Sleeper:
                     self.rung = True
                     bell_drain(fd)
         for k in range(count):
-            if ready[k] != fd:
+            if ready[k] == fd:
+                continue
+            if ready[k] in bells:
+                bell_drain(ready[k])
+            else:
                 out.append(ready[k])
         return out

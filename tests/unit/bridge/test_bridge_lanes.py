@@ -34,15 +34,20 @@ class Bridge:
 
     def __init__(self, base):
         self.subscribed = []
-        self.lanes = Lanes(base, lambda prefix, on: self.subscribed.append((prefix, on)), LOG)
+        self.epoll = select.epoll()
+        self.lanes = Lanes(
+            base,
+            lambda prefix, on: self.subscribed.append((prefix, on)),
+            lambda bell: self.epoll.register(bell, select.EPOLLIN),
+            LOG,
+        )
         self.got = []
         self.bell = Bell()
-        self.epoll = select.epoll()
         self.epoll.register(self.lanes.fileno(), select.EPOLLIN)
-        self.sleeper = Sleeper(self.epoll.fileno(), Lookout(0))
+        self.sleeper = Sleeper(self.epoll.fileno(), self.bell, Lookout(0))
 
     def sleep(self, timeout_s):
-        return self.sleeper.sleep(self.bell, (), self.lanes.rings, timeout_s, False)
+        return self.sleeper.sleep((), self.lanes.rings, self.lanes.bells, timeout_s, False)
 
     def turn(self):
         self.lanes.look()
@@ -120,7 +125,7 @@ def test_an_end_that_sleeps_is_rung(bridge, lane):
     assert bridge.sleep(0.01) == []
     timer = threading.Timer(0.05, lambda: lane.ends["orders"].send(b"x"))
     timer.start()
-    assert bridge.sleep(20.0) == [bridge.lanes.fileno()]
+    assert bridge.sleep(20.0) == []
     timer.join()
     assert bridge.sleeper.more_filled
     bridge.turn()
@@ -170,7 +175,7 @@ def test_a_bridge_that_goes_is_seen(bridge, lane):
     assert not lane.is_cut()
     bridge.lanes.close()
     assert lane.is_cut()
-    bridge.lanes = Lanes("tcp://127.0.0.1:1", lambda *_: None, LOG)
+    bridge.lanes = Lanes("tcp://127.0.0.1:1", lambda *_: None, lambda bell: None, LOG)
 
 
 def test_who_reads_too_slowly_goes_without(bridge, lane):
@@ -314,10 +319,10 @@ def test_there_are_only_so_many(bridge, base):
 def test_without_a_directory_there_are_none(tmp_path):
     assert p.lane_path("tcp://127.0.0.1:1") == ""
     assert p.lane_path("shm:///run/x/") == "/run/x/lane.sock"
-    lanes = Lanes("tcp://127.0.0.1:1", lambda *_: None, LOG)
+    lanes = Lanes("tcp://127.0.0.1:1", lambda *_: None, lambda bell: None, LOG)
     assert lanes.rings == ()
     lanes.close()
     with pytest.raises(BridgeError, match=r"lane\.sock"):
-        Lanes(f"ipc://{tmp_path}/missing", lambda *_: None, LOG)
+        Lanes(f"ipc://{tmp_path}/missing", lambda *_: None, lambda bell: None, LOG)
     with pytest.raises(OSError):
         Lane(p.lane_path(f"ipc://{tmp_path}"))
