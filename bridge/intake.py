@@ -10,6 +10,7 @@ above theirs, so that what was forgotten cannot be executed again either.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import secrets
@@ -30,6 +31,10 @@ SESSIONS = 256
 """Sessions that it knows: the last one of each strategy."""
 MAX_FRAME = 480
 """Longest execution that a slot holds; the longest there can be is shorter."""
+AHEAD = 256
+"""Orders whose memory is there before they come: the first of each page would wait for it."""
+MADV_POPULATE_WRITE = 23
+"""Linux's number; the interpreter has no name for it."""
 MAGIC = b"RBINTAK1"
 POLICIES = ("cancel", "keep", "reduce")
 _HEAD = struct.Struct("<8sQQQ")  # magic, order slots, next order slot, last serial
@@ -115,9 +120,11 @@ class Intakes:
             self._map.close()
             raise BridgeError(f"{path}: not a table of sessions of this version")
         self._slots = Slots(self._map)
+        self._ahead = 0
         self._by_place: list[tuple[Intake, int] | None] = [None] * ORDERS
         self._by_strategy: dict[str, Intake] = {}
         self._load()
+        self.tick()
 
     def _load(self) -> None:
         serials: dict[int, Intake] = {}
@@ -199,6 +206,18 @@ class Intakes:
         )
 
     # --- orders --------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One heartbeat interval: has the memory of the next orders there before they come."""
+        end = min(self._next + AHEAD, ORDERS)
+        if end <= self._ahead:
+            return
+        page = mmap.PAGESIZE
+        begin = (_ORDERS_AT + self._ahead * _ORDER_SIZE) // page * page
+        # On an older system it comes one page at a time.
+        with contextlib.suppress(OSError):
+            self._map.madvise(MADV_POPULATE_WRITE, begin, _ORDERS_AT + end * _ORDER_SIZE - begin)
+        self._ahead = end
 
     def take(self, intake: Intake, client_order_id: int, content: bytes) -> Taken:
         """Writes an order down that is about to be sent on."""

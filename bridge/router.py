@@ -195,6 +195,7 @@ class Router:
         if self._disowned:
             self.disown()
         self._refusals.tick()
+        self._intakes.tick()
 
     # --- from the engine -----------------------------------------------------------------------
 

@@ -1,11 +1,14 @@
 """The table of sessions: what it knows after a kill, what it forgets, and what it then refuses."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from bridge import codec, intake
 from bridge import protocol as p
 from bridge.errors import BridgeError
-from bridge.intake import Intakes, digest
+from bridge.intake import AHEAD, Intakes, digest
 
 
 def order(number, px=100.0):
@@ -82,3 +85,25 @@ def test_another_file_is_refused(tmp_path):
         Intakes(tmp_path / "table")
     with pytest.raises(BridgeError, match="No such file"):
         Intakes(tmp_path / "none" / "table")
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="its memory is a file's there")
+def test_the_memory_of_the_next_orders_is_there_before_they_come():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        path = Path(directory) / "table"
+
+        def held():
+            return path.stat().st_blocks * 512 // 1024
+
+        intakes = Intakes(path)
+        assert AHEAD <= held() < AHEAD + 100
+        mm = intakes.open("mm", "cancel")
+        for number in range(AHEAD):
+            intakes.take(mm, number + 1, bytes(16))
+        intakes.tick()
+        before = held()
+        assert 2 * AHEAD <= before < 2 * AHEAD + 100
+        for number in range(AHEAD, 2 * AHEAD):
+            intakes.take(mm, number + 1, bytes(16))
+        assert held() == before
+        intakes.close()
