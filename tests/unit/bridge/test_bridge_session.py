@@ -4,6 +4,7 @@ import time
 from concurrent.futures import Future
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from bridge import codec
@@ -241,6 +242,40 @@ def test_a_fresh_client_starts_at_the_servers_number_and_an_old_one_goes_on():
     tell(session, welcome(epoch=2, exec_seq=3))
     assert wire.of(p.ExecutionReplayRequest)[-1].from_seq == 1
     assert not wire.of(p.QueryOrder)
+
+
+def test_what_became_of_orders_without_an_execution_is_told():
+    session, wire, _ = make("trader", "mm")
+    heard = []
+    session.on_order = heard.append
+    tell(session, welcome())
+    for number in (1, 2, 3):
+        session.send(p.Submit(number, "X", "buy", 1.0, 2.0))
+    new = p.Execution(1, 1, 0, 0, "mm", "X", 1, 1, "buy", "limit", "GTC", "NEW", "NONE", 1.0, 2.0, 2.0, 0.0,
+                      0.0, 0.0, 0.0, False, "", 1)  # fmt: skip
+    tell(session, new)
+    assert session.orders.states[1].status == "NEW"
+    assert heard == []
+
+    def again(answer):
+        tell(session, p.Goodbye())
+        for _ in range(BACKOFF_TICKS[0]):
+            session.tick()
+        tell(session, answer)
+
+    again(msgspec.structs.replace(welcome(), received=2))
+    assert [(state.client_order_id, state.status) for state in heard] == [(3, "REFUSED")]
+    again(msgspec.structs.replace(welcome(epoch=2), received=2))
+    first, second = wire.of(p.QueryOrder)
+    filled = msgspec.structs.replace(
+        new, client_order_id=2, status="FILLED", leaves_qty=0.0, cum_exec_qty=2.0, exec_px=0.5
+    )
+    tell(session, p.OrderReport(first.request_id, 1, False, False))
+    tell(session, p.OrderReport(second.request_id, 2, True, False, filled, filled))
+    tell(session, p.OrderReport(second.request_id, 2, True, False, filled, filled))
+    told = [(state.client_order_id, state.status, state.cum_exec_qty, state.exec_px) for state in heard[1:]]
+    assert told == [(1, "LOST", 0.0, 0.0), (2, "FILLED", 2.0, 0.5)]
+    assert heard[-1] is not session.orders.states[2]
 
 
 def test_a_callback_that_raises_harms_nobody(caplog):
