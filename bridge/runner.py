@@ -84,6 +84,7 @@ class StrategyRunner:
         self._started = False
         self._stop = threading.Event()
         self._orders: dict[int, np.ndarray] = {}
+        self._traded: dict[int, int] = {}
         self._echoes: set[int] = set()
         self._local: dict[int, int] = {}
         self._remote: dict[int, int] = {}
@@ -194,41 +195,49 @@ class StrategyRunner:
         report["price_tick"] = round(execution.px / spec.tick_size)
         report["qty"] = round(execution.qty / spec.lot_size)
         report["leaves_qty"] = round(execution.leaves_qty / spec.lot_size)
-        report["cum_exec_qty"] = round(execution.cum_exec_qty / spec.lot_size)
         report["exec_qty"] = round(execution.exec_qty / spec.lot_size)
         report["exec_price_tick"] = round(execution.exec_px / spec.tick_size)
         report["fee"], report["is_maker"] = execution.fee, execution.is_maker
         report["reason"] = Reason[execution.reason.upper()] if execution.reason else Reason.NONE
         report["exch_ts"] = execution.exch_ts
-        self._report(report, execution.ts)
+        self._tell(number, report, round(execution.cum_exec_qty / spec.lot_size), execution.ts)
         if execution.status in ("FILLED", "CANCELED", "EXPIRED"):
             self._forget(number)
+
+    def _tell(self, number: int, report: np.ndarray, traded: int, now: int) -> None:
+        """Reports an order, and with it, or before its end, what it has traded unheard."""
+        fills = report["status"] in (Status.PARTIALLY_FILLED, Status.FILLED)
+        heard = int(report["exec_qty"][0]) if fills else 0
+        report["exec_qty"] = max(heard, traded - self._traded.get(number, 0))
+        self._traded[number] = report["cum_exec_qty"] = traded
+        if report["exec_qty"] > 0 and not fills:
+            last = report.copy()
+            last["status"], last["fee"] = Status.PARTIALLY_FILLED, 0.0
+            if last["exec_price_tick"] <= 0:
+                last["exec_price_tick"] = last["price_tick"]
+            self._report(last, now)
+            report["exec_qty"] = 0
+        self._report(report, now)
 
     def _on_order(self, state: OrderState) -> None:
         """What became of an order whose executions are lost; they count at the last price, without fees."""
         assert self.kernel is not None
         number = self._local.get(state.client_order_id)
-        view = next((one for one in self.kernel.orders(self.name) if one.order_id == number), None)
-        if number is None or view is None or state.status == "PENDING":
+        if number is None or state.status == "PENDING":
             return
         log.warning(
             "order %d is %s: %s", state.client_order_id, state.status, state.reason or "found out late"
         )
         spec = self._specs[self._symbols.index(state.symbol)]
         report = self._orders[number].copy()
-        report["req"], report["reason"] = Status.NONE, Reason.NONE
-        report["exec_qty"] = executed = round(state.cum_exec_qty / spec.lot_size) - view.cum_exec_lots
+        report["req"], report["reason"], report["exec_qty"] = Status.NONE, Reason.NONE, 0
         report["exec_price_tick"] = round((state.exec_px or state.px) / spec.tick_size)
         report["leaves_qty"] = round(state.leaves_qty / spec.lot_size)
         status = Status.PARTIALLY_FILLED if state.cum_exec_qty else Status.NEW
         if not state.live:
             status = {"FILLED": Status.FILLED, "CANCELED": Status.CANCELED}.get(state.status, Status.EXPIRED)
-        if executed > 0 and status in (Status.CANCELED, Status.EXPIRED):
-            report["status"] = Status.PARTIALLY_FILLED
-            self._report(report, self.kernel.now)
-            report["exec_qty"] = 0
         report["status"] = status
-        self._report(report, self.kernel.now)
+        self._tell(number, report, round(state.cum_exec_qty / spec.lot_size), self.kernel.now)
         if not state.live:
             self._forget(number)
 
@@ -264,6 +273,7 @@ class StrategyRunner:
 
     def _forget(self, number: int) -> None:
         self._orders.pop(number, None)
+        self._traded.pop(number, None)
         self._echoes.discard(number)
         self._local.pop(self._remote.pop(number, 0), None)
 

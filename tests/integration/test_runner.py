@@ -190,6 +190,28 @@ def test_what_was_traded_unheard_counts(engine, bridge, status, traded, left):
         assert runner.strategy.fills == 1
 
 
+@pytest.mark.parametrize(("lost", "ends"), [(2, "filled"), (2, "canceled"), (0, "canceled")])
+def test_an_execution_that_is_lost_counts_with_the_next_one(engine, bridge, lost, ends):
+    with running(bridge) as (runner, _):
+        wait_until(lambda: runner.kernel is not None)
+        engine.depth("BTCUSDT", [(100.0, 1.0)], [(101.0, 1.0)])
+        wait_until(lambda: [o.status for o in runner.client.orders()] == ["NEW"])
+        (mine,) = runner.client.orders()
+        engine.fill(mine.client_order_id, 0.001)
+        with engine._lock:
+            (live,) = engine.orders.values()
+            live.order["leaves_qty"] -= lost
+            live.order["cum_exec_qty"] += lost
+        if ends == "filled":
+            engine.fill(mine.client_order_id, 0.001)
+        else:
+            runner.client.cancel(mine.client_order_id)
+        wait_until(lambda: not runner.client.order(mine.client_order_id).live)
+        with runner.client.locked():
+            traded = 0.001 * (1 + lost + (ends == "filled"))
+            assert runner.strategy.ctx.position() == pytest.approx(traded)
+
+
 def test_a_refusal_for_good_ends_the_run(engine, endpoint):
     """The daemon that comes back does not have the instrument: to wait for it would be to wait for ever."""
     config = engine.config(endpoint, **PATIENT)
