@@ -49,7 +49,7 @@ STEP_NS = 1_000
 
 @dataclass
 class Heard:
-    """What a healthy client has had, how many messages it has not, and how many gaps it had to heal."""
+    """What a healthy client has had, how many messages it has not, and what it had to heal."""
 
     first: int = 0
     last: int = 0
@@ -57,6 +57,7 @@ class Heard:
     missing: int = 0
     conflated: int = 0
     gaps: int = 0
+    mismatches: int = 0
     exch_ts: int = 0
     at: float = 0.0
 
@@ -95,7 +96,7 @@ class Result:
     @property
     def well(self) -> bool:
         """Whether nobody has lost anything for good."""
-        return self.heard.missing == self.heard.gaps == self.wrong == 0
+        return not (self.heard.missing or self.heard.gaps or self.heard.mismatches or self.wrong)
 
     def text(self, stopped: int) -> str:
         """For people."""
@@ -104,8 +105,9 @@ class Result:
         return (
             f"{self.changes:,} changes, {self.rate:,.0f}/s, in {heard.messages:,} messages "
             f"({heard.conflated:,} of several changes) beside {stopped} stopped subscribers: "
-            f"the healthy client missed {heard.missing}, with {heard.gaps} gaps, and had the last after "
-            f"{self.behind_s:.3f} s; stopped ones were right again after {healed} s, {self.wrong} wrong"
+            f"the healthy client missed {heard.missing}, with {heard.gaps} gaps and {heard.mismatches} wrong "
+            f"checksums, and had the last after {self.behind_s:.3f} s; stopped ones were right again after "
+            f"{healed} s, {self.wrong} wrong"
         )
 
 
@@ -196,7 +198,8 @@ def _healthy(endpoint: str, pipe: Connection) -> None:
         wanted = pipe.recv()
         wait_until(lambda: heard.exch_ts >= wanted, 60)
         heard.at = time.monotonic()
-        heard.gaps = client._session.subscriptions.streams[TOPIC].heals
+        subscriptions = client._session.subscriptions
+        heard.gaps, heard.mismatches = subscriptions.streams[TOPIC].heals, subscriptions.mismatches
         pipe.send(heard)
 
 

@@ -22,7 +22,7 @@ def test_stopped_subscribers_cost_nobody_a_message():
 def test_an_engine_is_timed_beside_stopped_subscribers(tmp_path):
     result = unnoticed.campaign(tmp_path, 5, 5000, Timing(1, 0.3))
     assert result.engine.steps > 0
-    taken = (result.engine.quiet, result.engine.control, result.engine.busy, result.engine.loaded)
+    taken = (result.engine.quiet, result.engine.control, result.engine.stranger, result.engine.loaded)
     assert all(len(values) == 1 and values[0] > 0 for values in taken)
     assert result.rate > 0
     assert "p99.9" in result.text()

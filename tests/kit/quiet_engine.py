@@ -3,9 +3,9 @@
 The engine has a CPU of its own but for its feed, which is there so that it cannot be late because of what is
 measured; everything else shares the others. Short slices with and without a load follow each other in a
 random order, and each is compared with its neighbour: what drifts on the machine is in both. Two more slices
-of each round tell what the load is not to blame for: another one without it, and one in which a loop that has
-nothing to do with the daemon keeps the other CPU as busy as the load does. Waking the bridge there may cost
-the engine more then, whoever keeps it busy.
+of each round tell what the load is not to blame for: another one without it, and one beside a stranger, a
+process that has nothing to do with the daemon and keeps the other CPU busy. CPUs may be halves of a core, and
+waking the bridge costs the engine more or less by what its CPU does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import statistics
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from tests.kit.daemons import Daemon
 SETTLE_S = 0.2
 """Before each slice: what the one before has left behind is gone by then."""
 ENGINE_CPU = 0
+STRANGER = "print(flush=True)\nwhile True: pass"
 
 
 class Timing(NamedTuple):
@@ -50,22 +50,28 @@ class Comparison:
         q: Which percentile.
         quiet: Without the load.
         control: Without it once more.
-        busy: Without it, beside a loop.
+        stranger: Without it, beside a loop that has nothing to do with the daemon.
         loaded: With it.
+        counts: Of all slices of each kind together, as the engine's histogram has them.
         steps: The fewest that a slice had.
     """
 
     q: float
     quiet: list[float] = field(default_factory=list)
     control: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)
+    stranger: list[float] = field(default_factory=list)
     loaded: list[float] = field(default_factory=list)
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
     steps: int = 0
 
-    def change(self, name: str) -> tuple[float, float, float]:
+    def pooled(self, *names: str) -> float:
+        """The percentile of all steps of some kinds together, ns."""
+        return percentile(np.sum([self.counts[name] for name in names], axis=0), self.q)
+
+    def change(self, name: str, against: str = "quiet") -> tuple[float, float, float]:
         """Lower quartile, median and upper quartile of a kind's changes against its neighbour, per cent."""
-        pairs = zip(getattr(self, name), self.quiet, strict=True)
-        changes = [(one / quiet - 1) * 100 for one, quiet in pairs if quiet]
+        pairs = zip(getattr(self, name), getattr(self, against), strict=True)
+        changes = [(one / other - 1) * 100 for one, other in pairs if other]
         if not changes:
             return (0.0, 0.0, 0.0)
         low, middle, high = (float(one) for one in np.percentile(changes, (25, 50, 75)))
@@ -74,16 +80,19 @@ class Comparison:
     def text(self) -> str:
         """For people."""
 
-        def told(name: str) -> str:
-            low, middle, high = self.change(name)
+        def told(name: str, against: str = "quiet") -> str:
+            low, middle, high = self.change(name, against)
             return f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})"
 
         if not self.quiet:
             return "engine not timed"
-        quiet, loaded = statistics.median(self.quiet), statistics.median(self.loaded)
+        quiet, stranger = self.pooled("quiet", "control"), self.pooled("stranger")
+        loaded = self.pooled("loaded")
         return (
-            f"engine's step p{self.q:g} {quiet / 1e3:.1f} us without, {loaded / 1e3:.1f} us with: "
-            f"{told('loaded')}; control {told('control')}, beside a loop {told('busy')}; "
+            f"engine's step p{self.q:g} {quiet / 1e3:.1f} us without, {loaded / 1e3:.1f} us with "
+            f"({(loaded / quiet - 1) * 100:+.1f} %), {stranger / 1e3:.1f} us beside a stranger "
+            f"({(loaded / stranger - 1) * 100:+.1f} %); slice by slice {told('loaded')} against without, "
+            f"{told('loaded', 'stranger')} against a stranger, control {told('control')}; "
             f"{len(self.quiet)} rounds"
         )
 
@@ -117,10 +126,9 @@ def keep_feed_with_engine(daemon: Daemon) -> None:
 
 
 @contextlib.contextmanager
-def _loop() -> Iterator[Callable[[float], object]]:
+def _stranger() -> Iterator[Callable[[float], object]]:
     """A process that does nothing, as fast as it can."""
-    command = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", STRANGER], stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
         child.stdout.readline()
@@ -152,7 +160,7 @@ def compare(
     run = RunDir(daemon.run_path)
     fewest: list[int] = []
     loads = {name: lambda: contextlib.nullcontext(time.sleep) for name in ("quiet", "control")}
-    loads |= {"busy": _loop, "loaded": load}
+    loads |= {"stranger": _stranger, "loaded": load}
     for _ in range(timing.rounds):
         for kind in rng.sample(list(loads), len(loads)):
             time.sleep(min(SETTLE_S, timing.seconds))
@@ -165,5 +173,6 @@ def compare(
             taken = after - before
             fewest.append(int(taken[:-1].sum()))
             getattr(found, kind).append(percentile(taken, q))
+            found.counts[kind] = found.counts.get(kind, 0) + taken
     found.steps = min(fewest, default=0)
     return found
