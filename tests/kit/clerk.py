@@ -141,7 +141,7 @@ class Clerk:
         taking = rng.random() < 0.2
         away = rng.randrange(0, 4) * (1 if (side == "sell") != taking else -1)
         px = round(best / TICK + away) * TICK
-        number = client._new_id()
+        number = client.new_order_id()
         self.sent[number] = time.monotonic()
         try:
             tif = "IOC" if taking else "GTX"
