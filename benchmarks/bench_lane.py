@@ -97,7 +97,7 @@ def by_lane(n: int) -> list[int]:
         orders: list[bytes] = []
 
         def turn() -> None:
-            if sleeper.sleep((), lanes.rings, lanes.bells, 1.0, lanes.was_busy()):
+            if sleeper.sleep((), 0, lanes.rings, lanes.bells, 1.0, lanes.was_busy()):
                 lanes.look()
             lanes.receive(lambda identity, frame: orders.append(frame))
 

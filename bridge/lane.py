@@ -32,6 +32,7 @@ UP_SLOTS, ANSWER_SLOTS, STREAM_SLOTS = 1 << 13, 1 << 16, 1 << 16
 """Slots of the rings: half a megabyte to the bridge, four of answers and four of streams back."""
 SPIN_NS = 60_000
 """How long an end that has just had something to do looks for more before it sleeps."""
+BOTH = 3
 NAMES = ((), ("orders",), ("market",), ("orders", "market"))
 """Ends of a lane by the bits of their rings."""
 TAKEN_S = 0.1
@@ -148,7 +149,7 @@ class Lane:
             Descriptors that are ready, without :attr:`fd`.
         """
         look, self._busy = self._busy, False
-        return sleeper.sleep(self._rings, (), (), timeout_s, look)
+        return sleeper.sleep(self._rings, BOTH, (), (), timeout_s, look)
 
     def names(self, filled: int) -> Sequence[str]:
         """The ends that have something to take."""

@@ -13,9 +13,9 @@ from engine.core.ring import Bell, Ring
 from engine.core.types import Status
 from engine.runtime.records import Kind, blob_records, record_dtype
 
-INCOMING = ("control_out", "telemetry_out", "market_out", "orders_out")
+INCOMING = ("control_out", "orders_out", "telemetry_out", "market_out")
 """Rings that the bridge drains."""
-CONTROL_OUT, TELEMETRY_OUT, MARKET_OUT, ORDERS_OUT = (1 << place for place in range(len(INCOMING)))
+CONTROL_OUT, ORDERS_OUT, TELEMETRY_OUT, MARKET_OUT = (1 << place for place in range(len(INCOMING)))
 OUTGOING = ("orders_in", "control_in")
 """Rings that the bridge fills."""
 NOTHING = np.empty((0, record_dtype.itemsize), np.uint8)
@@ -28,7 +28,6 @@ class EngineLink:
 
     Attributes:
         incoming: The rings that the bridge drains, in the order of :data:`INCOMING`.
-        all_but_orders: The same without that of orders, for as long as no more of them can be held.
 
     Args:
         rings: The six rings by name.
@@ -40,7 +39,6 @@ class EngineLink:
         self._rings = dict(rings)
         self._orders_in = rings["orders_in"]
         self.incoming = tuple(rings[name] for name in INCOMING)
-        self.all_but_orders = self.incoming[:-1]
 
     @classmethod
     def attach(cls, paths: Mapping[str, str | Path], bell: str | Path, engine_bell: str | Path) -> EngineLink:

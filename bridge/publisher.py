@@ -35,6 +35,9 @@ class Publisher:
         mode: The engine's mode.
         instruments: In the engine's order.
         send: Publishes a topic's frame and a message's.
+
+    Attributes:
+        market_wanted: Whether anybody wants market data, features or signals.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Publisher:
         self._recent = {name: deque[Any](maxlen=length) for name, length in RECENT.items()}
         for topic in self._markets:
             topic.wanted = False
+        self.market_wanted = False
         self._subscribed: set[tuple[str, str]] = set()
         self._resynced: set[int] | None = None
         self._blobs = BlobJoiner()
@@ -263,6 +267,10 @@ class Publisher:
             self._subscribed.discard((prefix, source))
         for topic in meant:
             topic.wanted = on or self._is_wanted(topic)
+        self._count_wanted()
+
+    def _count_wanted(self) -> None:
+        self.market_wanted = any(topic.wanted for topic in self._markets)
 
     def _is_wanted(self, topic: Topic) -> bool:
         return topic.asked > 0 or any(topic.name.startswith(wanted) for wanted, _ in self._subscribed)
@@ -273,6 +281,7 @@ class Publisher:
             if topic.asked:
                 topic.asked -= 1
                 topic.wanted = self._is_wanted(topic)
+        self._count_wanted()
 
     # --- questions -----------------------------------------------------------------------------
 
@@ -282,6 +291,7 @@ class Publisher:
         if request.topic in self._topics:
             topics = [self._topics[request.topic]]
             topics[0].asked, topics[0].wanted = ASKED_TICKS, True
+            self._count_wanted()
         if not topics:
             return p.Error("unknown_topic", f"no topic begins with {request.topic!r}", request.request_id)
         messages = [message for topic in topics for message in self._present(topic)]

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 MARKET_BACKLOG = 8192
 """Records in ``market_out``, 10 ms of work, beyond which books are conflated: clients want the present."""
 CONFLATED_A_TURN = 1 << 13
+ALL = CONTROL_OUT | ORDERS_OUT | TELEMETRY_OUT | MARKET_OUT
+UNWANTED_S, FLOWS_S = 0.005, 0.02
+"""How often a market is looked at while nobody wants it, as long as its last record is no older than that."""
 FINISH_S = 1.0
 """How long a bridge that is told to stop waits for what it holds back to become durable."""
 REST_S, PUT_OFF_S = 0.0005, 0.002
@@ -107,7 +110,7 @@ class Server:
         self.on_tick: Callable[[], None] | None = None
         self._interval = p.HEARTBEAT_NS / TICKS_PER_BEAT / 1e9
         self._due = self._next_tick = time.monotonic() + self._interval
-        self._worked = 0.0
+        self._worked = self._market_seen = 0.0
 
     # --- sockets -------------------------------------------------------------------------------
 
@@ -206,16 +209,20 @@ class Server:
         Returns:
             Whether there may be more to do at once.
         """
-        wait, incoming = min(timeout_s, self._next_tick - time.monotonic()), self._link.incoming
+        now, waking = time.monotonic(), ALL
+        wait = min(timeout_s, self._next_tick - now)
         if self.durability.busy:
             wait = min(wait, LOOK_S)
             if self.durability.full:
-                incoming = self._link.all_but_orders
+                waking &= ~ORDERS_OUT
+        if not self.publisher.market_wanted and now < self._market_seen + FLOWS_S:
+            # Nobody waits for it, and the engine's thread pays for each time that it wakes us.
+            wait, waking = min(wait, UNWANTED_S), waking & ~MARKET_OUT
         if wait > 0 and self.doors.any_waiting():
             wait = 0.0
         lanes, sleeper = self._lanes, self._sleeper
         look = wait > 0 and lanes.was_busy()
-        ready = sleeper.sleep(incoming, lanes.rings, lanes.bells, wait, look)
+        ready = sleeper.sleep(self._link.incoming, waking, lanes.rings, lanes.bells, wait, look)
         self.durability.release()
         if ready:
             self._noticed(ready)
@@ -240,6 +247,7 @@ class Server:
             market = self._link.take("market_out", CONFLATED_A_TURN if behind else RECORDS_A_TURN)
             self.publisher.market(market, conflate=behind)
             more |= len(market) == RECORDS_A_TURN
+            self._market_seen = time.monotonic()
         now = time.monotonic()
         if filled or knocks or sleeper.more_filled:
             self._worked = now

@@ -135,11 +135,12 @@ cdef class Sleeper:
     def __init__(self, int epoll, Bell bell not None, Lookout lookout not None):
         self.epoll, self.bell, self.lookout = epoll, bell, lookout
 
-    def sleep(self, rings, more, tuple bells not None, double timeout_s, bint look) -> list:
+    def sleep(self, rings, uint32_t waking, more, tuple bells not None, double timeout_s, bint look) -> list:
         """Waits, without the GIL; afterwards :attr:`filled` and :attr:`more_filled` say which rings have something.
 
         Args:
             rings: At most 32 that this consumer drains.
+            waking: Bits of those that are to wake; of the others is only said whether they have something.
             more: At most 32 others.
             bells: Descriptors of the bells that are rung for ``more``.
             timeout_s: The longest wait, seconds; 0 or less only looks at the descriptors.
@@ -152,18 +153,23 @@ cdef class Sleeper:
             ValueError: A ring is closed, or there are too many.
         """
         cdef SpscRing* handles[2 * MAX_BELL_RINGS]
+        cdef SpscRing* wakers[2 * MAX_BELL_RINGS]
         cdef int ready[MAX_READY]
         cdef uint32_t i, first = ring_handles(rings, handles)
-        cdef uint32_t n = first + ring_handles(more, handles + first)
+        cdef uint32_t n = first + ring_handles(more, handles + first), n_wakers = 0
         cdef int k, count, fd = self.bell.fd
         cdef bint armed = False
         cdef list out = []
         with nogil:
+            for i in range(n):
+                if i >= first or waking >> i & 1:
+                    wakers[n_wakers] = handles[i]
+                    n_wakers += 1
             if timeout_s > 0:
-                armed = not (look and self.lookout.pays(handles, n)) and spsc_arm(handles, n)
+                armed = not (look and self.lookout.pays(wakers, n_wakers)) and spsc_arm(wakers, n_wakers)
             count = ringbook_epoll(self.epoll, ready, MAX_READY, timeout_s if armed else 0.0)
-            for i in range(n if armed else 0):
-                spsc_set_sleeping(handles[i], 0)
+            for i in range(n_wakers if armed else 0):
+                spsc_set_sleeping(wakers[i], 0)
             self.filled, self.more_filled, self.rung = 0, False, False
             for i in range(first):
                 if not spsc_is_empty(handles[i]):

@@ -47,7 +47,7 @@ class Bridge:
         self.sleeper = Sleeper(self.epoll.fileno(), self.bell, Lookout(0))
 
     def sleep(self, timeout_s):
-        return self.sleeper.sleep((), self.lanes.rings, self.lanes.bells, timeout_s, False)
+        return self.sleeper.sleep((), 0, self.lanes.rings, self.lanes.bells, timeout_s, False)
 
     def turn(self):
         self.lanes.look()

@@ -16,7 +16,7 @@ from bridge.control import REPLY_TICKS, Control
 from bridge.external import Invalid, units_of
 from bridge.intake import Intakes
 from bridge.market import CHECKED_EVERY, RECENT_TRADES
-from bridge.publisher import KEPT_NAMES
+from bridge.publisher import ASKED_TICKS, KEPT_NAMES, Publisher
 from bridge.topics import REPLAY_BYTES, REPLAY_MESSAGES, Topic
 from engine.core.errors import RingCorrupt
 from engine.core.types import Reason, Status, StrategyState, TradingState
@@ -29,7 +29,7 @@ from engine.runtime.records import (
     order_record_dtype,
     record_dtype,
 )
-from tests.kit.bridge_parts import Parts
+from tests.kit.bridge_parts import INSTRUMENTS, Parts
 
 
 def test_names_of_the_protocol_are_the_engines():
@@ -650,3 +650,22 @@ def test_features_and_signals_are_published_and_shown():
         parts.tell(p.Signal(f"s{number}", 1.0, "ETH"))
     kept = parts.publisher.snapshot(p.SnapshotRequest(1, "md.ETH.signal")).messages
     assert [message.name for message in kept] == [f"s{n}" for n in range(3, KEPT_NAMES + 3)]
+
+
+def test_the_market_is_wanted_from_a_snapshot_or_a_subscriber_on_until_the_last_has_gone():
+    publisher = Publisher(1, "test", "PAPER", INSTRUMENTS, lambda topic, frame: None)
+    assert not publisher.market_wanted
+    publisher.snapshot(p.SnapshotRequest(1, p.depth_topic("BTCUSDT")))
+    for _ in range(ASKED_TICKS):
+        assert publisher.market_wanted
+        publisher.tick()
+    assert not publisher.market_wanted
+    publisher.subscribed("md.", True)
+    publisher.subscribed(p.depth_topic("BTCUSDT"), True, "lanes")
+    publisher.subscribed("md.", False)
+    assert publisher.market_wanted
+    publisher.subscribed(p.depth_topic("BTCUSDT"), False, "lanes")
+    assert not publisher.market_wanted
+    # Telemetry is none of it.
+    publisher.subscribed("tm.", True)
+    assert not publisher.market_wanted

@@ -5,6 +5,7 @@ import os
 import random
 import select
 import threading
+import time
 
 import pytest
 
@@ -29,8 +30,8 @@ class Room:
         self.lookout = Lookout(spin_ns)
         self.sleeper = Sleeper(self.epoll.fileno(), self.bell, self.lookout)
 
-    def sleep(self, timeout_s=LONG, look=False):
-        return self.sleeper.sleep(self.rings, self.more, (self.other.fd,), timeout_s, look)
+    def sleep(self, timeout_s=LONG, look=False, waking=0xFFFFFFFF):
+        return self.sleeper.sleep(self.rings, waking, self.more, (self.other.fd,), timeout_s, look)
 
     def rung(self, bell):
         return bool(select.select([bell.fd], [], [], 0)[0])
@@ -68,7 +69,7 @@ def test_another_ring_wakes_too():
 def test_a_bell_that_nobody_has_named_is_a_descriptor_like_others():
     room = Room()
     timer = later(room.other.ring)
-    assert room.sleeper.sleep(room.rings, room.more, (), LONG, False) == [room.other.fd]
+    assert room.sleeper.sleep(room.rings, 3, room.more, (), LONG, False) == [room.other.fd]
     timer.join()
     assert room.rung(room.other)
     assert room.sleep() == []
@@ -94,6 +95,24 @@ def test_nobody_sleeps_beside_a_full_ring_but_descriptors_are_looked_at():
     assert not room.sleeper.more_filled
 
 
+def test_a_ring_that_is_not_to_wake_rings_no_bell_and_is_told_of():
+    room = Room(spin_ns=1000)
+    room.rings[1].push(SLOT)
+    # Neither what it has nor what comes keeps anybody from sleeping.
+    assert room.sleep(0.01, waking=1, look=True) == []
+    assert room.sleeper.filled == 2
+    timer = later(lambda: room.rings[1].push(SLOT))
+    assert room.sleep(0.2, waking=1) == []
+    timer.join()
+    assert room.sleeper.filled == 2
+    assert not room.sleeper.rung
+    timer = later(lambda: room.rings[0].push(SLOT))
+    assert room.sleep(waking=1) == []
+    timer.join()
+    assert room.sleeper.filled == 3
+    assert room.sleeper.rung
+
+
 def test_it_sleeps_no_longer_than_it_may():
     room = Room()
     for timeout_s in (0.0001, 0.02):
@@ -111,14 +130,15 @@ def test_no_push_before_or_during_a_sleep_is_overlooked():
             while not ring.push(SLOT):
                 pass
 
-    producer = threading.Thread(target=produce)
+    producer = threading.Thread(target=produce, daemon=True)
     producer.start()
     while taken < total:
-        room.sleep(look=False)
-        assert room.sleeper.filled or room.sleeper.more_filled
-        before = [len(ring) for ring in room.rings]
-        # What was there is told; what came since may be there as well.
-        assert all(before[i] for i in range(3) if room.sleeper.filled >> i & 1)
+        began = time.monotonic()
+        # A bell may still ring for what was taken already: then nothing is there.
+        room.sleep()
+        assert time.monotonic() - began < LONG, "slept beside what was there"
+        assert all(len(room.rings[place]) for place in range(3) if room.sleeper.filled >> place & 1)
+        assert len(room.more[0]) or not room.sleeper.more_filled
         for ring in (*room.rings, *room.more):
             while ring.pop() is not None:
                 taken += 1
@@ -143,11 +163,11 @@ def test_too_many_rings_and_a_closed_one_are_refused():
     ring = Ring(2)
     for rings, more in (([ring] * 33, []), ([], [ring] * 33)):
         with pytest.raises(ValueError, match="32"):
-            room.sleeper.sleep(rings, more, (), 0.0, False)
-    assert room.sleeper.sleep([ring] * 32, [ring] * 32, (), 0.0, False) == []
+            room.sleeper.sleep(rings, 0, more, (), 0.0, False)
+    assert room.sleeper.sleep([ring] * 32, 0, [ring] * 32, (), 0.0, False) == []
     ring.close()
     with pytest.raises(ValueError, match="closed"):
-        room.sleeper.sleep([ring], [], (), 0.0, False)
+        room.sleeper.sleep([ring], 0, [], (), 0.0, False)
 
 
 def test_looking_ends_when_something_comes_or_time_is_up():
