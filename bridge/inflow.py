@@ -127,6 +127,9 @@ class Inflow:
             self._durability.order(0, partial(self._router.strategy, header.strategy, blob))
             if self._unnamed:
                 self._name(header.strategy)
+            # A resync tells all strategies, then all orders: what came before is older than it.
+            self._publisher.tells_anew()
+            self._durability.order(0, partial(self._router.tells_anew, header.strategy))
         elif kind == Kind.REPLY and joiner is self._blobs:
             # Its place among the orders is what it tells.
             self._durability.order(0, partial(self._control.reply, blob, header.step))

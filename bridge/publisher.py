@@ -232,6 +232,11 @@ class Publisher:
         """From here on the engine tells every live order again."""
         self._resynced = set()
 
+    def tells_anew(self) -> None:
+        """What was told of live orders is older than what the engine is going to tell in a resync."""
+        if self._resynced is not None:
+            self._resynced.clear()
+
     def end_resync(self) -> None:
         """All live orders were told: what was not among them has ended unseen."""
         live, told = self._state[p.ORDERS_TOPIC], self._resynced or set()

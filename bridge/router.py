@@ -57,6 +57,7 @@ class Router:
         self._refusals = Ration(REFUSED_BURST, REFUSED_TICKS)
         self._by_slot: dict[int, External] = {}
         self._waiting: list[Peer] | None = []
+        self._resyncing = False
 
     # --- sessions ------------------------------------------------------------------------------
 
@@ -241,11 +242,19 @@ class Router:
 
     def begin_resync(self) -> None:
         """From here on the engine tells every live order again."""
+        self._resyncing = True
         for external in self.externals.values():
+            external.told = set()
+
+    def tells_anew(self, slot: int) -> None:
+        """As :meth:`bridge.publisher.Publisher.tells_anew`, of a strategy; a bridge may just have heard of it."""
+        external = self._by_slot.get(slot)
+        if external is not None and self._resyncing:
             external.told = set()
 
     def end_resync(self) -> None:
         """All live orders were told; who has lost an execution is made to notice."""
+        self._resyncing = False
         for external in self.externals.values():
             told, external.told = external.told, None
             fresh, external.fresh = external.fresh or (), None

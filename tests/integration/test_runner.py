@@ -17,7 +17,7 @@ from engine.backtest.config import BacktestConfig, StrategyConfig
 from engine.backtest.data import save_events
 from engine.backtest.runner import BacktestRunner
 from engine.core.errors import StrategyError
-from engine.core.types import OrdType, Side, TimeInForce
+from engine.core.types import OrdType, Side, Status, TimeInForce
 from engine.feeds.simulated import SimulatedMarket
 from engine.strategy.base import Strategy
 from tests.kit.daemons import ROOT, daemon, replay, until
@@ -150,8 +150,12 @@ def running(endpoint):
         assert not thread.is_alive()
 
 
-def test_an_order_whose_end_nobody_has_told_does_not_stay_for_ever(engine, endpoint):
-    """A bridge is killed, and the order ends without a word: the strategy hears of it, and sends another."""
+@pytest.mark.parametrize("unread", [False, True])
+def test_an_order_whose_end_nobody_has_told_does_not_stay_for_ever(engine, endpoint, unread):
+    """A bridge is killed, and the order ends without a word: the strategy hears of it, and sends another.
+
+    What the dead bridge has left unread of the order is older than what the engine tells the new one.
+    """
     process = BridgeProcess(engine, endpoint, heartbeat_misses=50)
     try:
         with running(endpoint) as (runner, _):
@@ -161,6 +165,8 @@ def test_an_order_whose_end_nobody_has_told_does_not_stay_for_ever(engine, endpo
             (first,) = engine.orders
             process.kill()
             with engine._lock:
+                if unread:
+                    engine.emit(engine.orders[first], int(Status.NEW))
                 engine.orders.clear()
             process = BridgeProcess(engine, endpoint, grace_s=60.0, heartbeat_misses=50)
             wait_until(lambda: not runner.kernel.orders(runner.name) or engine.orders)
