@@ -247,7 +247,7 @@ class Router:
             external.told = set()
 
     def tells_anew(self, slot: int) -> None:
-        """As :meth:`bridge.publisher.Publisher.tells_anew`, of a strategy; a bridge may just have heard of it."""
+        """As :meth:`bridge.publisher.Publisher.tells_anew`, of a strategy; it may just have been heard of."""
         external = self._by_slot.get(slot)
         if external is not None and self._resyncing:
             external.told = set()
