@@ -302,7 +302,6 @@ class Client(BaseClient, Operator):
                     os.read(self._wake_read, 4096)
             with self._lock:
                 if watch.cut:
-                    self._transport.cut()
                     self._session.cut()
                 # A call of any kind may have swallowed what a descriptor had to say.
                 everything = more or self._again or woken

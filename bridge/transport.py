@@ -145,10 +145,6 @@ class SocketTransport:
         self._close_lane()
         return False
 
-    def cut(self) -> None:
-        """The other end has let go of the lane."""
-        self._close_lane()
-
     @property
     def only_lane(self) -> bool:
         """Whether everything goes over a lane."""
